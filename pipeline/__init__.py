@@ -1,0 +1,1 @@
+"""Compare model variants honestly: prepare, cross-validate, search, evaluate, compare, all tracked in MLflow."""

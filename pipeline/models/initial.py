@@ -1,0 +1,29 @@
+"""Initial weights, drawn from a named generator instead of torch's global one."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import nn
+
+from pipeline.models.variant import Variant
+from pipeline.seeds import derive
+
+
+def build_network(variant: Variant, seed: int, *name: str | int, dtype: torch.dtype = torch.float32) -> nn.Module:
+    """A network of this variant with the weights that belong to the name (seed, "weights", *name).
+
+    The distribution is the default of torch's layers: weights and biases uniform in +-1/sqrt(fan in).
+    """
+    network = variant.build().to(dtype)
+    generator = torch.Generator().manual_seed(derive(seed, "weights", *name))
+    for layer in network.modules():
+        if isinstance(layer, nn.Linear | nn.Conv2d):
+            bound = 1 / math.sqrt(layer.weight[0].numel())
+            nn.init.uniform_(layer.weight, -bound, bound, generator=generator)
+            if layer.bias is not None:
+                nn.init.uniform_(layer.bias, -bound, bound, generator=generator)
+        elif next(layer.parameters(recurse=False), None) is not None:
+            raise TypeError(f"no initial distribution is known for {type(layer).__name__}; add it to build_network")
+    return network

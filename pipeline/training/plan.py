@@ -1,0 +1,186 @@
+"""What is to be trained, and how it is divided among workers.
+
+A *replica* is one independent training: one (trial, fold, round) with its own data, initial weights and
+hyperparameters. A *job* is the replicas that a stage asks for together: the folds of a trial, the rounds of an
+evaluation. A *chunk* is the replicas that train as one batched program in one worker.
+
+Chunks are composed from the job alone, never from the number of workers, because the last bits of a result depend on
+what trains beside it; so the same plan gives the same bits on any machine with the same kernels.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal, Protocol
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from pipeline.data.pairs import Pairs
+from pipeline.errors import InputError
+from pipeline.models.registry import get_variant
+from pipeline.models.variant import Hyperparameters
+
+CHUNK_BYTES = 28e6
+"""What a chunk's weights, gradients, moments and activations may take: about a core's share of the cache."""
+CHUNK_MAX = 16
+CHUNKS_MULTIPLE = 2
+"""Divided jobs have a multiple of this many chunks, so that two or more workers finish together."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Replica:
+    """One independent training."""
+
+    seed: int
+    """Root seed of the experiment."""
+    name: tuple[str | int, ...]
+    """Which training this is, for example ("trial", 3, "round", 0, "fold", 1): its weights and its order of samples
+    are drawn from generators of this name."""
+    hyper: Hyperparameters
+    train: Pairs
+    """(N, 2) positions in the training digits."""
+    held_out: Pairs
+    """(M, 2) positions in the digits that the trainer was given as held out."""
+    read_at: tuple[int, ...] = ()
+    """Epochs after which the error on all training pairs is measured; the last one always is."""
+
+
+class StopRule(Protocol):
+    """Decides from a job's mean held-out error after each epoch so far whether to stop it."""
+
+    def __call__(self, held_out_error_E: Sequence[float], /) -> bool:
+        """Whether to stop, given the errors of epochs 1 to len(held_out_error_E)."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Job:
+    """Replicas of one variant that a stage asks for together."""
+
+    variant: str
+    replicas: tuple[Replica, ...]
+    stop: StopRule | None = None
+    """With a stop rule all replicas train in one chunk, and leave together."""
+    keep_models: bool = False
+    """Return each replica's weights and its predictions on the held-out pairs."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Chunk:
+    """Replicas that train as one program: same variant, same batch size, same number of pairs."""
+
+    job: int
+    """Position of the job in the plan."""
+    positions: tuple[int, ...]
+    """Positions of the replicas in the job."""
+    replicas: tuple[Replica, ...]
+    variant: str
+    stop: StopRule | None
+    keep_models: bool
+
+    @property
+    def replica_epochs(self) -> int:
+        """Epochs to train, summed over replicas."""
+        return sum(replica.hyper.epochs for replica in self.replicas)
+
+    @property
+    def cost(self) -> float:
+        """A rough measure of time, to start long chunks first: samples, plus a fixed cost a step."""
+        first = self.replicas[0]
+        steps = -(-len(first.train) // first.hyper.batch_size)
+        return float(self.replica_epochs * (len(first.train) + 20 * steps))
+
+
+@dataclass(frozen=True, kw_only=True)
+class Outcome:
+    """What one training gave. Curves have one value for each epoch that was run."""
+
+    status: Literal["complete", "stopped", "diverged"]
+    reason: str
+    """Why it ended early; empty when complete."""
+    train_loss_E: NDArray[np.float64]
+    """Mean loss (with the auxiliary part) over the steps of the epoch, while learning."""
+    train_error_E: NDArray[np.float64]
+    """Share of wrong comparisons over the steps of the epoch, while learning."""
+    held_out_loss_E: NDArray[np.float64]
+    held_out_error_E: NDArray[np.float64]
+    """On all held-out pairs after the epoch."""
+    train_error_at: dict[int, float]
+    """Epoch -> share of wrong comparisons on all training pairs after it."""
+    seconds_per_epoch: float
+    """A worker's time for one epoch of this replica: the chunk's time over its replica-epochs."""
+    ended: float
+    """Unix time at which its chunk ended."""
+    mean: float
+    """Of the training pairs' grey values: inputs are (x - mean) / std."""
+    std: float
+    weights: dict[str, NDArray[np.float32]] | None
+    predictions_M: NDArray[np.bool_] | None
+    """Whether each held-out pair was called "lesser or equal"."""
+
+    @property
+    def train_error(self) -> float:
+        """On all training pairs, after the last epoch (NaN when it diverged)."""
+        return self.train_error_at.get(len(self.train_error_E), float("nan"))
+
+    @property
+    def held_out_error(self) -> float:
+        """On all held-out pairs, after the last epoch."""
+        return float(self.held_out_error_E[-1])
+
+
+def compose_chunks(jobs: Sequence[Job]) -> list[Chunk]:
+    """Divide jobs into chunks; the composition depends on each job alone.
+
+    Raises InputError when a job with a stop rule has replicas of different structure.
+    """
+    chunks = []
+    for index, job in enumerate(jobs):
+        groups: dict[tuple[int, int, int], list[int]] = defaultdict(list)
+        for position, replica in enumerate(job.replicas):
+            groups[replica.hyper.batch_size, len(replica.train), len(replica.held_out)].append(position)
+        if job.stop is not None and len(groups) > 1:
+            raise InputError("replicas that stop together must have the same number of pairs and the same batch size")
+        for (batch_size, _, _), positions in groups.items():
+            limit = len(positions) if job.stop else chunk_limit(job.variant, batch_size)
+            for part in _divide(positions, limit):
+                chunks.append(
+                    Chunk(
+                        job=index,
+                        positions=part,
+                        replicas=tuple(job.replicas[position] for position in part),
+                        variant=job.variant,
+                        stop=job.stop,
+                        keep_models=job.keep_models,
+                    )
+                )
+    return chunks
+
+
+def _divide(positions: list[int], limit: int) -> list[tuple[int, ...]]:
+    parts = -(-len(positions) // limit)
+    if parts > 1:
+        parts = min(-(-parts // CHUNKS_MULTIPLE) * CHUNKS_MULTIPLE, len(positions))
+    return [tuple(int(position) for position in part) for part in np.array_split(positions, parts)]
+
+
+def chunk_limit(variant: str, batch_size: int) -> int:
+    """How many replicas of this variant fit `CHUNK_BYTES` at this batch size (1 to `CHUNK_MAX`)."""
+    network = get_variant(variant).build().to("meta")
+    activations = 0
+
+    def count(_module: nn.Module, _inputs: object, output: object) -> None:
+        nonlocal activations
+        activations += output.numel() if isinstance(output, Tensor) else 0
+
+    for layer in network.modules():
+        if not any(layer.children()):
+            layer.register_forward_hook(count)
+    network(torch.empty(batch_size, 2, 14, 14, device="meta"))
+    parameters = sum(parameter.numel() for parameter in network.parameters())
+    # Weight, gradient and Adam's two moments; each activation and its gradient.
+    return int(np.clip(CHUNK_BYTES / (16 * parameters + 8 * activations), 1, CHUNK_MAX))
