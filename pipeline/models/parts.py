@@ -53,7 +53,8 @@ class SharedTrunk(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """(B, 2, H, W) -> (B, 2, 10) digit scores."""
         scores: Tensor = self.trunk(self.fold(x))
-        return scores.unflatten(-2, (-1, 2))
+        pairs: Tensor = scores.unflatten(-2, (-1, 2))
+        return pairs
 
 
 class TwoTrunks(nn.Module):

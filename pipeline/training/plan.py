@@ -68,6 +68,11 @@ class Job:
     keep_models: bool = False
     """Return each replica's weights and its predictions on the held-out pairs."""
 
+    @property
+    def replica_epochs(self) -> int:
+        """Epochs to train, summed over replicas."""
+        return sum(replica.hyper.epochs for replica in self.replicas)
+
 
 @dataclass(frozen=True, kw_only=True)
 class Chunk:

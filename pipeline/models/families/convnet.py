@@ -1,7 +1,7 @@
 """Report 000, ConvNet: two blocks of 3x3 convolution, 2x2 max pooling and ReLU, then fully connected layers.
 
-Trunk: conv(1, 32), conv(32, 64), 256-200-10 (72,226 parameters); head 20-10-2 (232). Adam at 1e-3, 50 epochs, batch 100.
-Not given in the report: the 200 units (what its parameter counts leave), the weight of the auxiliary loss (1), the
+Trunk: conv(1, 32), conv(32, 64), 256-200-10 (72,226 parameters); head 20-10-2 (232). Adam at 1e-3, 50 epochs, batch
+100. Not given in the report: the 200 units (what its parameter counts leave), the weight of the auxiliary loss (1), the
 pooling of the images, and whether a ReLU stands on the digit scores before the head.
 """
 

@@ -1,0 +1,17 @@
+"""Locks between the processes of one person on one machine; the system releases them when a process dies."""
+
+from __future__ import annotations
+
+import getpass
+import hashlib
+import tempfile
+from pathlib import Path
+
+from filelock import FileLock
+
+
+def machine_lock(*name: str) -> FileLock:
+    """The lock of this name. It is a file outside the project, so that no database gets litter beside it."""
+    folder = Path(tempfile.gettempdir(), f"variantlab-{getpass.getuser()}")
+    folder.mkdir(mode=0o700, exist_ok=True)
+    return FileLock(folder / f"{hashlib.sha256('|'.join(name).encode()).hexdigest()[:16]}.lock")

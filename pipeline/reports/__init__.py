@@ -1,0 +1,1 @@
+"""Statistics, tables and figures made from results; no training and no tracking."""

@@ -1,0 +1,35 @@
+"""Tables that are the same at the terminal, in Markdown and in CSV."""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+
+@dataclass(frozen=True)
+class Table:
+    """Headers and rows of cells; cells are shown with `str`."""
+
+    headers: Sequence[str]
+    rows: Sequence[Sequence[Any]]
+
+    def markdown(self) -> str:
+        """A Markdown table, columns aligned so that it reads well as plain text too."""
+        texts = [[str(cell) for cell in row] for row in (self.headers, *self.rows)]
+        widths = [max(len(row[column]) for row in texts) for column in range(len(self.headers))]
+        lines = [
+            "| " + " | ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)) + " |" for row in texts
+        ]
+        rule = "|" + "|".join("-" * (width + 2) for width in widths) + "|"
+        return "\n".join([lines[0], rule, *lines[1:]]) + "\n"
+
+    def csv(self) -> str:
+        """Comma-separated values with a header line."""
+        buffer = io.StringIO()
+        writer = csv.writer(buffer, lineterminator="\n")
+        writer.writerow(self.headers)
+        writer.writerows(self.rows)
+        return buffer.getvalue()

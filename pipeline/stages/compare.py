@@ -1,0 +1,136 @@
+"""compare: the evaluated variants side by side, like report 000's Table 2."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from pipeline.errors import InputError, UnknownNameError
+from pipeline.models.registry import variants
+from pipeline.reports.figures import box_plot, loss_by_family
+from pipeline.reports.statistics import Summary, summarise
+from pipeline.reports.tables import Table
+from pipeline.stages.stage import Reporter, StageResult, open_store, show_hyper
+from pipeline.tracking.port import Metric, Run, RunRecord, RunStart, Tracker, stage_run
+
+
+@dataclass(frozen=True, kw_only=True)
+class CompareConfig:
+    """What to compare."""
+
+    experiment: str = ""
+    """Name of the experiment whose evaluate runs are compared; empty for the present one."""
+    models: str = "all"
+    """`all` that were evaluated, or names separated by commas."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Evaluated:
+    """One variant's newest evaluation, read back from the tracker."""
+
+    run: RunRecord
+    test_errors: Sequence[float]
+    train_errors: Sequence[float]
+    train_loss_E: Sequence[float]
+
+    @property
+    def model(self) -> str:
+        """The variant."""
+        return self.run.tags["model"]
+
+    @property
+    def test(self) -> Summary:
+        """Of the test error over rounds."""
+        return summarise(self.test_errors)
+
+
+def run(config: CompareConfig, tracker: Tracker, reporter: Reporter, parent: Run | None = None) -> StageResult:
+    """Compare the newest finished evaluation of each variant; log the table and the figures."""
+    evaluated = _read(config, tracker)
+    open_store(tracker, reporter)
+    start = RunStart(
+        name=f"compare {len(evaluated)} variants",
+        role="compare",
+        params={"models": config.models},
+        tags={"evaluate_runs": ",".join(entry.run.id for entry in evaluated)},
+    )
+    with stage_run(tracker, start, parent) as run:
+        table = _table(evaluated)
+        run.text("comparison.md", table.markdown())
+        run.text("comparison.csv", table.csv())
+        run.figure("test_error.png", box_plot({entry.model: entry.test_errors for entry in evaluated}, "test error"))
+        families: dict[str, dict[str, Sequence[float]]] = defaultdict(dict)
+        for entry in evaluated:
+            families[variants()[entry.model].arch][entry.model] = entry.train_loss_E
+        run.figure("loss_by_family.png", loss_by_family(families))
+        run.log(metrics=[Metric(f"final_test_error/{entry.model}", entry.test.mean) for entry in evaluated])
+        best = min(evaluated, key=lambda entry: entry.test.mean)
+        result = StageResult(
+            run_id=run.id,
+            headline=f"{best.model} has the least mean test error, {best.test.percent()}"
+            + (f", of {len(evaluated)} variants" if len(evaluated) > 1 else "; it is the only variant evaluated so far"),
+            table=table,
+            notes=_differences(evaluated),
+        )
+        run.describe(result.markdown())
+    return result
+
+
+def _read(config: CompareConfig, tracker: Tracker) -> list[Evaluated]:
+    found = tracker.find("evaluate", experiment=config.experiment)
+    newest: dict[str, RunRecord] = {}
+    for record in found:
+        if record.status == "FINISHED" and record.tags.get("model") in variants():
+            newest.setdefault(record.tags["model"], record)
+    wanted = list(newest) if config.models == "all" else config.models.split(",")
+    for name in wanted:
+        if name not in variants():
+            raise UnknownNameError("model", name, variants())
+        if name not in newest:
+            raise InputError(f"compare reads evaluate runs, but {name} has no finished one here; run evaluate first")
+    if not wanted:
+        raise InputError("compare reads evaluate runs, but this experiment has no finished one; run evaluate first")
+    return [
+        Evaluated(
+            run=newest[name],
+            test_errors=tracker.history(newest[name].id, "round/test_error"),
+            train_errors=tracker.history(newest[name].id, "round/train_error"),
+            train_loss_E=tracker.history(newest[name].id, "train_loss"),
+        )
+        for name in variants()
+        if name in wanted
+    ]
+
+
+def _table(evaluated: Sequence[Evaluated]) -> Table:
+    rows = []
+    for entry in evaluated:
+        variant, hyper = variants()[entry.model], entry.run.config
+        rows.append(
+            [
+                entry.model,
+                summarise(entry.train_errors).percent(),
+                entry.test.percent(),
+                entry.test.interval(),
+                entry.test.n,
+                variant.parameters,
+                f"{entry.run.metrics['seconds_per_epoch']:.3f}",
+                "" if hyper is None else show_hyper(variant, hyper),
+            ]
+        )
+    headers = ["model", "train error", "test error", "95 % interval", "rounds", "parameters", "s/epoch", "configuration"]
+    return Table(headers, rows)
+
+
+def _differences(evaluated: Sequence[Evaluated]) -> list[str]:
+    """What keeps these evaluations from being paired: other data, seeds, or numbers of rounds or pairs."""
+    notes = []
+    for label, values in (
+        ("data (digest)", {entry.model: entry.run.tags.get("dataset_digest", "?")[:8] for entry in evaluated}),
+        *((name, {entry.model: entry.run.params.get(name, "?") for entry in evaluated}) for name in ("rounds", "pairs", "seed")),
+    ):
+        if len(set(values.values())) > 1:
+            listed = ", ".join(f"{model} {value}" for model, value in values.items())
+            notes.append(f"Not measured alike, so differences are not to be trusted: {label} differ ({listed}).")
+    return notes or ["All were measured in the same rounds, on the same pairs; ± is the standard deviation over rounds."]

@@ -1,0 +1,49 @@
+"""main: all stages in order for one model, as children of one run."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from pipeline.models.registry import get_variant
+from pipeline.stages import compare, cross_validate, evaluate, prepare, search
+from pipeline.stages.stage import Reporter, StageResult
+from pipeline.tracking.port import Run, RunStart, Tracker, stage_run, variant_params
+
+
+@dataclass(frozen=True, kw_only=True)
+class MainConfig:
+    """The configs of the stages, for the same model and data."""
+
+    prepare: prepare.PrepareConfig
+    cross_validate: cross_validate.CrossValidateConfig
+    search: search.SearchConfig
+    evaluate: evaluate.EvaluateConfig
+    compare: compare.CompareConfig
+
+
+def run(
+    config: MainConfig, tracker: Tracker, reporter: Reporter, shown: Callable[[StageResult], None]
+) -> StageResult:
+    """Run the stages; `shown` is given the result of each as soon as it is there. Returns that of the whole."""
+    variant = get_variant(config.search.model)
+    start = RunStart(
+        name=f"main {variant.name}",
+        role="main",
+        params={**variant_params(variant), **config.search.setting.params},
+        tags={"model": variant.name},
+    )
+    with stage_run(tracker, start) as run:
+        steps: list[Callable[[Run], StageResult]] = [
+            lambda run: prepare.run(config.prepare, tracker, reporter, run),
+            lambda run: cross_validate.run(config.cross_validate, tracker, reporter, run),
+            lambda run: search.run(config.search, tracker, reporter, run),
+            lambda run: evaluate.run(config.evaluate, tracker, reporter, run),
+        ]
+        results = []
+        for step in steps:
+            results.append(step(run))
+            shown(results[-1])
+        last = compare.run(config.compare, tracker, reporter, run)
+        run.describe("\n".join(f"1. {result.headline}" for result in [*results, last]))
+    return last

@@ -1,0 +1,103 @@
+"""What all stages share: their common settings, what they report while running, and what they return."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass, field
+from typing import Protocol
+
+from pipeline.data.prepared import DataConfig
+from pipeline.errors import InputError
+from pipeline.models.variant import Hyperparameters, Variant
+from pipeline.reports.tables import Table
+from pipeline.tracking.port import Tracker
+
+
+@dataclass(frozen=True, kw_only=True)
+class Setting:
+    """What every stage that draws data is told."""
+
+    data: DataConfig
+    seed: int = 0
+    """Root of every named draw."""
+    pairs: int = 1000
+    """Training pairs of a round, and test pairs of a round."""
+
+    def __post_init__(self) -> None:
+        if self.pairs < 1:
+            raise InputError(f"a round needs at least 1 pair, but got --pairs {self.pairs}")
+
+    @property
+    def params(self) -> dict[str, str | int]:
+        """As they are logged."""
+        return {
+            "dataset": self.data.dataset,
+            "pooling": self.data.pooling,
+            "pairs": self.pairs,
+            "seed": self.seed,
+        }
+
+
+class Progress(Protocol):
+    """Long work under way."""
+
+    def update(self, done: float, note: str = "") -> None:
+        """So much is done of the total; `note` is shown beside it."""
+
+
+class Reporter(Protocol):
+    """The person who waits."""
+
+    def say(self, line: str) -> None:
+        """Tell one thing now."""
+
+    def progress(self, label: str, total: float) -> AbstractContextManager[Progress]:
+        """Show that long work is under way, with the time it will still take."""
+
+
+class Silent:
+    """A reporter for nobody."""
+
+    def say(self, line: str) -> None:
+        """Say nothing."""
+
+    def update(self, done: float, note: str = "") -> None:
+        """Show nothing."""
+
+    def progress(self, label: str, total: float) -> AbstractContextManager[Progress]:
+        """Show nothing."""
+        return nullcontext(self)
+
+
+@dataclass(frozen=True, kw_only=True)
+class StageResult:
+    """What a stage shows at its end."""
+
+    run_id: str
+    headline: str
+    """One sentence that answers what the stage was asked."""
+    table: Table
+    notes: Sequence[str] = field(default_factory=tuple)
+    """What a careful reader should know besides."""
+
+    def markdown(self) -> str:
+        """Headline, table and notes, as the run's description."""
+        return "\n".join([self.headline, "", self.table.markdown(), *(f"- {note}" for note in self.notes)]).strip()
+
+
+def open_store(tracker: Tracker, reporter: Reporter) -> None:
+    """Repair what an earlier death left in the store, and say so."""
+    if repaired := tracker.repair():
+        reporter.say(f"{repaired} run(s) of processes that died were still open; they are now marked KILLED")
+
+
+def show_hyper(variant: Variant, hyper: Hyperparameters) -> str:
+    """`lr=0.001 batch_size=25 epochs=25 alpha=1`, as short as it can be said."""
+    return " ".join(f"{name}={value:.4g}" for name, value in variant.shown(hyper).items())
+
+
+def percent(value: float) -> str:
+    """`9.89 %`, or `-` for what could not be measured."""
+    return f"{100 * value:.2f} %" if math.isfinite(value) else "-"

@@ -1,0 +1,128 @@
+"""A tracker in memory: what tests of stages use, with the same rules as MLflow."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+
+from pipeline.errors import InputError
+from pipeline.tracking.port import Metric, ModelToLog, Run, RunRecord, RunStart, Status
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+
+@dataclass
+class MemoryRun:
+    """One run; see `Run`. Everything that was logged can be read from its fields."""
+
+    id: str
+    name: str
+    started: datetime
+    parent: str | None
+    status: str = "RUNNING"
+    ended: datetime | None = None
+    params: dict[str, str] = field(default_factory=dict)
+    tags: dict[str, str] = field(default_factory=dict)
+    metrics: dict[tuple[str, int], float] = field(default_factory=dict)
+    description: str = ""
+    texts: dict[str, str] = field(default_factory=dict)
+    figures: dict[str, Figure] = field(default_factory=dict)
+    models: list[ModelToLog] = field(default_factory=list)
+
+    def log(
+        self,
+        *,
+        params: Mapping[str, Any] | None = None,
+        metrics: Sequence[Metric] = (),
+        tags: Mapping[str, str] | None = None,
+        at: datetime | None = None,
+    ) -> None:
+        """Write a batch; a param that exists keeps its text."""
+        self.params = {key: str(value) for key, value in (params or {}).items()} | self.params
+        self.metrics |= {(metric.name, metric.step): metric.value for metric in metrics}
+        self.tags |= tags or {}
+
+    def rename(self, name: str) -> None:
+        """Change the name."""
+        self.name = name
+
+    def describe(self, markdown: str) -> None:
+        """Set the description."""
+        self.description = markdown
+
+    def text(self, path: str, content: str) -> None:
+        """Keep a text."""
+        self.texts[path] = content
+
+    def figure(self, path: str, figure: Figure) -> None:
+        """Keep a picture."""
+        self.figures[path] = figure
+
+    def model(self, model: ModelToLog) -> None:
+        """Keep a network."""
+        self.models.append(model)
+
+    def end(self, status: Status, ended: datetime | None = None) -> None:
+        """Close the run."""
+        self.status, self.ended = status, ended or datetime.now(UTC)
+
+
+class MemoryTracker:
+    """Runs in a list; see `Tracker`."""
+
+    def __init__(self) -> None:
+        self.seconds = 0.0
+        self.runs: list[MemoryRun] = []
+
+    def start(self, start: RunStart, parent: Run | None = None) -> MemoryRun:
+        """Open a run."""
+        run = MemoryRun(
+            f"run-{len(self.runs)}", start.name, start.started or datetime.now(UTC), None if parent is None else parent.id
+        )
+        data = {} if start.data is None else {"dataset": start.data.name, "dataset_digest": start.data.digest}
+        run.log(params=start.params, tags={"role": start.role, **data, **start.tags})
+        run.describe(start.description)
+        self.runs.append(run)
+        return run
+
+    def reopen(self, record: RunRecord, parent: Run) -> MemoryRun:
+        """Open a run that exists."""
+        run = next(run for run in self.runs if run.id == record.id)
+        run.parent = parent.id
+        return run
+
+    def find(self, role: str, *, experiment: str | None = None, **tags: str) -> list[RunRecord]:
+        """Find runs, newest first; there is one experiment."""
+        wanted = {"role": role, **tags}
+        return [self._record(run) for run in reversed(self.runs) if wanted.items() <= run.tags.items()]
+
+    def get(self, run_id: str) -> RunRecord:
+        """Read one run."""
+        for run in self.runs:
+            if run.id == run_id:
+                return self._record(run)
+        raise InputError(f"there is no run {run_id!r} in memory")
+
+    def history(self, run_id: str, metric: str) -> list[float]:
+        """All values of a metric by step."""
+        run = next(run for run in self.runs if run.id == run_id)
+        return [value for (name, _), value in sorted(run.metrics.items(), key=lambda item: item[0][1]) if name == metric]
+
+    def repair(self) -> int:
+        """There is nothing to repair: these runs die with their process."""
+        return 0
+
+    def _record(self, run: MemoryRun) -> RunRecord:
+        last = {name: value for (name, _), value in sorted(run.metrics.items(), key=lambda item: item[0][1])}
+        return RunRecord(
+            id=run.id,
+            name=run.name,
+            status=run.status,
+            started=run.started,
+            params=run.params,
+            tags=run.tags,
+            metrics=last,
+        )

@@ -1,0 +1,268 @@
+"""The MLflow adapter: explicit run ids through MlflowClient, one batched write a call.
+
+Started by `mlflow run`, the first run opened is the one that MLflow made. It already carries the project's parameters
+under their own names, and MLflow refuses other text under a name that exists, so those are left as they are.
+"""
+
+from __future__ import annotations
+
+import getpass
+import json
+import logging
+import os
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from importlib.metadata import version
+from typing import TYPE_CHECKING, Any
+
+os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "2")  # a server that is down is noticed in seconds
+os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "20")
+
+import mlflow
+from mlflow.entities import Dataset, DatasetInput, InputTag, Param, RunTag, ViewType
+from mlflow.entities import Metric as MlflowMetric
+from mlflow.entities import Run as MlflowRun
+from mlflow.exceptions import MlflowException
+from mlflow.models import Model, infer_signature
+from mlflow.utils.mlflow_tags import MLFLOW_PARENT_RUN_ID, MLFLOW_RUN_NAME, MLFLOW_RUN_NOTE, MLFLOW_USER
+
+from pipeline.data.digits import DigitPools, DigitSet, digest_of
+from pipeline.errors import InputError, UnknownNameError
+from pipeline.locks import machine_lock
+from pipeline.tracking.port import Metric, ModelToLog, Run, RunRecord, RunStart, Status
+from pipeline.tracking.provenance import code_tags, is_dead, process_tag
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+DEFAULT_URI = "sqlite:///mlflow.db"
+PAGE = 1000
+
+
+class MlflowTracker:
+    """Runs in an MLflow tracking store: `MLFLOW_TRACKING_URI`, or `sqlite:///mlflow.db` in the working folder."""
+
+    def __init__(self, uri: str | None = None) -> None:
+        """Open the store, creating it if need be. Raises InputError when it cannot be reached or written."""
+        self.seconds = 0.0
+        uri = uri or os.environ.get("MLFLOW_TRACKING_URI") or DEFAULT_URI
+        for name in ("alembic", "mlflow.store.db.utils", "mlflow.tracking"):
+            logging.getLogger(name).setLevel(logging.WARNING)
+        try:
+            with self.timed(), machine_lock("mlflow tables", uri):
+                mlflow.set_tracking_uri(uri)
+                self.client = mlflow.MlflowClient(uri)
+                self.experiment_id = self._experiment()
+        except (MlflowException, OSError) as error:
+            raise InputError(
+                f"MLFLOW_TRACKING_URI must name a tracking store that can be reached and written, but {uri}: "
+                f"{' '.join(str(error).split())[:300]}"
+            ) from error
+        self._project_run = os.environ.get("MLFLOW_RUN_ID")
+
+    def _experiment(self) -> str:
+        """The experiment that MLflow itself would use: from the environment, else its default one."""
+        if chosen := os.environ.get("MLFLOW_EXPERIMENT_ID"):
+            return str(self.client.get_experiment(chosen).experiment_id)
+        name = os.environ.get("MLFLOW_EXPERIMENT_NAME") or "Default"
+        found = self.client.get_experiment_by_name(name)
+        return str(self.client.create_experiment(name) if found is None else found.experiment_id)
+
+    @contextmanager
+    def timed(self) -> Iterator[None]:
+        """Count the time of what happens inside as the tracker's."""
+        started = time.perf_counter()
+        try:
+            yield
+        finally:
+            self.seconds += time.perf_counter() - started
+
+    def start(self, start: RunStart, parent: Run | None = None) -> Run:
+        """Open a run; see `Tracker.start`."""
+        tags = {
+            "role": start.role,
+            "process": process_tag(),
+            MLFLOW_USER: getpass.getuser(),
+            **code_tags(),
+            **start.tags,
+        }
+        if start.description:
+            tags[MLFLOW_RUN_NOTE] = start.description
+        if start.data is not None:
+            tags |= {"dataset": start.data.name, "dataset_digest": start.data.digest}
+        with self.timed():
+            if self._project_run:
+                run = OpenRun(self, self._project_run, set(self.client.get_run(self._project_run).data.params))
+                self._project_run = None
+                run.log(params=start.params, tags={**tags, MLFLOW_RUN_NAME: start.name})
+            else:
+                if parent is not None:
+                    tags[MLFLOW_PARENT_RUN_ID] = parent.id
+                else:
+                    tags["mlflow.source.name"] = f"variantlab {start.role}"
+                began = None if start.started is None else _milliseconds(start.started)
+                made = self.client.create_run(self.experiment_id, began, tags, start.name)
+                run = OpenRun(self, made.info.run_id, set())
+                if start.params:
+                    run.log(params=start.params)
+            if start.data is not None:
+                run.inputs(start.data, start.test_data)
+        return run
+
+    def reopen(self, record: RunRecord, parent: Run) -> Run:
+        """Open a run that exists; see `Tracker.reopen`."""
+        run = OpenRun(self, record.id, set(record.params))
+        if record.tags.get(MLFLOW_PARENT_RUN_ID) != parent.id:
+            run.log(tags={MLFLOW_PARENT_RUN_ID: parent.id})
+        return run
+
+    def find(self, role: str, *, experiment: str | None = None, **tags: str) -> list[RunRecord]:
+        """Find runs; see `Tracker.find`."""
+        conditions = [f"tags.`{key}` = '{value}'" for key, value in {"role": role, **tags}.items()]
+        with self.timed():
+            return [_record(run) for run in self._search(" and ".join(conditions), experiment)]
+
+    def get(self, run_id: str) -> RunRecord:
+        """Read one run; see `Tracker.get`."""
+        try:
+            with self.timed():
+                return _record(self.client.get_run(run_id))
+        except MlflowException as error:
+            raise InputError(f"there is no run {run_id!r} in {self.client.tracking_uri}") from error
+
+    def history(self, run_id: str, metric: str) -> list[float]:
+        """Read a metric's values; see `Tracker.history`."""
+        with self.timed():
+            values = self.client.get_metric_history(run_id, metric)
+        return [value.value for value in sorted(values, key=lambda value: value.step)]
+
+    def _search(self, condition: str, experiment: str | None = None) -> Iterator[MlflowRun]:
+        experiments = {found.name: found.experiment_id for found in self.client.search_experiments(ViewType.ACTIVE_ONLY)}
+        if experiment and experiment not in experiments:
+            raise UnknownNameError("experiment", experiment, experiments)
+        ids = list(experiments.values()) if experiment is None else [experiments.get(experiment, self.experiment_id)]
+        token = None
+        while True:
+            page = self.client.search_runs(
+                ids, condition, max_results=PAGE, order_by=["attributes.start_time DESC"], page_token=token
+            )
+            yield from page
+            token = page.token
+            if not token:
+                return
+
+    def repair(self) -> int:
+        """End what dead processes left open; see `Tracker.repair`."""
+        with self.timed():
+            stale = [run for run in self._search("attributes.status = 'RUNNING'") if is_dead(run.data.tags.get("process", ""))]
+            for run in stale:
+                self.client.set_terminated(run.info.run_id, "KILLED")
+        return len(stale)
+
+
+class OpenRun:
+    """One MLflow run; see `Run`."""
+
+    def __init__(self, tracker: MlflowTracker, run_id: str, taken: set[str]) -> None:
+        self.id = run_id
+        self._tracker = tracker
+        self._taken = taken
+        """Names of params that the run has: MLflow refuses other text for them."""
+
+    def log(
+        self,
+        *,
+        params: Mapping[str, Any] | None = None,
+        metrics: Sequence[Metric] = (),
+        tags: Mapping[str, str] | None = None,
+        at: datetime | None = None,
+    ) -> None:
+        """Write a batch."""
+        now = _milliseconds(at or datetime.now(UTC))
+        fresh = {key: value for key, value in (params or {}).items() if key not in self._taken}
+        with self._tracker.timed():
+            self._tracker.client.log_batch(
+                self.id,
+                [MlflowMetric(metric.name, metric.value, now, metric.step) for metric in metrics],
+                [Param(key, _text(value)) for key, value in fresh.items()],
+                [RunTag(key, value) for key, value in (tags or {}).items()],
+            )
+        self._taken |= fresh.keys()
+
+    def inputs(self, pools: DigitPools, test_data: bool) -> None:
+        """Attach the digits as dataset inputs."""
+        parts = [("train", "training", pools.train)] + ([("test", "evaluation", pools.test)] if test_data else [])
+        self._tracker.client.log_inputs(self.id, [_dataset(pools, *part) for part in parts])
+
+    def rename(self, name: str) -> None:
+        """Change the run's name."""
+        self.log(tags={MLFLOW_RUN_NAME: name})
+
+    def describe(self, markdown: str) -> None:
+        """Set the run's description."""
+        self.log(tags={MLFLOW_RUN_NOTE: markdown})
+
+    def text(self, path: str, content: str) -> None:
+        """Keep a text file as an artifact."""
+        with self._tracker.timed():
+            self._tracker.client.log_text(self.id, content, path)
+
+    def figure(self, path: str, figure: Figure) -> None:
+        """Keep a picture as an artifact."""
+        with self._tracker.timed():
+            self._tracker.client.log_figure(self.id, figure, path, save_kwargs={"dpi": 120})
+
+    def model(self, model: ModelToLog) -> None:
+        """Keep a network as an MLflow model in the pt2 format (no pickle)."""
+        example = model.example.numpy()
+        output = model.network(model.example).detach().numpy()
+        with self._tracker.timed():
+            Model.log(
+                artifact_path=None,
+                name="model",
+                flavor=mlflow.pytorch,
+                run_id=self.id,
+                pytorch_model=model.network,
+                signature=infer_signature(example, output),
+                input_example=example,
+                pip_requirements=[f"{package}=={version(package)}" for package in ("mlflow", "torch", "numpy")],
+                metadata={"description": model.description},
+            )
+
+    def end(self, status: Status, ended: datetime | None = None) -> None:
+        """Close the run."""
+        with self._tracker.timed():
+            self._tracker.client.set_terminated(self.id, status, None if ended is None else _milliseconds(ended))
+
+
+def _dataset(pools: DigitPools, part: str, context: str, digits: DigitSet) -> DatasetInput:
+    dataset = Dataset(
+        name=f"{pools.name}-{part}",
+        digest=digest_of(digits.images_NHW, digits.labels_N)[:32],  # MLflow takes 36 characters
+        source_type="local",
+        source=json.dumps({"description": pools.source, "pooling": pools.pooling}),
+        profile=json.dumps({"digits": len(digits), "shape": list(digits.images_NHW.shape)}),
+    )
+    return DatasetInput(dataset, [InputTag("mlflow.data.context", context)])
+
+
+def _record(run: MlflowRun) -> RunRecord:
+    return RunRecord(
+        id=run.info.run_id,
+        name=run.info.run_name,
+        status=run.info.status,
+        started=datetime.fromtimestamp(run.info.start_time / 1000, UTC),
+        params=run.data.params,
+        tags=run.data.tags,
+        metrics=run.data.metrics,
+    )
+
+
+def _milliseconds(moment: datetime) -> int:
+    return int(moment.timestamp() * 1000)
+
+
+def _text(value: Any) -> str:
+    return str(value).lower() if isinstance(value, bool) else str(value)

@@ -1,0 +1,175 @@
+"""What stages ask of a tracker.
+
+A stage opens one run with `stage_run`, logs to it in few calls, and leaves the ending to the context manager. Runs are
+found again by their tags: `role` (the stage, or `trial`), `model`, `study`, `trial`, `dataset`.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import TYPE_CHECKING, Any, Literal, Protocol
+
+from pipeline.data.digits import DigitPools
+from pipeline.models.variant import Hyperparameters, Variant
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+    from torch import Tensor, nn
+
+Status = Literal["RUNNING", "FINISHED", "FAILED", "KILLED"]
+
+
+@dataclass(frozen=True)
+class Metric:
+    """One number. `step` is the epoch (or the round, for metrics named `round/...`); 0 for a summary."""
+
+    name: str
+    value: float
+    step: int = 0
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunStart:
+    """What is known of a run when it begins."""
+
+    name: str
+    role: str
+    params: Mapping[str, Any] = field(default_factory=dict)
+    tags: Mapping[str, str] = field(default_factory=dict)
+    data: DigitPools | None = None
+    """The digits used: their digest and source are attached as the run's dataset inputs."""
+    test_data: bool = False
+    """Whether the test digits are used as well."""
+    description: str = ""
+    """Markdown, where it is known from the beginning."""
+    started: datetime | None = None
+    """When the work began, if that is not now."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunRecord:
+    """A run read back."""
+
+    id: str
+    name: str
+    status: str
+    started: datetime
+    params: Mapping[str, str]
+    tags: Mapping[str, str]
+    metrics: Mapping[str, float]
+
+    @property
+    def config(self) -> Hyperparameters | None:
+        """The one configuration that the run stands for, if it does."""
+        text = self.tags.get("config")
+        return None if text is None else Hyperparameters(**json.loads(text))
+
+
+@dataclass(frozen=True, kw_only=True)
+class ModelToLog:
+    """A network with what is needed to use it elsewhere."""
+
+    network: nn.Module
+    example: Tensor
+    """(B, ...) with B > 1: an input to record beside it."""
+    description: str
+
+
+class Run(Protocol):
+    """A run that is open."""
+
+    @property
+    def id(self) -> str:
+        """The tracker's name for it."""
+
+    def log(
+        self,
+        *,
+        params: Mapping[str, Any] | None = None,
+        metrics: Sequence[Metric] = (),
+        tags: Mapping[str, str] | None = None,
+        at: datetime | None = None,
+    ) -> None:
+        """Write all of it in one batch. Metrics bear the time `at` (now, if None): the same batch written twice with
+        the same time stands once."""
+
+    def rename(self, name: str) -> None:
+        """Change the name that lists show."""
+
+    def describe(self, markdown: str) -> None:
+        """Set the description that people read first."""
+
+    def text(self, path: str, content: str) -> None:
+        """Keep a text file."""
+
+    def figure(self, path: str, figure: Figure) -> None:
+        """Keep a picture."""
+
+    def model(self, model: ModelToLog) -> None:
+        """Keep a network in a form that loads without this package."""
+
+    def end(self, status: Status, ended: datetime | None = None) -> None:
+        """Close the run."""
+
+
+class Tracker(Protocol):
+    """A store of runs."""
+
+    seconds: float
+    """Time spent in the tracker so far."""
+
+    def start(self, start: RunStart, parent: Run | None = None) -> Run:
+        """Open a run, below `parent` if there is one."""
+
+    def reopen(self, record: RunRecord, parent: Run) -> Run:
+        """Open a run that exists, and move it below `parent`."""
+
+    def find(self, role: str, *, experiment: str | None = None, **tags: str) -> list[RunRecord]:
+        """Runs by role and tags, newest first; in one experiment by name ("" is the present one), or in all of them.
+
+        Raises InputError for an experiment that does not exist.
+        """
+
+    def get(self, run_id: str) -> RunRecord:
+        """One run. Raises InputError when there is none of this id."""
+
+    def history(self, run_id: str, metric: str) -> list[float]:
+        """All values of a metric in the order of their steps."""
+
+    def repair(self) -> int:
+        """End the runs that dead processes of this machine left open; how many there were."""
+
+
+@contextmanager
+def stage_run(tracker: Tracker, start: RunStart, parent: Run | None = None) -> Iterator[Run]:
+    """Open the run of a stage and end it as it deserves: FINISHED, FAILED, or KILLED when a person stopped it."""
+    run = tracker.start(start, parent)
+    try:
+        yield run
+    except (KeyboardInterrupt, SystemExit):
+        run.end("KILLED")
+        raise
+    except BaseException as error:
+        run.log(tags={"error": f"{type(error).__name__}: {error}"})
+        run.end("FAILED")
+        raise
+    run.end("FINISHED")
+
+
+def variant_params(variant: Variant) -> dict[str, Any]:
+    """A variant's name and factors as params, so that the UI can group by each of them."""
+    return {"model": variant.name, **variant.factors}
+
+
+def config_tags(hyper: Hyperparameters) -> dict[str, str]:
+    """The tags of a run that stands for one configuration; `RunRecord.config` reads them back."""
+    return {"config": json.dumps(hyper.as_dict()), "config_hash": hyper.hash}
+
+
+def curve(name: str, values: Sequence[float]) -> list[Metric]:
+    """One metric with a value for every epoch, counted from 1."""
+    return [Metric(name, float(value), epoch) for epoch, value in enumerate(values, start=1)]

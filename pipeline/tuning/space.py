@@ -1,0 +1,238 @@
+"""Search spaces: what a search may vary, read from `search_spaces/*.yaml`.
+
+A file is one mapping from hyperparameter to dimension:
+
+    lr:         {type: float, low: 1e-4, high: 1e-2, log: true}
+    batch_size: {type: choice, values: [10, 25, 50, 100]}
+    epochs:     {type: int, low: 10, high: 50, step: 5}
+
+What is not named keeps the value of the model's preset.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import optuna
+
+from pipeline.errors import InputError, SpaceError, near_misses
+from pipeline.models.variant import HYPERPARAMETERS, Hyperparameters, Variant
+from pipeline.tuning.strict_yaml import Node, read_yaml
+
+SPACES = Path(__file__).parents[2] / "search_spaces"
+
+
+@dataclass(frozen=True, kw_only=True)
+class FloatRange:
+    """Real numbers from `low` to `high`."""
+
+    low: float
+    high: float
+    log: bool = False
+    step: float | None = None
+
+    def suggest(self, trial: optuna.Trial, name: str) -> float:
+        """Let the sampler choose."""
+        return trial.suggest_float(name, self.low, self.high, log=self.log, step=self.step)
+
+    def __contains__(self, value: float) -> bool:
+        return self.low <= value <= self.high and (self.step is None or _on_grid(value - self.low, self.step))
+
+
+@dataclass(frozen=True, kw_only=True)
+class IntRange:
+    """Whole numbers from `low` to `high` in steps of `step`."""
+
+    low: int
+    high: int
+    log: bool = False
+    step: int = 1
+
+    def suggest(self, trial: optuna.Trial, name: str) -> int:
+        """Let the sampler choose."""
+        return trial.suggest_int(name, self.low, self.high, log=self.log, step=self.step)
+
+    def __contains__(self, value: float) -> bool:
+        return self.low <= value <= self.high and (value - self.low) % self.step == 0
+
+
+@dataclass(frozen=True, kw_only=True)
+class Choice:
+    """One of several values."""
+
+    values: tuple[float | int, ...]
+
+    def suggest(self, trial: optuna.Trial, name: str) -> float | int:
+        """Let the sampler choose."""
+        chosen: float | int = trial.suggest_categorical(name, self.values)
+        return chosen
+
+    def __contains__(self, value: float) -> bool:
+        return value in self.values
+
+
+Dimension = FloatRange | IntRange | Choice
+
+
+@dataclass(frozen=True, kw_only=True)
+class Space:
+    """What a search of one model may vary."""
+
+    path: str
+    dimensions: Mapping[str, Dimension]
+    preset: Hyperparameters
+    """Gives the values of what is not searched, and the configuration that a search tries first."""
+
+    @property
+    def digest(self) -> str:
+        """SHA-256 of the dimensions and of the values that stay fixed, in hexadecimal."""
+        content = {name: [type(dim).__name__, asdict(dim)] for name, dim in self.dimensions.items()}
+        fixed = {name: value for name, value in self.preset.as_dict().items() if name not in self.dimensions}
+        return hashlib.sha256(json.dumps([content, fixed], sort_keys=True).encode()).hexdigest()
+
+    @property
+    def preset_parameters(self) -> dict[str, float | int]:
+        """The preset's values of what is searched."""
+        return {name: value for name, value in self.preset.as_dict().items() if name in self.dimensions}
+
+    def suggest(self, trial: optuna.Trial) -> Hyperparameters:
+        """The configuration that the study's sampler proposes."""
+        return replace(self.preset, **{name: dim.suggest(trial, name) for name, dim in self.dimensions.items()})
+
+
+def load_space(variant: Variant, path: Path | None = None) -> Space:
+    """Read the space of a variant: `search_spaces/<model>.yaml`, or the file at `path`.
+
+    Raises SpaceError, naming file, line, rule and near miss, when the file breaks a rule or holds something that the
+    variant does not have.
+    """
+    path = path or SPACES / f"{variant.name}.yaml"
+    name = str(path)
+    root = read_yaml(path)
+    if not isinstance(root.value, dict) or not root.value:
+        raise SpaceError(name, root.line, f"a search space must be a mapping of hyperparameters, but got {root.kind}")
+    known = [key for key in HYPERPARAMETERS if key != "alpha" or variant.auxiliary_loss]
+    dimensions = {}
+    for key, node in root.value.items():
+        if key == "alpha" and not variant.auxiliary_loss:
+            raise SpaceError(name, node.line, f"alpha weighs an auxiliary loss, but {variant.name} has none; remove it")
+        if key not in known:
+            raise SpaceError(name, node.line, f"unknown hyperparameter {key!r}; {near_misses(key, known)}")
+        dimensions[key] = _Reader(name, key, node, variant).dimension()
+    space = Space(path=name, dimensions=dimensions, preset=variant.preset)
+    for key, value in space.preset_parameters.items():
+        if value not in dimensions[key]:
+            line = root.value[key].line
+            raise SpaceError(
+                name, line, f"{key} must admit {value:g}, the preset of {variant.name}, which every search tries first"
+            )
+    return space
+
+
+class _Reader:
+    """Reads one dimension; every failure names the hyperparameter and the line."""
+
+    def __init__(self, path: str, key: str, node: Node, variant: Variant) -> None:
+        self.path, self.key, self.node, self.variant = path, key, node, variant
+
+    def fail(self, message: str, node: Node | None = None) -> SpaceError:
+        return SpaceError(self.path, (node or self.node).line, f"{self.key}: {message}")
+
+    def dimension(self) -> Dimension:
+        fields = self.node.value
+        if not isinstance(fields, dict) or "type" not in fields:
+            raise self.fail(f"must be a mapping with a type (float, int or choice), but got {self.node.kind}")
+        readers: dict[str, Callable[[dict[str, Node]], Dimension]] = {
+            "float": self._float_range,
+            "int": self._int_range,
+            "choice": self._choice,
+        }
+        kind = fields["type"].value
+        if kind not in readers:
+            raise self.fail(f"unknown type {kind!r}; {near_misses(str(kind), list(readers))}", fields["type"])
+        return readers[kind](fields)
+
+    def _only(self, fields: dict[str, Node], required: set[str], optional: set[str]) -> None:
+        for name, node in fields.items():
+            if name not in required | optional | {"type"}:
+                raise self.fail(f"unknown key {name!r}; {near_misses(name, sorted(required | optional))}", node)
+        missing = required - fields.keys()
+        if missing:
+            raise self.fail(f"{', '.join(sorted(missing))} is missing")
+
+    def _number(self, node: Node) -> float | int:
+        """A number that this hyperparameter may have."""
+        value = node.value
+        if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
+            raise self.fail(f"must be a finite number, but got {value!r} ({node.kind})", node)
+        if HYPERPARAMETERS[self.key] is int and not isinstance(value, int):
+            raise self.fail(f"must be a whole number, but got {value}", node)
+        try:
+            replace(self.variant.preset, **{self.key: value})
+        except InputError as error:
+            raise SpaceError(self.path, node.line, str(error)) from None
+        return value
+
+    def _ends(self, fields: dict[str, Node]) -> tuple[float | int, float | int]:
+        low, high = self._number(fields["low"]), self._number(fields["high"])
+        if low >= high:
+            raise self.fail(f"low must be less than high, but got low={low:g}, high={high:g}", fields["low"])
+        return low, high
+
+    def _log(self, fields: dict[str, Node], low: float) -> bool:
+        if "log" not in fields:
+            return False
+        log = fields["log"].value
+        if not isinstance(log, bool):
+            raise self.fail(f"log must be true or false, but got {log!r}", fields["log"])
+        if log and "step" in fields:
+            raise self.fail("log and step exclude each other", fields["step"])
+        if log and low <= 0:
+            raise self.fail(f"a log range must begin above 0, but got low={low:g}", fields["low"])
+        return log
+
+    def _step(self, fields: dict[str, Node], low: float, high: float, kinds: type | tuple[type, ...]) -> Any:
+        step = fields["step"].value
+        if isinstance(step, bool) or not isinstance(step, kinds) or not 0 < step <= high - low:
+            raise self.fail(f"step must be above 0 and at most high - low = {high - low:g}, but got {step!r}", fields["step"])
+        if not _on_grid(high - low, step):
+            raise self.fail(f"high must be low plus a whole number of steps of {step:g}, but got {high:g}", fields["high"])
+        return step
+
+    def _float_range(self, fields: dict[str, Node]) -> FloatRange:
+        if HYPERPARAMETERS[self.key] is int:
+            raise self.fail("takes whole numbers; use type: int or choice", fields["type"])
+        self._only(fields, {"low", "high"}, {"log", "step"})
+        low, high = (float(end) for end in self._ends(fields))
+        step = float(self._step(fields, low, high, (int, float))) if "step" in fields else None
+        return FloatRange(low=low, high=high, log=self._log(fields, low), step=step)
+
+    def _int_range(self, fields: dict[str, Node]) -> IntRange:
+        if HYPERPARAMETERS[self.key] is not int:
+            raise self.fail("takes real numbers; use type: float or choice", fields["type"])
+        self._only(fields, {"low", "high"}, {"log", "step"})
+        low, high = self._ends(fields)
+        assert isinstance(low, int)
+        assert isinstance(high, int)
+        step = self._step(fields, low, high, int) if "step" in fields else 1
+        return IntRange(low=low, high=high, log=self._log(fields, low), step=step)
+
+    def _choice(self, fields: dict[str, Node]) -> Choice:
+        self._only(fields, {"values"}, set())
+        node = fields["values"]
+        if not isinstance(node.value, list) or not node.value:
+            raise self.fail(f"values must be a list of at least one number, but got {node.kind}", node)
+        values = tuple(HYPERPARAMETERS[self.key](self._number(child)) for child in node.value)
+        if len(set(values)) < len(values):
+            raise self.fail("values must differ from one another", node)
+        return Choice(values=values)
+
+
+def _on_grid(distance: float, step: float) -> bool:
+    return math.isclose(round(distance / step) * step, distance, rel_tol=1e-9, abs_tol=1e-12)

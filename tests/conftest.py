@@ -1,0 +1,30 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from hypothesis import settings
+
+from pipeline.data.digits import DigitSet
+from tests.idx_files import write_idx_folder
+from tests.synthetic import make_digits
+
+# No deadline: what an example takes depends on the machine. Derandomised: a failure comes back on every machine.
+settings.register_profile("variantlab", deadline=None, derandomize=True, max_examples=40)
+settings.load_profile("variantlab")
+
+
+@pytest.fixture(scope="session")
+def train_digits() -> DigitSet:
+    return make_digits(400, "train")
+
+
+@pytest.fixture(scope="session")
+def held_out_digits() -> DigitSet:
+    return make_digits(200, "held out")
+
+
+@pytest.fixture
+def idx_folder(tmp_path: Path) -> Path:
+    """Forty training and twenty test digits as four plain IDX files."""
+    return write_idx_folder(tmp_path / "idx", compress=False)

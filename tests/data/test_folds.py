@@ -1,0 +1,50 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from pipeline.data.folds import check_folds, split_folds
+from pipeline.data.pairs import draw_pairs
+from pipeline.errors import InputError
+
+
+@given(data=st.data(), n_pairs=st.integers(2, 60), seed=st.integers(0, 2**40), round_=st.integers(0, 20))
+def test_folds_partition_the_pairs(data: st.DataObject, n_pairs: int, seed: int, round_: int) -> None:
+    folds = data.draw(st.integers(2, n_pairs))
+    pairs = draw_pairs("train", 2 * n_pairs, n_pairs, seed=seed, round_=round_)
+    everything = set(map(tuple, pairs.tolist()))
+    validated: list[tuple[int, ...]] = []
+    sizes = []
+    for train, validation in split_folds(pairs, folds, seed=seed, round_=round_):
+        assert set(map(tuple, train.tolist())) == everything - set(map(tuple, validation.tolist()))
+        assert len(train) + len(validation) == n_pairs
+        validated.extend(map(tuple, validation.tolist()))
+        sizes.append(len(validation))
+    assert len(sizes) == folds
+    assert max(sizes) - min(sizes) <= 1
+    assert sorted(validated) == sorted(everything)
+
+
+def test_folds_belong_to_seed_and_round() -> None:
+    pairs = draw_pairs("train", 200, 100, seed=0, round_=0)
+
+    def first_fold(seed: int, round_: int) -> bytes:
+        return next(iter(split_folds(pairs, 5, seed=seed, round_=round_)))[1].tobytes()
+
+    assert first_fold(0, 0) == first_fold(0, 0)
+    assert len({first_fold(0, 0), first_fold(0, 1), first_fold(1, 0)}) == 3
+
+
+@pytest.mark.parametrize("folds", [-1, 0, 1, 11])
+def test_impossible_numbers_of_folds_are_refused(folds: int) -> None:
+    with pytest.raises(InputError, match=f"between 2 and the 10 pairs of a round, but got {folds}"):
+        check_folds(folds, 10)
+    with pytest.raises(InputError):
+        list(split_folds(np.zeros((10, 2), np.int32), folds, seed=0, round_=0))
+
+
+@pytest.mark.parametrize("folds", [2, 10])
+def test_extreme_numbers_of_folds_are_allowed(folds: int) -> None:
+    check_folds(folds, 10)

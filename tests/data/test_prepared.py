@@ -1,0 +1,124 @@
+from __future__ import annotations
+
+import logging
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from pipeline.data.prepared import DataConfig, load_pools, pool_2x2
+from pipeline.errors import InputError, UnknownNameError
+from pipeline.seeds import numpy_generator
+from tests.idx_files import make_raw_digits
+
+
+@pytest.fixture
+def config(tmp_path: Path, idx_folder: Path) -> DataConfig:
+    return DataConfig(dataset="idx", data_dir=str(idx_folder), cache_dir=tmp_path / "cache")
+
+
+def cache_file(config: DataConfig) -> Path:
+    [path] = config.cache_dir.iterdir()
+    return path
+
+
+@pytest.mark.parametrize("pooling", ["average", "max"])
+def test_pooling_equals_a_plain_loop(pooling: str) -> None:
+    images = numpy_generator(0, "images").integers(256, size=(3, 28, 28), dtype=np.uint8)
+    pooled = pool_2x2(images, pooling)
+    assert pooled.shape == (3, 14, 14)
+    assert pooled.dtype == np.float32
+    for index in np.ndindex(pooled.shape):
+        n, row, column = index
+        block = [int(images[n, 2 * row + i, 2 * column + j]) for i in range(2) for j in range(2)]
+        assert pooled[index] == (sum(block) / 4 if pooling == "average" else max(block))
+
+
+def test_pools_hold_the_reduced_digits_and_say_where_they_come_from(config: DataConfig) -> None:
+    pools, raw = load_pools(config), make_raw_digits()
+    assert (pools.name, pools.pooling) == ("idx", "average")
+    assert config.data_dir in pools.source
+    assert (len(pools.train), len(pools.test)) == (40, 20)
+    np.testing.assert_array_equal(pools.train.images_NHW, pool_2x2(raw.train_images, "average"))
+    np.testing.assert_array_equal(pools.test.images_NHW, pool_2x2(raw.test_images, "average"))
+    np.testing.assert_array_equal(pools.train.labels_N, raw.train_labels)
+    np.testing.assert_array_equal(pools.test.labels_N, raw.test_labels)
+
+
+def test_a_second_load_equals_the_first_without_reading_the_source(
+    config: DataConfig, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    first = load_pools(config)
+
+    def refuse(*_: object) -> None:
+        raise AssertionError("the source was read again")
+
+    monkeypatch.setattr("pipeline.data.sources._read_idx_files", refuse)
+    second = load_pools(config)
+    assert (second.name, second.source, second.pooling) == (first.name, first.source, first.pooling)
+    assert second.digest == first.digest
+    assert second.train.images_NHW.dtype == first.train.images_NHW.dtype
+    assert second.train.labels_N.dtype == first.train.labels_N.dtype
+    assert not caplog.records
+
+
+def test_each_pooling_has_a_cache_file_of_its_own(config: DataConfig) -> None:
+    digests = {load_pools(replace(config, pooling=pooling)).digest for pooling in ("average", "max", "average")}
+    assert len(digests) == 2
+    assert len(list(config.cache_dir.iterdir())) == 2
+
+
+def test_changed_idx_files_are_read_anew(config: DataConfig) -> None:
+    before = load_pools(config).digest
+    path = Path(config.data_dir) / "t10k-images-idx3-ubyte"
+    path.write_bytes(path.read_bytes()[:-1] + b"\x80")
+    assert load_pools(config).digest != before
+
+
+def test_a_flipped_byte_never_gives_wrong_digits(config: DataConfig, caplog: pytest.LogCaptureFixture) -> None:
+    digest = load_pools(config).digest
+    path = cache_file(config)
+    whole = path.read_bytes()
+    generator = numpy_generator(0, "damage")
+    spread = np.linspace(0, len(whole) - 1, 20).astype(int).tolist()
+    rebuilt = 0
+    for position in spread + generator.integers(len(whole), size=20).tolist():
+        path.write_bytes(
+            whole[:position] + bytes([whole[position] ^ int(generator.integers(1, 256))]) + whole[position + 1 :]
+        )
+        caplog.clear()
+        assert load_pools(config).digest == digest
+        rebuilt += warned_of(path, caplog)
+        assert cache_file(config) == path
+        caplog.clear()
+        assert load_pools(config).digest == digest
+        assert not caplog.records
+    assert rebuilt >= 30
+
+
+@pytest.mark.parametrize("share", [0, 0.001, 0.1, 0.5, 0.9, 0.999])
+def test_a_truncated_file_is_rebuilt_with_a_warning(
+    config: DataConfig, caplog: pytest.LogCaptureFixture, share: float
+) -> None:
+    digest = load_pools(config).digest
+    path = cache_file(config)
+    path.write_bytes(path.read_bytes()[: int(share * path.stat().st_size)])
+    assert load_pools(config).digest == digest
+    assert warned_of(path, caplog)
+
+
+def warned_of(path: Path, caplog: pytest.LogCaptureFixture) -> bool:
+    return any(record.levelno == logging.WARNING and str(path) in record.getMessage() for record in caplog.records)
+
+
+def test_a_cache_folder_that_cannot_be_made_is_refused(config: DataConfig, tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    for cache_dir in (tmp_path / "file", tmp_path / "file" / "cache"):
+        with pytest.raises(InputError, match="--cache-dir must be a folder that can be written"):
+            load_pools(replace(config, cache_dir=cache_dir))
+
+
+def test_an_unknown_pooling_gives_the_near_misses(tmp_path: Path) -> None:
+    with pytest.raises(UnknownNameError, match="did you mean average"):
+        DataConfig(pooling="avrage", cache_dir=tmp_path)

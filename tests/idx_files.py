@@ -1,0 +1,45 @@
+"""IDX files for tests."""
+
+from __future__ import annotations
+
+import gzip
+import struct
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pipeline.data.sources import IDX_NAMES, SIDE, RawDigits
+from pipeline.seeds import numpy_generator
+
+
+def make_raw_digits(train: int = 40, test: int = 20) -> RawDigits:
+    """Noise with labels."""
+    generator = numpy_generator(0, "raw digits")
+
+    def images(count: int) -> NDArray[np.uint8]:
+        return generator.integers(256, size=(count, SIDE, SIDE), dtype=np.uint8)
+
+    def labels(count: int) -> NDArray[np.uint8]:
+        return generator.integers(10, size=count, dtype=np.uint8)
+
+    return RawDigits(
+        train_images=images(train), train_labels=labels(train), test_images=images(test), test_labels=labels(test)
+    )
+
+
+def encode_idx(array: NDArray[np.uint8]) -> bytes:
+    """The content of an IDX file."""
+    return struct.pack(f">4B{array.ndim}I", 0, 0, 8, array.ndim, *array.shape) + array.tobytes()
+
+
+def write_idx_folder(folder: Path, *, compress: bool) -> Path:
+    """The four files of `make_raw_digits()`."""
+    folder.mkdir()
+    for name, array in zip(IDX_NAMES, make_raw_digits().arrays, strict=True):
+        content = encode_idx(array)
+        if compress:
+            (folder / f"{name}.gz").write_bytes(gzip.compress(content))
+        else:
+            (folder / name).write_bytes(content)
+    return folder

@@ -1,0 +1,57 @@
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+
+import pytest
+import torch
+from torch import nn
+
+from pipeline.models.initial import build_network
+from pipeline.models.registry import get_variant, variants
+from pipeline.models.variant import Variant
+
+every_variant = pytest.mark.parametrize("variant", variants().values(), ids=lambda variant: variant.name)
+
+
+def flat(network: nn.Module) -> torch.Tensor:
+    return nn.utils.parameters_to_vector(network.parameters()).detach()
+
+
+@every_variant
+def test_equal_names_give_equal_weights_and_others_do_not(variant: Variant) -> None:
+    weights = flat(build_network(variant, 0, "trial", 1))
+    assert torch.equal(weights, flat(build_network(variant, 0, "trial", 1)))
+    for other in (build_network(variant, 1, "trial", 1), build_network(variant, 0, "trial", 2)):
+        assert not torch.isin(weights, flat(other)).all()
+
+
+@every_variant
+def test_weights_are_distributed_like_torch_draws_them(variant: Variant) -> None:
+    ours = build_network(variant, 0, "weights").named_parameters()
+    for (name, parameter), (default_name, default) in zip(ours, variant.build().named_parameters(), strict=True):
+        assert name == default_name
+        assert parameter.dtype == torch.float32
+        if parameter.numel() >= 1000:
+            assert math.isclose(parameter.std().item(), default.std().item(), rel_tol=0.1)
+            assert math.isclose(parameter.abs().max().item(), default.abs().max().item(), rel_tol=0.05)
+            assert abs(parameter.mean().item()) < 0.1 * default.std().item()
+
+
+@pytest.mark.parametrize("layer", [nn.Linear(25, 40), nn.Conv2d(1, 40, 5)], ids=lambda layer: type(layer).__name__)
+def test_weights_and_biases_fill_plus_minus_one_over_root_fan_in(layer: nn.Module) -> None:
+    network = build_network(replace(get_variant("mlp"), build=lambda: layer), 0, "weights")
+    for parameter in network.parameters():
+        assert 0.9 * 0.2 < parameter.abs().max().item() <= 0.2
+
+
+def test_layers_without_a_known_distribution_are_refused_by_name() -> None:
+    with pytest.raises(TypeError, match="BatchNorm2d"):
+        build_network(replace(get_variant("mlp"), build=lambda: nn.BatchNorm2d(3)), 0, "weights")
+
+
+@every_variant
+def test_the_global_generator_is_left_alone(variant: Variant) -> None:
+    before = torch.get_rng_state()
+    build_network(variant, 0, "weights")
+    assert torch.equal(before, torch.get_rng_state())

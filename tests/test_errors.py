@@ -1,0 +1,47 @@
+from __future__ import annotations
+
+import pytest
+
+from pipeline.errors import (
+    DataError,
+    InputError,
+    SpaceError,
+    StageError,
+    UnknownNameError,
+    VariantlabError,
+    near_misses,
+)
+
+
+@pytest.mark.parametrize(
+    ("error", "exit_code"),
+    [
+        (VariantlabError("x"), 1),
+        (InputError("x"), 2),
+        (UnknownNameError("model", "x", ["a"]), 2),
+        (SpaceError("space.yaml", 3, "x"), 2),
+        (DataError("x"), 2),
+        (StageError("x"), 1),
+    ],
+    ids=lambda value: type(value).__name__,
+)
+def test_exit_codes(error: VariantlabError, exit_code: int) -> None:
+    assert error.exit_code == exit_code
+
+
+def test_unknown_names_list_the_near_misses_alone() -> None:
+    message = str(UnknownNameError("model", "mlp_wz", ["mlp", "mlp_ws", "convnet"]))
+    assert message.startswith("unknown model 'mlp_wz'")
+    assert "did you mean" in message
+    assert "mlp_ws" in message
+    assert "convnet" not in message
+
+
+def test_unknown_names_list_all_names_when_none_is_close() -> None:
+    assert near_misses("zzz", ["convnet", "mlp"]) == "choose from: convnet, mlp"
+    assert near_misses("zzz", []) == "none is available"
+
+
+def test_space_errors_say_where() -> None:
+    assert str(SpaceError("space.yaml", 3, "no such field")) == "space.yaml:3: no such field"
+    assert str(SpaceError("space.yaml", None, "empty")) == "space.yaml: empty"

@@ -1,0 +1,216 @@
+"""Replicas that train together equal replicas that train alone, and no way of leaving disturbs those that stay.
+
+In float64: in float32 Adam amplifies rounding, and equality would prove nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+import pytest
+import torch
+
+from pipeline.data.digits import DigitSet
+from pipeline.models.registry import get_variant, variants
+from pipeline.models.variant import Hyperparameters
+from pipeline.training.chunk import train_chunk
+from pipeline.training.plan import Chunk, Outcome
+from tests.synthetic import make_digits
+from tests.training.plain import train_plain
+from tests.training.plans import make_chunk, make_hypers, make_replica
+
+HYPER = Hyperparameters(lr=1e-3, batch_size=20, epochs=3)
+
+
+class Pools:
+    """What is trained on and what is held out."""
+
+    def __init__(self, train: DigitSet, held_out: DigitSet) -> None:
+        self.train, self.held_out = train, held_out
+
+    def run(self, chunk: Chunk, dtype: torch.dtype = torch.float64) -> list[Outcome]:
+        """Train; whatever happens, the ticks add up to the plan."""
+        ticks: list[int] = []
+        outcomes = train_chunk(chunk, self.train, self.held_out, ticks.append, dtype)
+        assert sum(ticks) == chunk.replica_epochs
+        return outcomes
+
+    def assert_equal_to_plain(self, chunk: Chunk, outcomes: Sequence[Outcome]) -> None:
+        """Replica by replica."""
+        for replica, outcome in zip(chunk.replicas, outcomes, strict=True):
+            train_plain(chunk.variant, replica, self.train, self.held_out).assert_equals(outcome)
+
+
+@pytest.fixture
+def pools(train_digits: DigitSet, held_out_digits: DigitSet) -> Pools:
+    return Pools(train_digits, held_out_digits)
+
+
+@pytest.mark.parametrize("batch_size", [20, 25])
+@pytest.mark.parametrize("count", [1, 2, 7])
+@pytest.mark.parametrize("variant", variants())
+def test_together_equals_alone(pools: Pools, variant: str, count: int, batch_size: int) -> None:
+    hypers = make_hypers(variant, count, batch_size)
+    chunk = make_chunk(variant, [make_replica(*numbered) for numbered in enumerate(hypers)], keep_models=True)
+    outcomes = pools.run(chunk)
+    assert [len(outcome.train_loss_E) for outcome in outcomes] == [hyper.epochs for hyper in hypers]
+    assert all(outcome.weights is not None for outcome in outcomes)
+    pools.assert_equal_to_plain(chunk, outcomes)
+
+
+def test_more_held_out_pairs_than_are_evaluated_at_once(train_digits: DigitSet) -> None:
+    pools = Pools(train_digits, train_digits)
+    replicas = [
+        replace(make_replica(index, HYPER), held_out=make_replica(index, HYPER, pairs=190).train) for index in range(2)
+    ]
+    chunk = make_chunk("mlp_ws", replicas, keep_models=True)
+    pools.assert_equal_to_plain(chunk, pools.run(chunk))
+
+
+@pytest.mark.parametrize("variant", ["mlp_ws_al", "convnet_ws_al"])
+def test_the_loss_falls_and_the_pattern_is_learnt(pools: Pools, variant: str) -> None:
+    hyper = Hyperparameters(lr=2e-3, batch_size=20, epochs=15, alpha=1.0)
+    [outcome] = pools.run(make_chunk(variant, [make_replica(0, hyper, pairs=190)]))
+    assert outcome.train_loss_E[-1] < outcome.train_loss_E[0] / 2
+    assert outcome.held_out_error < 0.2
+
+
+def test_without_keep_models_no_weights_are_returned(pools: Pools) -> None:
+    [outcome] = pools.run(make_chunk("mlp_ws", [make_replica(0, HYPER)]))
+    assert outcome.weights is None
+    assert outcome.predictions_M is None
+
+
+def test_returned_weights_load_into_an_ordinary_network(pools: Pools) -> None:
+    replicas = [make_replica(index, hyper) for index, hyper in enumerate(make_hypers("convnet", 2))]
+    for outcome in pools.run(make_chunk("convnet", replicas, keep_models=True)):
+        assert outcome.weights is not None
+        network = get_variant("convnet").build()
+        network.load_state_dict({name: torch.from_numpy(weight) for name, weight in outcome.weights.items()})
+
+
+def test_the_train_error_is_read_at_the_epochs_asked_for_and_at_the_last(pools: Pools) -> None:
+    replicas = [
+        make_replica(0, replace(HYPER, epochs=4), read_at=(1, 3)),
+        make_replica(1, replace(HYPER, epochs=3), read_at=(2,)),
+    ]
+    chunk = make_chunk("mlp_ws", replicas)
+    outcomes = pools.run(chunk)
+    assert {1, 3, 4} <= outcomes[0].train_error_at.keys() <= {1, 2, 3, 4}
+    assert {2, 3} <= outcomes[1].train_error_at.keys() <= {1, 2, 3}
+    pools.assert_equal_to_plain(chunk, outcomes)
+
+
+def test_a_long_training_contains_the_shorter_one(pools: Pools) -> None:
+    [long] = pools.run(make_chunk("mlp_ws", [make_replica(0, replace(HYPER, epochs=4), read_at=(2,))]))
+    [short] = pools.run(make_chunk("mlp_ws", [make_replica(0, replace(HYPER, epochs=2))]))
+    np.testing.assert_array_equal(long.held_out_error_E[:2], short.held_out_error_E)
+    assert long.train_error_at[2] == short.train_error
+
+
+class TestDivergence:
+    @pytest.mark.parametrize("variant", ["mlp_ws_al", "convnet"])
+    def test_leaves_the_neighbours_equal_to_plain(self, held_out_digits: DigitSet, variant: str) -> None:
+        pools = Pools(make_digits(410, "train", broken=10), held_out_digits)
+        replicas = [make_replica(index, hyper) for index, hyper in enumerate(make_hypers(variant, 4))]
+        broken = replicas[1].train.copy()
+        broken[7] = 405, 406
+        replicas[1] = replace(replicas[1], train=broken)
+        outcomes = pools.run(make_chunk(variant, replicas, keep_models=True))
+        assert_diverged(outcomes.pop(1), epochs=1)
+        del replicas[1]
+        pools.assert_equal_to_plain(make_chunk(variant, replicas), outcomes)
+
+    def test_by_the_held_out_loss_alone_is_noticed(self, train_digits: DigitSet) -> None:
+        pools = Pools(train_digits, make_digits(210, "held out", broken=10))
+        replicas = [make_replica(index, HYPER) for index in range(2)]
+        replicas[0].held_out[3] = 205, 206
+        diverged, outcome = pools.run(make_chunk("mlp_ws", replicas))
+        assert_diverged(diverged, epochs=1)
+        pools.assert_equal_to_plain(make_chunk("mlp_ws", replicas[1:]), [outcome])
+
+    def test_of_a_huge_learning_rate_ends_with_a_reason(self, pools: Pools) -> None:
+        wild = Hyperparameters(lr=100.0, batch_size=1, epochs=200, alpha=1e6)
+        tame = Hyperparameters(lr=1e-3, batch_size=1, epochs=1, alpha=1.0)
+        neighbour, diverged = pools.run(
+            make_chunk("convnet_ws_al", [make_replica(0, tame), make_replica(1, wild)]), torch.float32
+        )
+        assert neighbour.status == "complete"
+        assert np.isfinite(neighbour.train_loss_E).all()
+        assert_diverged(diverged, epochs=len(diverged.train_loss_E))
+        assert len(diverged.train_loss_E) < 200
+        assert np.isfinite(diverged.train_loss_E[:-1]).all()
+
+    def test_has_no_train_error_even_where_a_neighbour_reads_one(self, held_out_digits: DigitSet) -> None:
+        pools = Pools(make_digits(410, "train", broken=10), held_out_digits)
+        replicas = [make_replica(index, replace(HYPER, epochs=1)) for index in range(2)]
+        replicas[1].train[0] = 405, 406
+        _, diverged = pools.run(make_chunk("mlp_ws", replicas))
+        assert_diverged(diverged, epochs=1)
+        assert np.isnan(diverged.train_error)
+
+
+def assert_diverged(outcome: Outcome, *, epochs: int) -> None:
+    assert outcome.status == "diverged"
+    loss = next(loss for loss in (outcome.train_loss_E[-1], outcome.held_out_loss_E[-1]) if not np.isfinite(loss))
+    assert outcome.reason == f"the loss became {loss} in epoch {epochs}"
+    assert outcome.weights is None
+    assert outcome.predictions_M is None
+    assert len(outcome.train_loss_E) == epochs
+
+
+@dataclass
+class StopAfter:
+    """Stops at an epoch and keeps what it was told."""
+
+    epoch: int
+    told: Sequence[float] = ()
+
+    def __call__(self, held_out_error_E: Sequence[float], /) -> bool:
+        self.told = list(held_out_error_E)
+        return len(held_out_error_E) == self.epoch
+
+
+class TestStopRule:
+    def test_stops_all_replicas_at_its_epoch(self, pools: Pools) -> None:
+        replicas = [make_replica(index, replace(HYPER, epochs=5)) for index in range(3)]
+        chunk = make_chunk("mlp_ws", replicas, stop=StopAfter(2), keep_models=True)
+        outcomes = pools.run(chunk)
+        for replica, outcome in zip(replicas, outcomes, strict=True):
+            assert (outcome.status, outcome.reason) == ("stopped", "stopped after epoch 2")
+            assert outcome.weights is None
+            plain = train_plain("mlp_ws", replica, pools.train, pools.held_out)
+            np.testing.assert_allclose(outcome.held_out_loss_E, plain.held_out_loss_E[:2], rtol=1e-9)
+
+    def test_is_told_the_mean_held_out_error_of_each_epoch(self, pools: Pools) -> None:
+        rule = StopAfter(3)
+        outcomes = pools.run(
+            make_chunk("mlp_ws", [make_replica(i, replace(HYPER, epochs=5)) for i in range(3)], stop=rule)
+        )
+        np.testing.assert_allclose(rule.told, np.mean([outcome.held_out_error_E for outcome in outcomes], 0))
+
+    def test_leaves_replicas_that_end_earlier_or_with_it_complete(self, pools: Pools) -> None:
+        hypers = [replace(HYPER, epochs=epochs) for epochs in (1, 2, 4)]
+        replicas = [make_replica(index, hyper) for index, hyper in enumerate(hypers)]
+        outcomes = pools.run(make_chunk("mlp_ws", replicas, stop=StopAfter(2)))
+        assert [outcome.status for outcome in outcomes] == ["complete", "complete", "stopped"]
+        assert [len(outcome.train_loss_E) for outcome in outcomes] == [1, 2, 2]
+
+    def test_that_never_fires_changes_nothing(self, pools: Pools) -> None:
+        chunk = make_chunk("mlp_ws", [make_replica(index, HYPER) for index in range(2)], stop=StopAfter(99))
+        pools.assert_equal_to_plain(chunk, pools.run(chunk))
+
+
+GOLDEN = {
+    "mlp_ws_al": [],
+    "convnet_ws_al": [],
+}
+
+
+@pytest.mark.parametrize(("variant", "train_loss_E"), GOLDEN.items())
+def test_the_golden_loss_curve_is_kept(pools: Pools, variant: str, train_loss_E: list[float]) -> None:
+    hyper = Hyperparameters(lr=1e-3, batch_size=20, epochs=4, alpha=0.5)
+    [outcome] = pools.run(make_chunk(variant, [make_replica(0, hyper)]))
+    assert outcome.train_loss_E == pytest.approx(train_loss_E, abs=1e-6)
