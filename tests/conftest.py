@@ -3,6 +3,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+import torch
 from hypothesis import settings
 
 from pipeline.data.digits import DigitSet
@@ -10,8 +11,10 @@ from tests.idx_files import write_idx_folder
 from tests.synthetic import make_digits
 
 # No deadline: what an example takes depends on the machine. Derandomised: a failure comes back on every machine.
-settings.register_profile("variantlab", deadline=None, derandomize=True, max_examples=40)
+settings.register_profile("variantlab", deadline=None, derandomize=True, max_examples=25)
 settings.load_profile("variantlab")
+
+torch.set_num_threads(1)  # as in the workers; with more, tiny tensors wait for threads that other programs hold up
 
 
 @pytest.fixture(scope="session")

@@ -1,4 +1,4 @@
-"""Digits made up for tests: a pattern for each class under noise, so that a model can learn them within a few epochs."""
+"""Digits made up for tests: a pattern for each class under noise, so that a model learns them quickly."""
 
 from __future__ import annotations
 

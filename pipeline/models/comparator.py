@@ -9,6 +9,9 @@ from torch import Tensor, nn
 class Comparator(nn.Module):
     """Standardises grey values as in training and returns the probabilities of both answers."""
 
+    mean: Tensor
+    std: Tensor
+
     def __init__(self, network: nn.Module, *, mean: float, std: float) -> None:
         super().__init__()
         self.network = network

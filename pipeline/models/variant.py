@@ -5,8 +5,8 @@ from __future__ import annotations
 import hashlib
 import json
 import math
-from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from torch import nn
@@ -35,6 +35,11 @@ class Hyperparameters:
         _check_number("alpha", self.alpha, low=0.0, high=1e6)
         _check_integer("batch_size", self.batch_size, MAX_BATCH_SIZE)
         _check_integer("epochs", self.epochs, MAX_EPOCHS)
+
+    def having(self, values: Mapping[str, float | int]) -> Hyperparameters:
+        """The same but for these values. Raises InputError for one that breaks a rule."""
+        changed: dict[str, Any] = dict(values)
+        return replace(self, **changed)
 
     def as_dict(self) -> dict[str, float | int]:
         """Field name to value."""

@@ -59,7 +59,7 @@ def _bands(axis: Axes, series: Mapping[str, Curves], scale: float) -> None:
 
 
 def loss_by_family(families: Mapping[str, Mapping[str, Sequence[float]]]) -> Figure:
-    """Mean training loss by epoch, one panel a family with a line for each of its variants (report 000, figures 1-2)."""
+    """Mean training loss by epoch, one panel a family, one line a variant (report 000, figures 1 and 2)."""
     figure = Figure(figsize=(5.2 * len(families), 4), layout="constrained")
     panels = figure.subplots(1, len(families), squeeze=False)[0]
     for axis, (family, variants) in zip(panels, families.items(), strict=True):
@@ -69,7 +69,7 @@ def loss_by_family(families: Mapping[str, Mapping[str, Sequence[float]]]) -> Fig
 
 
 def box_plot(errors: Mapping[str, Sequence[float]], label: str) -> Figure:
-    """The distribution of an error over rounds for each variant, with every round as a point and the mean as a diamond."""
+    """An error over rounds for each variant; every round is a point, the mean a diamond."""
     figure = Figure(figsize=(max(4.5, 1.1 * len(errors) + 2), 4.4), layout="constrained")
     axis = figure.subplots()
     axis.boxplot(
@@ -99,7 +99,9 @@ def digit_confusion(wrong_KK: NDArray[np.int64], seen_KK: NDArray[np.int64]) -> 
     limit = np.nanmax(share) if np.isfinite(share).any() else 1
     for first, second in np.argwhere(seen_KK > 0):
         value = share[first, second]
-        axis.text(second, first, f"{value:.0f}", ha="center", va="center", color="white" if value > limit / 2 else "black")
+        axis.text(
+            second, first, f"{value:.0f}", ha="center", va="center", color="white" if value > limit / 2 else "black"
+        )
     axis.set(xticks=range(CLASSES), yticks=range(CLASSES), xlabel="second digit", ylabel="first digit")
     axis.set_title("Wrong comparisons by pair of digits (%)", fontsize=11)
     figure.colorbar(image, label="test error (%)")
@@ -116,7 +118,11 @@ def search_history(errors: Mapping[int, float], pruned: Mapping[int, float], bas
     axis.step(numbers, best, where="post", color=STYLES[1][0], label="best so far")
     if pruned:
         axis.plot(
-            list(pruned), [100 * error for error in pruned.values()], "x", color="grey", label="pruned (last error seen)"
+            list(pruned),
+            [100 * error for error in pruned.values()],
+            "x",
+            color="grey",
+            label="pruned (last error seen)",
         )
     if baseline is not None:
         axis.axhline(100 * baseline, color="black", linestyle=":", label="the report's configuration")

@@ -21,7 +21,8 @@ class Table:
         texts = [[str(cell) for cell in row] for row in (self.headers, *self.rows)]
         widths = [max(len(row[column]) for row in texts) for column in range(len(self.headers))]
         lines = [
-            "| " + " | ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)) + " |" for row in texts
+            "| " + " | ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)) + " |"
+            for row in texts
         ]
         rule = "|" + "|".join("-" * (width + 2) for width in widths) + "|"
         return "\n".join([lines[0], rule, *lines[1:]]) + "\n"

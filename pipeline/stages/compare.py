@@ -69,7 +69,9 @@ def run(config: CompareConfig, tracker: Tracker, reporter: Reporter, parent: Run
         result = StageResult(
             run_id=run.id,
             headline=f"{best.model} has the least mean test error, {best.test.percent()}"
-            + (f", of {len(evaluated)} variants" if len(evaluated) > 1 else "; it is the only variant evaluated so far"),
+            + (
+                f", of {len(evaluated)} variants" if len(evaluated) > 1 else "; it is the only variant evaluated so far"
+            ),
             table=table,
             notes=_differences(evaluated),
         )
@@ -119,7 +121,16 @@ def _table(evaluated: Sequence[Evaluated]) -> Table:
                 "" if hyper is None else show_hyper(variant, hyper),
             ]
         )
-    headers = ["model", "train error", "test error", "95 % interval", "rounds", "parameters", "s/epoch", "configuration"]
+    headers = [
+        "model",
+        "train error",
+        "test error",
+        "95 % interval",
+        "rounds",
+        "parameters",
+        "s/epoch",
+        "configuration",
+    ]
     return Table(headers, rows)
 
 
@@ -128,9 +139,14 @@ def _differences(evaluated: Sequence[Evaluated]) -> list[str]:
     notes = []
     for label, values in (
         ("data (digest)", {entry.model: entry.run.tags.get("dataset_digest", "?")[:8] for entry in evaluated}),
-        *((name, {entry.model: entry.run.params.get(name, "?") for entry in evaluated}) for name in ("rounds", "pairs", "seed")),
+        *(
+            (name, {entry.model: entry.run.params.get(name, "?") for entry in evaluated})
+            for name in ("rounds", "pairs", "seed")
+        ),
     ):
         if len(set(values.values())) > 1:
             listed = ", ".join(f"{model} {value}" for model, value in values.items())
             notes.append(f"Not measured alike, so differences are not to be trusted: {label} differ ({listed}).")
-    return notes or ["All were measured in the same rounds, on the same pairs; ± is the standard deviation over rounds."]
+    return notes or [
+        "All were measured in the same rounds, on the same pairs; ± is the standard deviation over rounds."
+    ]

@@ -8,6 +8,7 @@ from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
+from pipeline.data.digits import DigitPools
 from pipeline.data.folds import check_folds
 from pipeline.data.prepared import load_pools
 from pipeline.errors import InputError, UnknownNameError
@@ -32,6 +33,7 @@ from pipeline.training.plan import Job, Outcome
 from pipeline.training.pool import Trainer
 
 MAX_CELLS = 1000
+MAX_ROUNDS = 1000
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -45,6 +47,11 @@ class CrossValidateConfig:
     folds: int = 10
     rounds: int = 1
     workers: int = 2
+
+    def __post_init__(self) -> None:
+        check_folds(self.folds, self.setting.pairs)
+        if not 1 <= self.rounds <= MAX_ROUNDS:
+            raise InputError(f"--rounds must be between 1 and {MAX_ROUNDS}, but got {self.rounds}")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -77,24 +84,27 @@ class Cell:
         return summarise([math.nan if self.diverged else errors[-1] for errors in self.series("held_out_error_E")])
 
 
-def run(config: CrossValidateConfig, tracker: Tracker, reporter: Reporter, parent: Run | None = None) -> StageResult:
-    """Train every fold of every round for every cell; log curves, table and figures, a child run for each cell."""
-    setting = config.setting
+def inputs(config: CrossValidateConfig) -> tuple[Variant, list[Hyperparameters], DigitPools, list[Job]]:
+    """The variant, the cells of its grid, the pools, and the trainings that give all cells."""
     variant = get_variant(config.model)
     cells = parse_grid(config.grid, variant)
-    check_folds(config.folds, setting.pairs)
-    if config.rounds < 1:
-        raise InputError(f"cross validation needs at least 1 round, but got --rounds {config.rounds}")
-    pools = load_pools(setting.data)
+    pools = load_pools(config.setting.data)
     jobs = [
         Job(
             variant=variant.name,
             replicas=fold_replicas(
-                pools, setting, trained, rounds=config.rounds, folds=config.folds, read_at=tuple(sorted(epochs))
+                pools, config.setting, trained, rounds=config.rounds, folds=config.folds, read_at=tuple(sorted(epochs))
             ),
         )
         for trained, epochs in _trainings(cells)
     ]
+    return variant, cells, pools, jobs
+
+
+def run(config: CrossValidateConfig, tracker: Tracker, reporter: Reporter, parent: Run | None = None) -> StageResult:
+    """Train every fold of every round for every cell; log curves, table and figures, a child run for each cell."""
+    setting = config.setting
+    variant, cells, pools, jobs = inputs(config)
     open_store(tracker, reporter)
     start = RunStart(
         name=f"cross_validate {variant.name}",
@@ -170,7 +180,7 @@ def parse_grid(text: str, variant: Variant) -> list[Hyperparameters]:
     if (count := math.prod(len(listed) for listed in values.values())) > MAX_CELLS:
         raise InputError(f"a grid may have {MAX_CELLS} cells at most, but got {count}")
     cells = [
-        variant.check(replace(variant.preset, **dict(zip(values, chosen, strict=True))))
+        variant.check(variant.preset.having(dict(zip(values, chosen, strict=True))))
         for chosen in itertools.product(*values.values())
     ]
     if len(set(cells)) < len(cells):
@@ -251,5 +261,7 @@ def _table(variant: Variant, cells: Sequence[Cell]) -> Table:
             rows.append([*values, "diverged", "-", "diverged", "-"])
             continue
         train, validation = cell.train_error, cell.validation_error
-        rows.append([*values, percent(train.mean), percent(train.std), percent(validation.mean), percent(validation.std)])
+        rows.append(
+            [*values, percent(train.mean), percent(train.std), percent(validation.mean), percent(validation.std)]
+        )
     return Table([*names, "train error", "± std", "validation error", "± std"], rows)

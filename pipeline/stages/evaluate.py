@@ -60,11 +60,18 @@ class EvaluateConfig:
             raise UnknownNameError("preset", self.preset, PRESETS)
 
 
+def inputs(config: EvaluateConfig) -> tuple[Variant, DigitPools]:
+    """The variant and the pools, which suffice for the pairs that are asked for."""
+    variant = get_variant(config.model)
+    pools = load_pools(config.setting.data)
+    round_replicas(pools, config.setting, variant.preset, rounds=1)
+    return variant, pools
+
+
 def run(config: EvaluateConfig, tracker: Tracker, reporter: Reporter, parent: Run | None = None) -> StageResult:
     """Train and test in every round; log errors with their interval, curves, confusion and the median model."""
     setting = config.setting
-    variant = get_variant(config.model)
-    pools = load_pools(setting.data)
+    variant, pools = inputs(config)
     hyper, origin = _choose(config, variant, pools, tracker)
     replicas = round_replicas(pools, setting, hyper, rounds=config.rounds)
     open_store(tracker, reporter)
@@ -113,8 +120,8 @@ def _choose(
         if record.status == "FINISHED" and record.config is not None:
             return variant.check(record.config), record
     raise InputError(
-        f"--preset best needs a finished search of {variant.name} on {pools.name}, but there is none; run search first, "
-        f"or choose --preset report"
+        f"--preset best needs a finished search of {variant.name} on {pools.name}, but there is none; run search "
+        f"first, or choose --preset report"
     )
 
 
@@ -192,7 +199,10 @@ def count_digit_pairs(
 def _confusion_table(wrong: NDArray[np.int64], seen: NDArray[np.int64]) -> Table:
     return Table(
         ["first digit", "second digit", "pairs", "wrong"],
-        [[first, second, int(seen[first, second]), int(wrong[first, second])] for first, second in np.ndindex(seen.shape)],
+        [
+            [first, second, int(seen[first, second]), int(wrong[first, second])]
+            for first, second in np.ndindex(seen.shape)
+        ],
     )
 
 

@@ -22,11 +22,13 @@ class MainConfig:
     compare: compare.CompareConfig
 
 
-def run(
-    config: MainConfig, tracker: Tracker, reporter: Reporter, shown: Callable[[StageResult], None]
-) -> StageResult:
+def run(config: MainConfig, tracker: Tracker, reporter: Reporter, shown: Callable[[StageResult], None]) -> StageResult:
     """Run the stages; `shown` is given the result of each as soon as it is there. Returns that of the whole."""
     variant = get_variant(config.search.model)
+    prepare.inputs(config.prepare)
+    cross_validate.inputs(config.cross_validate)
+    search.inputs(config.search)
+    evaluate.inputs(config.evaluate)
     start = RunStart(
         name=f"main {variant.name}",
         role="main",

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from pipeline.data.digits import CLASSES, DigitPools
-from pipeline.data.pairs import draw_pairs, gather
+from pipeline.data.pairs import Samples, draw_pairs, gather
 from pipeline.data.prepared import load_pools
 from pipeline.reports.figures import sample_pairs
 from pipeline.reports.tables import Table
@@ -22,18 +22,23 @@ class PrepareConfig:
     setting: Setting
 
 
+def inputs(config: PrepareConfig) -> tuple[DigitPools, dict[str, Samples]]:
+    """The pools, and the training and test samples of round 0."""
+    setting = config.setting
+    pools = load_pools(setting.data)
+    parts = {"train": pools.train, "test": pools.test}
+    return pools, {
+        part: gather(digits, draw_pairs(part, len(digits), setting.pairs, seed=setting.seed, round_=0))
+        for part, digits in parts.items()
+    }
+
+
 def run(config: PrepareConfig, tracker: Tracker, reporter: Reporter, parent: Run | None = None) -> StageResult:
     """Prepare the pools and log their digest, class and target balance, and a picture of pairs."""
     setting = config.setting
-    pools = load_pools(setting.data)
-    rounds = {
-        part: gather(digits, draw_pairs(part, len(digits), setting.pairs, seed=setting.seed, round_=0))
-        for part, digits in (("train", pools.train), ("test", pools.test))
-    }
+    pools, rounds = inputs(config)
     open_store(tracker, reporter)
-    start = RunStart(
-        name=f"prepare {pools.name}", role="prepare", params=setting.params, data=pools, test_data=True
-    )
+    start = RunStart(name=f"prepare {pools.name}", role="prepare", params=setting.params, data=pools, test_data=True)
     with stage_run(tracker, start, parent) as run:
         shares = {part: float(samples.target_N.mean()) for part, samples in rounds.items()}
         run.log(

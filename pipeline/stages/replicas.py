@@ -38,9 +38,7 @@ def fold_replicas(
     return tuple(replicas)
 
 
-def round_replicas(
-    pools: DigitPools, setting: Setting, hyper: Hyperparameters, *, rounds: int
-) -> tuple[Replica, ...]:
+def round_replicas(pools: DigitPools, setting: Setting, hyper: Hyperparameters, *, rounds: int) -> tuple[Replica, ...]:
     """One training a round on its training pairs, held out: its test pairs from the test digits."""
     return tuple(
         Replica(

@@ -85,20 +85,26 @@ class SearchConfig:
         check_folds(self.folds, self.setting.pairs)
         if self.pruner != "none" and self.setting.pairs % self.folds:
             raise InputError(
-                f"pruning needs folds of equal size, but {self.setting.pairs} pairs do not divide into {self.folds} folds; "
+                f"pruning needs folds of equal size, but {self.setting.pairs} pairs do not divide into {self.folds}; "
                 f"choose another --folds, or --pruner none"
             )
 
 
-def run(config: SearchConfig, tracker: Tracker, reporter: Reporter, parent: Run | None = None) -> StageResult:
-    """Search until the study has its trials; log one child run a trial and the best configuration."""
+def inputs(config: SearchConfig) -> tuple[Variant, Space, DigitPools]:
+    """The variant, its space and the pools, which suffice for the rounds and folds that are asked for."""
     variant = get_variant(config.model)
     space = load_space(variant, Path(config.space) if config.space else None)
     pools = load_pools(config.setting.data)
+    fold_replicas(pools, config.setting, space.preset, rounds=1, folds=config.folds)
+    return variant, space, pools
+
+
+def run(config: SearchConfig, tracker: Tracker, reporter: Reporter, parent: Run | None = None) -> StageResult:
+    """Search until the study has its trials; log one child run a trial and the best configuration."""
+    variant, space, pools = inputs(config)
     protocol = _protocol(config, space, pools)
     fingerprint = hashlib.sha256(json.dumps(protocol, sort_keys=True).encode()).hexdigest()[:8]
     name = config.study or f"{variant.name}-{pools.name}-{fingerprint}"
-    fold_replicas(pools, config.setting, space.preset, rounds=config.rounds, folds=config.folds)  # possible at all?
     open_store(tracker, reporter)
     start = RunStart(
         name=f"search {variant.name}",
@@ -335,8 +341,8 @@ class _Search:
             metrics.append(Metric("preset_cv_validation_error", _error(baseline)))
         self.run.log(metrics=metrics, tags={**config_tags(best.hyper), "best_trial": str(best.number)})
         return (
-            f"{self.replica_epochs} replica-epochs in {seconds:.1f} s; {tracking / seconds:.1%} of it went into MLflow and "
-            f"Optuna."
+            f"{self.replica_epochs} replica-epochs in {seconds:.1f} s; {tracking / seconds:.1%} of it went into "
+            f"MLflow and Optuna."
         )
 
     def _headline(self, best: TrialRecord, baseline: TrialRecord | None) -> str:

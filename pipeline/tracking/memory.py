@@ -80,7 +80,10 @@ class MemoryTracker:
     def start(self, start: RunStart, parent: Run | None = None) -> MemoryRun:
         """Open a run."""
         run = MemoryRun(
-            f"run-{len(self.runs)}", start.name, start.started or datetime.now(UTC), None if parent is None else parent.id
+            f"run-{len(self.runs)}",
+            start.name,
+            start.started or datetime.now(UTC),
+            None if parent is None else parent.id,
         )
         data = {} if start.data is None else {"dataset": start.data.name, "dataset_digest": start.data.digest}
         run.log(params=start.params, tags={"role": start.role, **data, **start.tags})
@@ -109,7 +112,9 @@ class MemoryTracker:
     def history(self, run_id: str, metric: str) -> list[float]:
         """All values of a metric by step."""
         run = next(run for run in self.runs if run.id == run_id)
-        return [value for (name, _), value in sorted(run.metrics.items(), key=lambda item: item[0][1]) if name == metric]
+        return [
+            value for (name, _), value in sorted(run.metrics.items(), key=lambda item: item[0][1]) if name == metric
+        ]
 
     def repair(self) -> int:
         """There is nothing to repair: these runs die with their process."""

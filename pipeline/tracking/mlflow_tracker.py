@@ -41,13 +41,26 @@ DEFAULT_URI = "sqlite:///mlflow.db"
 PAGE = 1000
 
 
-class MlflowTracker:
-    """Runs in an MLflow tracking store: `MLFLOW_TRACKING_URI`, or `sqlite:///mlflow.db` in the working folder."""
+def tracking_uri() -> str:
+    """The tracking store in use: `MLFLOW_TRACKING_URI`, or `sqlite:///mlflow.db` in the working folder."""
+    return os.environ.get("MLFLOW_TRACKING_URI") or DEFAULT_URI
 
-    def __init__(self, uri: str | None = None) -> None:
+
+def discard_project_run() -> None:
+    """Delete the run that `mlflow run` made for this process, since its input was bad and nothing ran."""
+    client = mlflow.MlflowClient(tracking_uri())
+    run_id = os.environ["MLFLOW_RUN_ID"]
+    client.set_terminated(run_id, "FAILED")
+    client.delete_run(run_id)
+
+
+class MlflowTracker:
+    """Runs in an MLflow tracking store."""
+
+    def __init__(self) -> None:
         """Open the store, creating it if need be. Raises InputError when it cannot be reached or written."""
         self.seconds = 0.0
-        uri = uri or os.environ.get("MLFLOW_TRACKING_URI") or DEFAULT_URI
+        uri = tracking_uri()
         for name in ("alembic", "mlflow.store.db.utils", "mlflow.tracking"):
             logging.getLogger(name).setLevel(logging.WARNING)
         try:
@@ -139,7 +152,9 @@ class MlflowTracker:
         return [value.value for value in sorted(values, key=lambda value: value.step)]
 
     def _search(self, condition: str, experiment: str | None = None) -> Iterator[MlflowRun]:
-        experiments = {found.name: found.experiment_id for found in self.client.search_experiments(ViewType.ACTIVE_ONLY)}
+        experiments = {
+            found.name: found.experiment_id for found in self.client.search_experiments(ViewType.ACTIVE_ONLY)
+        }
         if experiment and experiment not in experiments:
             raise UnknownNameError("experiment", experiment, experiments)
         ids = list(experiments.values()) if experiment is None else [experiments.get(experiment, self.experiment_id)]
@@ -156,7 +171,11 @@ class MlflowTracker:
     def repair(self) -> int:
         """End what dead processes left open; see `Tracker.repair`."""
         with self.timed():
-            stale = [run for run in self._search("attributes.status = 'RUNNING'") if is_dead(run.data.tags.get("process", ""))]
+            stale = [
+                run
+                for run in self._search("attributes.status = 'RUNNING'")
+                if is_dead(run.data.tags.get("process", ""))
+            ]
             for run in stale:
                 self.client.set_terminated(run.info.run_id, "KILLED")
         return len(stale)

@@ -39,6 +39,7 @@ class Trainer:
 
     def __init__(self, train: DigitSet, held_out: DigitSet, workers: int) -> None:
         context = multiprocessing.get_context("spawn")
+        self._workers = workers
         self._done: Synchronized[int] = context.Value("q", 0)
         self._executor = ProcessPoolExecutor(
             workers, mp_context=context, initializer=_start_worker, initargs=(train, held_out, self._done)
@@ -46,7 +47,8 @@ class Trainer:
 
     def warm_up(self) -> None:
         """Start the workers now, so that they load while the caller does something else."""
-        self._executor.submit(os.getpid)
+        for _ in range(self._workers):
+            self._executor.submit(os.getpid)
 
     def run(self, jobs: Sequence[Job], progress: Progress = lambda done, planned: None) -> list[list[Outcome]]:
         """Train all jobs; outcomes by job, in the order of its replicas.

@@ -92,7 +92,6 @@ class Ledger:
         `protocol` is everything that the numbers depend on. Raises InputError, naming the differences, when the study
         of this name was made under another one.
         """
-        optuna.logging.set_verbosity(optuna.logging.WARNING)
         study = optuna.create_study(storage=storage, study_name=name, direction="minimize", load_if_exists=True)
         recorded = study.user_attrs.get("protocol")
         if recorded is None:

@@ -30,7 +30,7 @@ class MedianStop:
             return False
         study = optuna.create_study()
         study.add_trials(self.finished)
-        steps = {epoch: error for epoch, error in enumerate(held_out_error_E, start=1)}
+        steps = dict(enumerate(held_out_error_E, start=1))
         trial = create_trial(state=TrialState.RUNNING, intermediate_values=steps)
         pruner = optuna.pruners.MedianPruner(n_startup_trials=STARTUP_TRIALS, n_warmup_steps=WARMUP_EPOCHS)
         return pruner.prune(study, trial)

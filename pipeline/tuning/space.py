@@ -15,7 +15,7 @@ import hashlib
 import json
 import math
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -103,7 +103,7 @@ class Space:
 
     def suggest(self, trial: optuna.Trial) -> Hyperparameters:
         """The configuration that the study's sampler proposes."""
-        return replace(self.preset, **{name: dim.suggest(trial, name) for name, dim in self.dimensions.items()})
+        return self.preset.having({name: dim.suggest(trial, name) for name, dim in self.dimensions.items()})
 
 
 def load_space(variant: Variant, path: Path | None = None) -> Space:
@@ -174,7 +174,7 @@ class _Reader:
         if HYPERPARAMETERS[self.key] is int and not isinstance(value, int):
             raise self.fail(f"must be a whole number, but got {value}", node)
         try:
-            replace(self.variant.preset, **{self.key: value})
+            self.variant.preset.having({self.key: value})
         except InputError as error:
             raise SpaceError(self.path, node.line, str(error)) from None
         return value
@@ -197,12 +197,16 @@ class _Reader:
             raise self.fail(f"a log range must begin above 0, but got low={low:g}", fields["low"])
         return log
 
-    def _step(self, fields: dict[str, Node], low: float, high: float, kinds: type | tuple[type, ...]) -> Any:
-        step = fields["step"].value
-        if isinstance(step, bool) or not isinstance(step, kinds) or not 0 < step <= high - low:
-            raise self.fail(f"step must be above 0 and at most high - low = {high - low:g}, but got {step!r}", fields["step"])
+    def _step(self, fields: dict[str, Node], low: float, high: float) -> Any:
+        step = self._number(fields["step"])
+        if not 0 < step <= high - low:
+            raise self.fail(
+                f"step must be above 0 and at most high - low = {high - low:g}, but got {step!r}", fields["step"]
+            )
         if not _on_grid(high - low, step):
-            raise self.fail(f"high must be low plus a whole number of steps of {step:g}, but got {high:g}", fields["high"])
+            raise self.fail(
+                f"high must be low plus a whole number of steps of {step:g}, but got {high:g}", fields["high"]
+            )
         return step
 
     def _float_range(self, fields: dict[str, Node]) -> FloatRange:
@@ -210,7 +214,7 @@ class _Reader:
             raise self.fail("takes whole numbers; use type: int or choice", fields["type"])
         self._only(fields, {"low", "high"}, {"log", "step"})
         low, high = (float(end) for end in self._ends(fields))
-        step = float(self._step(fields, low, high, (int, float))) if "step" in fields else None
+        step = float(self._step(fields, low, high)) if "step" in fields else None
         return FloatRange(low=low, high=high, log=self._log(fields, low), step=step)
 
     def _int_range(self, fields: dict[str, Node]) -> IntRange:
@@ -220,7 +224,7 @@ class _Reader:
         low, high = self._ends(fields)
         assert isinstance(low, int)
         assert isinstance(high, int)
-        step = self._step(fields, low, high, int) if "step" in fields else 1
+        step = self._step(fields, low, high) if "step" in fields else 1
         return IntRange(low=low, high=high, log=self._log(fields, low), step=step)
 
     def _choice(self, fields: dict[str, Node]) -> Choice:

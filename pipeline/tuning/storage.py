@@ -8,7 +8,6 @@ import sqlite3
 from collections.abc import Iterator
 from typing import Any
 
-import optuna
 import sqlalchemy
 from optuna.storages import RDBStorage
 from sqlalchemy import event
@@ -20,23 +19,33 @@ from pipeline.locks import machine_lock
 def open_storage(url: str) -> RDBStorage:
     """Open the database at a SQLAlchemy URL, creating its tables once.
 
-    Two processes that create the tables at once would collide, so one waits. SQLite runs in WAL mode with transactions that begin IMMEDIATE: with deferred ones two workers can be handed the
-    same queued trial. Raises InputError when the database cannot be opened.
+    Two processes that create the tables at once would collide, so one waits. SQLite runs in WAL mode with transactions
+    that begin IMMEDIATE: with deferred ones two workers can be handed the same queued trial.
+    Raises InputError when the database cannot be opened.
     """
-    optuna.logging.set_verbosity(optuna.logging.WARNING)
     try:
         parsed = sqlalchemy.make_url(url)
         with machine_lock("optuna tables", url), _quiet_migrations():
-            storage = RDBStorage(url, engine_kwargs={} if parsed.get_backend_name() == "sqlite" else {"pool_pre_ping": True})
+            storage = RDBStorage(
+                url, engine_kwargs={} if parsed.get_backend_name() == "sqlite" else {"pool_pre_ping": True}
+            )
             if parsed.get_backend_name() == "sqlite":
                 _share_sqlite(storage)
                 storage.get_all_studies()
     except (sqlalchemy.exc.SQLAlchemyError, ImportError, OSError, RuntimeError) as error:
         reason = str(getattr(error, "orig", None) or error).strip().splitlines()[0]
         raise InputError(
-            f"--storage must be the URL of a database that can be written, such as sqlite:///optuna.db, but {url!r}: {reason}"
+            f"--storage must be the URL of a database that can be written, such as sqlite:///optuna.db, but "
+            f"{_without_password(url)}: {reason}"
         ) from error
     return storage
+
+
+def _without_password(url: str) -> str:
+    try:
+        return sqlalchemy.make_url(url).render_as_string(hide_password=True)
+    except sqlalchemy.exc.ArgumentError:
+        return "that is no URL"
 
 
 @contextlib.contextmanager

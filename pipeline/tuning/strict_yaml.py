@@ -9,10 +9,9 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import yaml
-from yaml.events import AliasEvent
 
 from pipeline.errors import SpaceError
 
@@ -38,24 +37,25 @@ class Node:
 class _CoreLoader(yaml.SafeLoader):
     """SafeLoader with the scalars of YAML 1.2 and a limit on nesting; aliases are refused."""
 
-    yaml_implicit_resolvers: dict[str, list[tuple[str, re.Pattern[str]]]] = {}
     depth = 0
 
     def compose_node(self, parent: yaml.Node | None, index: Any) -> yaml.Node | None:
-        if self.check_event(AliasEvent):
+        """Compose a node unless it breaks a rule of this reader."""
+        event = cast(Any, self).peek_event()
+        mark: yaml.error.Mark = event.start_mark
+        if isinstance(event, yaml.AliasEvent):
             raise yaml.MarkedYAMLError(
-                problem="aliases (*name) are not allowed; write the value out", problem_mark=self.peek_event().start_mark
+                problem="aliases (*name) are not allowed; write the value out", problem_mark=mark
             )
         self.depth += 1
         if self.depth > MAX_DEPTH:
-            raise yaml.MarkedYAMLError(
-                problem=f"values may be nested {MAX_DEPTH} deep at most", problem_mark=self.peek_event().start_mark
-            )
+            raise yaml.MarkedYAMLError(problem=f"values may be nested {MAX_DEPTH} deep at most", problem_mark=mark)
         node = super().compose_node(parent, index)
         self.depth -= 1
         return node
 
 
+_CoreLoader.yaml_implicit_resolvers = {}
 for _tag, _pattern, _first in (
     ("null", r"^(?:~|null|Null|NULL|)$", ["~", "n", "N", ""]),
     ("bool", r"^(?:true|True|TRUE|false|False|FALSE)$", list("tTfF")),
@@ -102,7 +102,9 @@ def _convert(node: yaml.Node, name: str) -> Node:
             if not isinstance(key.value, str):
                 raise SpaceError(name, key.line, f"keys must be text, but got {key.kind}")
             if key.value in mapping:
-                raise SpaceError(name, key.line, f"the key {key.value!r} stands twice, first on line {mapping[key.value].line}")
+                raise SpaceError(
+                    name, key.line, f"the key {key.value!r} stands twice, first on line {mapping[key.value].line}"
+                )
             mapping[key.value] = _convert(value_node, name)
         return Node(mapping, line)
     if isinstance(node, yaml.SequenceNode) and node.tag == "tag:yaml.org,2002:seq":

@@ -114,7 +114,7 @@ def warned_of(path: Path, caplog: pytest.LogCaptureFixture) -> bool:
 
 def test_a_cache_folder_that_cannot_be_made_is_refused(config: DataConfig, tmp_path: Path) -> None:
     (tmp_path / "file").touch()
-    for cache_dir in (tmp_path / "file", tmp_path / "file" / "cache"):
+    for cache_dir in (tmp_path / "file", tmp_path / "file" / "cache", Path("~no-such-user-here/cache")):
         with pytest.raises(InputError, match="--cache-dir must be a folder that can be written"):
             load_pools(replace(config, cache_dir=cache_dir))
 

@@ -21,7 +21,9 @@ from tests.idx_files import encode_idx, make_raw_digits, write_idx_folder
 MNIST5K_SHA256 = "9e39318c7c952727697a5af9151c212d570f2566743954772ac464120d7abb9a"
 TRAIN_IMAGES, TRAIN_LABELS = IDX_NAMES[:2]
 MNIST_FILES = Path(__file__).parents[2] / ".." / "shared" / "data" / "mnist"
-needs_mnist_files = pytest.mark.skipif(not MNIST_FILES.is_dir(), reason="the four MNIST files are not beside the project")
+needs_mnist_files = pytest.mark.skipif(
+    not MNIST_FILES.is_dir(), reason="the four MNIST files are not beside the project"
+)
 
 
 @pytest.fixture(scope="module")
@@ -40,9 +42,7 @@ class TestMnist5k:
             assert np.bincount(labels).tolist() == [250] * 10
 
     def test_parts_share_no_image(self, mnist5k: RawDigits) -> None:
-        train, test = (
-            {image.tobytes() for image in images} for images in (mnist5k.train_images, mnist5k.test_images)
-        )
+        train, test = ({image.tobytes() for image in images} for images in (mnist5k.train_images, mnist5k.test_images))
         assert train.isdisjoint(test)
 
     def test_digits_and_split_never_change_silently(self, mnist5k: RawDigits) -> None:
@@ -81,6 +81,8 @@ class TestIdx:
     def test_a_missing_folder_is_named(self, tmp_path: Path) -> None:
         with pytest.raises(DataError, match="nowhere"):
             read_idx(tmp_path / "nowhere")
+        with pytest.raises(DataError, match="~no-such-user-here"):
+            read_idx(Path("~no-such-user-here/digits"))
 
     @pytest.mark.parametrize("length", [0, 1, 3, 4, 8, 10, 15, 16, 17, 1000, -1])
     @pytest.mark.parametrize("name", IDX_NAMES)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
+from typing import Any
 
 import pytest
 import torch
@@ -89,14 +91,14 @@ def test_an_unknown_model_gives_the_near_misses() -> None:
     ],
     ids=str,
 )
-def test_impossible_hyperparameters_are_refused_by_name(wrong: dict[str, float]) -> None:
+def test_impossible_hyperparameters_are_refused_by_name(wrong: dict[str, Any]) -> None:
     [(name, value)] = wrong.items()
     with pytest.raises(InputError, match=re.escape(f"but got {name}={value}")):
         make_hyperparameters(**wrong)
 
 
-def make_hyperparameters(**changes: float) -> Hyperparameters:
-    return Hyperparameters(**{"lr": 1e-3, "batch_size": 25, "epochs": 25, "alpha": 1.0, **changes})  # type: ignore[arg-type]
+def make_hyperparameters(**changes: Any) -> Hyperparameters:
+    return replace(Hyperparameters(lr=1e-3, batch_size=25, epochs=25, alpha=1.0), **changes)
 
 
 def test_extreme_hyperparameters_are_allowed() -> None:
@@ -107,7 +109,7 @@ def test_extreme_hyperparameters_are_allowed() -> None:
 def test_equal_hyperparameters_and_only_they_have_equal_hashes() -> None:
     assert make_hyperparameters().hash == make_hyperparameters().hash
     assert re.fullmatch("[0-9a-f]{12}", make_hyperparameters().hash)
-    changed = [{}, {"lr": 2e-3}, {"alpha": 0.5}, {"batch_size": 26}, {"epochs": 26}]
+    changed: list[dict[str, Any]] = [{}, {"lr": 2e-3}, {"alpha": 0.5}, {"batch_size": 26}, {"epochs": 26}]
     assert len({make_hyperparameters(**change).hash for change in changed}) == len(changed)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
@@ -34,13 +35,8 @@ class PlainResult:
         """Everything that the engine reports of a complete training is the same within `tolerance`."""
         assert (outcome.status, outcome.reason) == ("complete", "")
         for name in ("train_loss_E", "train_error_E", "held_out_loss_E", "held_out_error_E", "mean", "std"):
-            torch.testing.assert_close(
-                torch.as_tensor(getattr(outcome, name)),
-                torch.tensor(getattr(self, name), dtype=torch.float64),
-                rtol=tolerance,
-                atol=tolerance,
-                msg=lambda message, name=name: f"{name}: {message}",
-            )
+            expected = getattr(self, name)
+            np.testing.assert_allclose(getattr(outcome, name), expected, tolerance, tolerance, err_msg=name)
         epochs = len(self.train_loss_E)
         for epoch, error in outcome.train_error_at.items():
             assert abs(error - self.train_error_at_E[epoch - 1]) <= tolerance
@@ -48,7 +44,9 @@ class PlainResult:
         if outcome.weights is not None:
             assert list(outcome.weights) == list(self.weights)
             for name, weight in self.weights.items():  # kept as float32
-                torch.testing.assert_close(torch.from_numpy(outcome.weights[name]), weight.float(), rtol=1e-6, atol=1e-7)
+                torch.testing.assert_close(
+                    torch.from_numpy(outcome.weights[name]), weight.float(), rtol=1e-6, atol=1e-7
+                )
             assert outcome.predictions_M is not None
             assert outcome.predictions_M.tolist() == self.predictions.tolist()
 
@@ -89,9 +87,7 @@ def train_plain(variant: str, replica: Replica, train: DigitSet, held_out: Digit
     return result
 
 
-def evaluate(
-    network: nn.Module, x: Tensor, target: Tensor, digits: Tensor, alpha: float
-) -> tuple[Tensor, Tensor]:
+def evaluate(network: nn.Module, x: Tensor, target: Tensor, digits: Tensor, alpha: float) -> tuple[Tensor, Tensor]:
     """The loss of a batch, and 1 for each pair that is called "lesser or equal"."""
     comparison, scores = network(x)
     loss = functional.cross_entropy(comparison, target)

@@ -48,8 +48,7 @@ def pools(train_digits: DigitSet, held_out_digits: DigitSet) -> Pools:
     return Pools(train_digits, held_out_digits)
 
 
-@pytest.mark.parametrize("batch_size", [20, 25])
-@pytest.mark.parametrize("count", [1, 2, 7])
+@pytest.mark.parametrize(("count", "batch_size"), [(1, 25), (2, 20), (7, 20), (7, 25)])  # 25 does not divide 60
 @pytest.mark.parametrize("variant", variants())
 def test_together_equals_alone(pools: Pools, variant: str, count: int, batch_size: int) -> None:
     hypers = make_hypers(variant, count, batch_size)
@@ -98,8 +97,7 @@ def test_the_train_error_is_read_at_the_epochs_asked_for_and_at_the_last(pools: 
     ]
     chunk = make_chunk("mlp_ws", replicas)
     outcomes = pools.run(chunk)
-    assert {1, 3, 4} <= outcomes[0].train_error_at.keys() <= {1, 2, 3, 4}
-    assert {2, 3} <= outcomes[1].train_error_at.keys() <= {1, 2, 3}
+    assert [sorted(outcome.train_error_at) for outcome in outcomes] == [[1, 3, 4], [2, 3]]
     pools.assert_equal_to_plain(chunk, outcomes)
 
 
@@ -112,12 +110,11 @@ def test_a_long_training_contains_the_shorter_one(pools: Pools) -> None:
 
 class TestDivergence:
     @pytest.mark.parametrize("variant", ["mlp_ws_al", "convnet"])
-    def test_leaves_the_neighbours_equal_to_plain(self, held_out_digits: DigitSet, variant: str) -> None:
-        pools = Pools(make_digits(410, "train", broken=10), held_out_digits)
-        replicas = [make_replica(index, hyper) for index, hyper in enumerate(make_hypers(variant, 4))]
-        broken = replicas[1].train.copy()
-        broken[7] = 405, 406
-        replicas[1] = replace(replicas[1], train=broken)
+    def test_leaves_the_neighbours_equal_to_plain(self, pools: Pools, variant: str) -> None:
+        hypers = make_hypers(variant, 4)
+        # Adam's steps are as long as the learning rate: it takes one beyond what is accepted to leave float64.
+        object.__setattr__(hypers[1], "lr", 1e80)
+        replicas = [make_replica(*numbered) for numbered in enumerate(hypers)]
         outcomes = pools.run(make_chunk(variant, replicas, keep_models=True))
         assert_diverged(outcomes.pop(1), epochs=1)
         del replicas[1]
@@ -128,28 +125,18 @@ class TestDivergence:
         replicas = [make_replica(index, HYPER) for index in range(2)]
         replicas[0].held_out[3] = 205, 206
         diverged, outcome = pools.run(make_chunk("mlp_ws", replicas))
+        assert np.isfinite(diverged.train_loss_E).all()
         assert_diverged(diverged, epochs=1)
         pools.assert_equal_to_plain(make_chunk("mlp_ws", replicas[1:]), [outcome])
 
-    def test_of_a_huge_learning_rate_ends_with_a_reason(self, pools: Pools) -> None:
-        wild = Hyperparameters(lr=100.0, batch_size=1, epochs=200, alpha=1e6)
-        tame = Hyperparameters(lr=1e-3, batch_size=1, epochs=1, alpha=1.0)
-        neighbour, diverged = pools.run(
-            make_chunk("convnet_ws_al", [make_replica(0, tame), make_replica(1, wild)]), torch.float32
-        )
-        assert neighbour.status == "complete"
-        assert np.isfinite(neighbour.train_loss_E).all()
-        assert_diverged(diverged, epochs=len(diverged.train_loss_E))
-        assert len(diverged.train_loss_E) < 200
-        assert np.isfinite(diverged.train_loss_E[:-1]).all()
-
     def test_has_no_train_error_even_where_a_neighbour_reads_one(self, held_out_digits: DigitSet) -> None:
         pools = Pools(make_digits(410, "train", broken=10), held_out_digits)
-        replicas = [make_replica(index, replace(HYPER, epochs=1)) for index in range(2)]
-        replicas[1].train[0] = 405, 406
-        _, diverged = pools.run(make_chunk("mlp_ws", replicas))
-        assert_diverged(diverged, epochs=1)
-        assert np.isnan(diverged.train_error)
+        replicas = [make_replica(index, replace(HYPER, epochs=epochs)) for index, epochs in enumerate((1, 1, 2))]
+        for replica in replicas[1:]:
+            replica.train[0] = 405, 406
+        for diverged in pools.run(make_chunk("mlp_ws", replicas))[1:]:
+            assert_diverged(diverged, epochs=1)
+            assert np.isnan(diverged.train_error)
 
 
 def assert_diverged(outcome: Outcome, *, epochs: int) -> None:
@@ -203,9 +190,9 @@ class TestStopRule:
         pools.assert_equal_to_plain(chunk, pools.run(chunk))
 
 
-GOLDEN = {
-    "mlp_ws_al": [],
-    "convnet_ws_al": [],
+GOLDEN: dict[str, list[float]] = {
+    "mlp_ws_al": [2.813780142, 2.285239236, 1.744853724, 1.231703825],
+    "convnet_ws_al": [2.991227845, 2.845582393, 2.702131249, 2.538707661],
 }
 
 

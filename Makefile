@@ -1,0 +1,49 @@
+# Everything runs in .venv, which is made once and made again when the pins change.
+PYTHON ?= python3
+MODEL ?= mlp_ws_al
+BIN := .venv/bin
+export PATH := $(CURDIR)/$(BIN):$(PATH)
+
+.PHONY: search evaluate compare test check format lock ui dashboard clean
+
+search evaluate: .venv/ready ## make search MODEL=mlp_ws_al
+	mlflow run . --env-manager local -e $@ -P model=$(MODEL)
+
+compare: .venv/ready
+	mlflow run . --env-manager local -e compare
+
+test: check ## every check and test
+
+check: .venv/ready-dev
+	ruff format --check .
+	ruff check .
+	mypy
+	lint-imports
+	pytest
+
+format: .venv/ready-dev
+	ruff format .
+	ruff check --fix .
+
+lock: ## write requirements.txt anew from pyproject.toml (needs uv)
+	uv pip compile pyproject.toml --universal --python-version 3.11 --quiet --custom-compile-command "make lock" -o requirements.txt
+
+ui: .venv/ready
+	mlflow ui --backend-store-uri sqlite:///mlflow.db
+
+dashboard: .venv/ready
+	optuna-dashboard sqlite:///optuna.db
+
+clean:
+	rm -rf .venv .mypy_cache .pytest_cache .ruff_cache .import_linter_cache build *.egg-info
+
+.venv/ready: requirements.txt pyproject.toml
+	$(PYTHON) -c 'import sys; sys.exit(0 if sys.version_info >= (3, 11) else "variantlab needs Python 3.11 or newer, but $(PYTHON) is " + sys.version.split()[0] + "; choose another: make PYTHON=python3.11")'
+	$(PYTHON) -m venv --clear .venv
+	pip install --quiet --disable-pip-version-check -r requirements.txt
+	pip install --quiet --disable-pip-version-check --no-deps --editable .
+	touch $@
+
+.venv/ready-dev: .venv/ready
+	pip install --quiet --disable-pip-version-check -c requirements.txt --editable '.[dev]'
+	touch $@

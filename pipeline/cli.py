@@ -1,0 +1,267 @@
+"""The command line: each command parses its options, builds a config and calls one stage.
+
+Nothing heavy is imported before a command runs, so that `--help` answers at once. Errors are turned into one line here
+and nowhere else. The parameters in `MLproject` are these options, with the same defaults.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import signal
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from types import FrameType
+from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
+
+import click
+
+from pipeline.errors import InputError, VariantlabError
+from pipeline.terminal import Terminal, show_next
+
+if TYPE_CHECKING:
+    from pipeline.stages.stage import Setting
+    from pipeline.tracking.mlflow_tracker import MlflowTracker
+
+Command = TypeVar("Command", bound=Callable[..., Any])
+
+
+class Group(click.Group):
+    """Translates this package's errors into one line and an exit code; an interrupted command exits with 130."""
+
+    def main(self, *args: Any, **kwargs: Any) -> NoReturn:
+        """Run a command and exit."""
+        signal.signal(signal.SIGTERM, _terminate)
+        logging.basicConfig(format="%(message)s", level=logging.WARNING, stream=sys.stderr)
+        try:
+            super().main(*args, **{**kwargs, "standalone_mode": False})
+        except click.exceptions.NoArgsIsHelpError as error:
+            error.show()
+            sys.exit(error.exit_code)
+        except click.ClickException as error:
+            self._fail(error.format_message(), error.exit_code)
+        except VariantlabError as error:
+            self._fail(str(error), error.exit_code)
+        except (click.Abort, KeyboardInterrupt):
+            self._fail("interrupted; start the same command again to go on", 130)
+        sys.exit(0)
+
+    def _fail(self, message: str, code: int) -> NoReturn:
+        click.echo(f"Error: {message}", err=True)
+        if code == InputError.exit_code and "MLFLOW_RUN_ID" in os.environ:
+            # `mlflow run` made a run before it knew that the input is bad: leave none behind.
+            from pipeline.tracking.mlflow_tracker import discard_project_run
+
+            discard_project_run()
+        sys.exit(code)
+
+
+def _terminate(_signal: int, _frame: FrameType | None) -> NoReturn:
+    raise SystemExit(143)
+
+
+class Workers(click.ParamType[int]):
+    """A number of processes, or `auto`: one a core."""
+
+    name = "auto|integer"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:
+        """Read the number."""
+        if value == "auto":
+            affinity = getattr(os, "sched_getaffinity", None)
+            return len(affinity(0)) if affinity else os.cpu_count() or 1
+        if not (str(value).isdigit() and 1 <= int(value) <= 256):
+            self.fail(f"must be auto or a number from 1 to 256, but got {value!r}", param, ctx)
+        return int(value)
+
+
+def data_options(command: Command) -> Command:
+    """The options of every stage that draws data."""
+    for option in (
+        click.option("--seed", type=click.IntRange(0, 2**53), default=0, show_default=True, help="Root of every draw."),
+        click.option("--pairs", type=int, default=1000, show_default=True, help="Pairs of a round, training and test."),
+        click.option("--pooling", default="average", show_default=True, help="28x28 to 14x14: average or max."),
+        click.option("--cache-dir", default="", help="Where prepared data is kept.  [default: $VARIANTLAB_CACHE]"),
+        click.option("--data-dir", default="", help="Folder of the four IDX files, for --dataset idx."),
+        click.option("--dataset", default="mnist5k", show_default=True, help="mnist5k, mnist or idx."),
+    ):
+        command = option(command)
+    return command
+
+
+def model_option(command: Command) -> Command:
+    """The variant, required."""
+    return click.option("--model", required=True, help="Name of the model variant, such as mlp_ws_al.")(command)
+
+
+def workers_option(command: Command) -> Command:
+    """How many processes train."""
+    return click.option(
+        "--workers", type=Workers(), default="auto", show_default=True, help="Worker processes; auto: one a core."
+    )(command)
+
+
+@click.group(cls=Group, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
+@click.version_option(package_name="variantlab")
+def main() -> None:
+    """Which of my model variants is better, by how much, and can I make that figure again?
+
+    Every command tracks to MLflow: the store at MLFLOW_TRACKING_URI, or sqlite:///mlflow.db in this folder.
+    """
+
+
+@main.command("prepare")
+@data_options
+def prepare_command(**options: Any) -> None:
+    """Build or check the cached digits, and log what is in them."""
+    from pipeline.stages import prepare
+
+    config = prepare.PrepareConfig(setting=_setting(options))
+    Terminal().show(prepare.run(config, _tracker(), Terminal()))
+    show_next([("variantlab search --model mlp_ws_al", "look for good hyperparameters"), _look()])
+
+
+@main.command("cross_validate")
+@model_option
+@click.option(
+    "--grid",
+    default="preset",
+    show_default=True,
+    help="preset, or values such as 'epochs=25,50 batch_size=25,50,100' over lr, batch_size, epochs and alpha.",
+)
+@click.option("--folds", type=int, default=10, show_default=True, help="Parts that the training pairs are split into.")
+@click.option("--rounds", type=int, default=1, show_default=True, help="Draws of pairs, each cross-validated.")
+@data_options
+@workers_option
+def cross_validate_command(**options: Any) -> None:
+    """Cross-validate one configuration or a grid on training digits."""
+    from pipeline.stages import cross_validate
+
+    setting = _setting(options)
+    config = cross_validate.CrossValidateConfig(setting=setting, **options)
+    result = cross_validate.run(config, _tracker(), Terminal())
+    Terminal().show(result)
+    show_next(
+        [
+            (f"variantlab evaluate --model {config.model} --from-run {result.run_id}", "measure it on test digits"),
+            _look(),
+        ]
+    )
+
+
+@main.command("search")
+@model_option
+@click.option("--space", default="", help="Search space file.  [default: search_spaces/MODEL.yaml]")
+@click.option("--n-trials", type=int, default=30, show_default=True, help="Trials in all, earlier starts included.")
+@click.option("--folds", type=int, default=5, show_default=True, help="Parts that the training pairs are split into.")
+@click.option("--rounds", type=int, default=1, show_default=True, help="Draws of pairs, each cross-validated.")
+@click.option("--population", type=int, default=6, show_default=True, help="Trials that train together.")
+@click.option("--pruner", default="median", show_default=True, help="median or none.")
+@click.option("--study", default="", help="Name of the study.  [default: named after model, data and settings]")
+@click.option("--storage", default="sqlite:///optuna.db", show_default=True, help="Database URL of the study.")
+@data_options
+@workers_option
+def search_command(**options: Any) -> None:
+    """Search hyperparameters with Optuna by cross validation on training digits; start again to resume."""
+    from pipeline.stages import search
+
+    setting = _setting(options)
+    config = search.SearchConfig(setting=setting, **options)
+    Terminal().show(search.run(config, _tracker(), Terminal()))
+    data = "" if setting.data.dataset == "mnist5k" else f" --dataset {setting.data.dataset}"
+    data += f" --data-dir {setting.data.data_dir}" if setting.data.data_dir else ""
+    show_next(
+        [
+            (f"variantlab evaluate --model {config.model}{data}", "measure the best configuration on test digits"),
+            _look(),
+            (f"optuna-dashboard {config.storage}", "look at the study"),
+        ]
+    )
+
+
+@main.command("evaluate")
+@model_option
+@click.option("--rounds", type=int, default=20, show_default=True, help="Fresh draws of pairs and weights.")
+@click.option("--preset", default="best", show_default=True, help="best (of the newest finished search) or report.")
+@click.option("--from-run", default="", help="Take the configuration of this run instead.")
+@data_options
+@workers_option
+def evaluate_command(**options: Any) -> None:
+    """Measure one configuration on test digits over many rounds."""
+    from pipeline.stages import evaluate
+
+    setting = _setting(options)
+    config = evaluate.EvaluateConfig(setting=setting, **options)
+    Terminal().show(evaluate.run(config, _tracker(), Terminal()))
+    show_next([("variantlab compare", "put the evaluated variants side by side"), _look()])
+
+
+@main.command("compare")
+@click.option("--experiment", default="", help="Experiment to read.  [default: the present one]")
+@click.option("--models", default="all", show_default=True, help="all, or names separated by commas.")
+def compare_command(**options: Any) -> None:
+    """Put the evaluated variants side by side: table, box plot, loss curves."""
+    from pipeline.stages import compare
+
+    Terminal().show(compare.run(compare.CompareConfig(**options), _tracker(), Terminal()))
+    show_next([_look()])
+
+
+@main.command("main")
+@model_option
+@click.option("--n-trials", type=int, default=30, show_default=True, help="Trials of the search.")
+@click.option("--folds", type=int, default=5, show_default=True, help="Folds of cross validation and search.")
+@click.option("--rounds", type=int, default=20, show_default=True, help="Rounds of the evaluation.")
+@click.option("--storage", default="sqlite:///optuna.db", show_default=True, help="Database URL of the study.")
+@data_options
+@workers_option
+def main_command(**options: Any) -> None:
+    """Run all stages in order for one model."""
+    from pipeline.stages import compare, cross_validate, evaluate, prepare, search
+    from pipeline.stages import main as whole
+
+    setting = _setting(options)
+    model, folds, workers = options["model"], options["folds"], options["workers"]
+    config = whole.MainConfig(
+        prepare=prepare.PrepareConfig(setting=setting),
+        cross_validate=cross_validate.CrossValidateConfig(setting=setting, model=model, folds=folds, workers=workers),
+        search=search.SearchConfig(
+            setting=setting,
+            model=model,
+            n_trials=options["n_trials"],
+            folds=folds,
+            storage=options["storage"],
+            workers=workers,
+        ),
+        evaluate=evaluate.EvaluateConfig(setting=setting, model=model, rounds=options["rounds"], workers=workers),
+        compare=compare.CompareConfig(),
+    )
+    terminal = Terminal()
+    terminal.show(whole.run(config, _tracker(), terminal, terminal.show))
+    show_next([_look(), (f"optuna-dashboard {options['storage']}", "look at the study")])
+
+
+def _setting(options: dict[str, Any]) -> Setting:
+    """Take the options that all stages share out of `options`."""
+    from platformdirs import user_cache_dir
+
+    from pipeline.data.prepared import DataConfig
+    from pipeline.stages.stage import Setting
+
+    cache_dir = options.pop("cache_dir") or os.environ.get("VARIANTLAB_CACHE") or user_cache_dir("variantlab")
+    sources = {name: options.pop(name) for name in ("dataset", "data_dir", "pooling")}
+    data = DataConfig(cache_dir=Path(cache_dir), **sources)
+    return Setting(data=data, **{name: options.pop(name) for name in ("seed", "pairs")})
+
+
+def _tracker() -> MlflowTracker:
+    from pipeline.tracking.mlflow_tracker import MlflowTracker
+
+    return MlflowTracker()
+
+
+def _look() -> tuple[str, str]:
+    from pipeline.tracking.mlflow_tracker import tracking_uri
+
+    return f"mlflow ui --backend-store-uri {tracking_uri()}", "look at the runs and compare them"

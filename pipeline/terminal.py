@@ -1,0 +1,72 @@
+"""What the terminal shows: progress with the time left, one-line messages, and results with the next commands."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+import click
+
+if TYPE_CHECKING:
+    from tqdm import tqdm
+
+    from pipeline.stages.stage import StageResult
+
+PROGRESS_AFTER = 2.0
+"""Seconds after which work counts as long."""
+
+
+class Bar:
+    """A progress bar; see `Progress`."""
+
+    def __init__(self, bar: tqdm) -> None:  # type: ignore[type-arg] # generic in the stubs alone
+        self._bar = bar
+
+    def update(self, done: float, note: str = "") -> None:
+        """Move to `done` and show `note` behind the time left."""
+        if note:
+            self._bar.set_postfix_str(note, refresh=False)
+        self._bar.update(done - self._bar.n)
+
+
+class Terminal:
+    """The reporter of the command line: messages and progress on standard error, results on standard output."""
+
+    def say(self, line: str) -> None:
+        """Tell one thing now."""
+        click.echo(line, err=True)
+
+    @contextmanager
+    def progress(self, label: str, total: float) -> Iterator[Bar]:
+        """A bar with the time left, once the work has taken two seconds; none under `CI` or without a terminal."""
+        from tqdm import tqdm
+
+        quiet = bool(os.environ.get("CI")) or not sys.stderr.isatty()
+        layout = "{desc} {percentage:3.0f}% |{bar:30}| {elapsed} elapsed, {remaining} left {postfix}"
+        with tqdm(
+            total=total,
+            desc=label,
+            disable=quiet,
+            delay=PROGRESS_AFTER,
+            bar_format=layout,
+            leave=False,
+            file=sys.stderr,
+        ) as bar:
+            yield Bar(bar)
+
+    def show(self, result: StageResult) -> None:
+        """Print a stage's result."""
+        click.echo(f"\n{result.headline}\n\n{result.table.markdown()}")
+        for note in result.notes:
+            click.echo(f"  {note}")
+
+
+def show_next(commands: list[tuple[str, str]]) -> None:
+    """Print what to type next: pairs of a command and what it does."""
+    width = max(len(command) for command, _ in commands)
+    click.echo("\nNext:")
+    for command, purpose in commands:
+        click.echo(f"  {command.ljust(width)}  # {purpose}")

@@ -1,0 +1,158 @@
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Iterator, Sequence
+from itertools import chain
+from pathlib import Path
+
+import numpy as np
+import psutil
+import pytest
+
+from pipeline.data.digits import DigitSet
+from pipeline.data.pairs import gather
+from pipeline.errors import StageError
+from pipeline.models.variant import Hyperparameters
+from pipeline.training.plan import Job, Outcome, compose_chunks
+from pipeline.training.pool import Trainer
+from tests.training.plans import make_hypers, make_replica
+
+HYPER = Hyperparameters(lr=1e-3, batch_size=20, epochs=3)
+ROOT = Path(__file__).parents[2]
+
+
+class StopAfterTwo:
+    """A rule for the workers."""
+
+    def __call__(self, held_out_error_E: Sequence[float], /) -> bool:
+        return len(held_out_error_E) == 2
+
+
+class Raise:
+    """A rule that breaks."""
+
+    def __call__(self, held_out_error_E: Sequence[float], /) -> bool:
+        raise ZeroDivisionError("the rule broke")
+
+
+class Die:
+    """A rule that takes its process with it."""
+
+    def __call__(self, held_out_error_E: Sequence[float], /) -> bool:
+        os._exit(3)
+
+
+def make_jobs() -> list[Job]:
+    return [
+        Job(
+            variant="convnet_al",
+            replicas=tuple(make_replica(index, hyper) for index, hyper in enumerate(make_hypers("convnet_al", 7))),
+            keep_models=True,
+        ),
+        Job(
+            variant="mlp_ws",
+            replicas=tuple(
+                make_replica(index, hyper, pairs=50 + index % 2)
+                for index, hyper in enumerate(make_hypers("mlp_ws", 5, 7))
+            ),
+        ),
+        Job(variant="mlp", replicas=tuple(make_replica(index, HYPER) for index in range(3)), stop=StopAfterTwo()),
+    ]
+
+
+@pytest.fixture(scope="module")
+def two_workers(train_digits: DigitSet, held_out_digits: DigitSet) -> Iterator[Trainer]:
+    with Trainer(train_digits, held_out_digits, workers=2) as trainer:
+        trainer.warm_up()
+        yield trainer
+
+
+@pytest.fixture(scope="module")
+def outcomes(two_workers: Trainer) -> list[list[Outcome]]:
+    return two_workers.run(make_jobs())
+
+
+def test_the_jobs_of_these_tests_are_worth_distributing() -> None:
+    assert len(compose_chunks(make_jobs())) >= 5
+
+
+def test_results_do_not_depend_on_the_number_of_workers(
+    train_digits: DigitSet, held_out_digits: DigitSet, outcomes: list[list[Outcome]]
+) -> None:
+    with Trainer(train_digits, held_out_digits, workers=1) as trainer:
+        assert_identical(trainer.run(make_jobs()), outcomes)
+
+
+def test_results_are_the_same_again(two_workers: Trainer, outcomes: list[list[Outcome]]) -> None:
+    assert_identical(two_workers.run(make_jobs()), outcomes)
+
+
+def test_a_job_gives_the_same_alone_and_among_others(two_workers: Trainer, outcomes: list[list[Outcome]]) -> None:
+    assert_identical(two_workers.run(make_jobs()[1:2]), outcomes[1:2])
+
+
+def assert_identical(some: list[list[Outcome]], others: list[list[Outcome]]) -> None:
+    """To the last bit, but for what the clock gives."""
+    assert [len(job) for job in some] == [len(job) for job in others]
+    for one, other in zip(chain.from_iterable(some), chain.from_iterable(others), strict=True):
+        for name in ("train_loss_E", "train_error_E", "held_out_loss_E", "held_out_error_E"):
+            np.testing.assert_array_equal(getattr(one, name), getattr(other, name))
+        for name in ("status", "reason", "train_error_at", "mean", "std"):
+            assert getattr(one, name) == getattr(other, name)
+        assert (one.weights is None) == (other.weights is None) == (one.predictions_M is None)
+        if one.weights is not None and other.weights is not None:
+            assert list(one.weights) == list(other.weights)
+            for name, weight in one.weights.items():
+                np.testing.assert_array_equal(weight, other.weights[name])
+            np.testing.assert_array_equal(one.predictions_M, other.predictions_M)
+
+
+def test_outcomes_are_in_the_order_of_jobs_and_replicas(train_digits: DigitSet, outcomes: list[list[Outcome]]) -> None:
+    for job, job_outcomes in zip(make_jobs(), outcomes, strict=True):
+        for replica, outcome in zip(job.replicas, job_outcomes, strict=True):
+            grey = gather(train_digits, replica.train).x_NCHW
+            assert (outcome.mean, outcome.std) == pytest.approx((grey.mean(), grey.std(ddof=1)), rel=1e-5)
+            epochs = 2 if job.stop else replica.hyper.epochs
+            assert len(outcome.train_loss_E) == epochs
+            assert outcome.status == ("stopped" if job.stop else "complete")
+            assert (outcome.weights is not None) == job.keep_models
+
+
+def test_progress_rises_to_the_plan(two_workers: Trainer) -> None:
+    seen: list[tuple[int, int]] = []
+    two_workers.run(make_jobs(), lambda done, planned: seen.append((done, planned)))
+    planned = sum(replica.hyper.epochs for job in make_jobs() for replica in job.replicas)
+    assert seen[-1] == (planned, planned)
+    assert seen == sorted(seen)
+
+
+def test_no_jobs_give_no_outcomes(two_workers: Trainer) -> None:
+    assert two_workers.run([]) == []
+
+
+@pytest.mark.parametrize(("rule", "error"), [(Raise(), ZeroDivisionError), (Die(), StageError)], ids=["raise", "die"])
+def test_what_goes_wrong_in_a_worker_is_raised_and_ends_the_workers(
+    train_digits: DigitSet, held_out_digits: DigitSet, rule: Raise | Die, error: type[Exception]
+) -> None:
+    before = set(psutil.Process().children(recursive=True))
+    broken = r"the rule broke|a worker process died"
+    with pytest.raises(error, match=broken), Trainer(train_digits, held_out_digits, workers=1) as trainer:
+        trainer.run([Job(variant="mlp_ws", replicas=(make_replica(0, HYPER),), stop=rule)])
+    workers = set(psutil.Process().children(recursive=True)) - before
+    assert not [worker for worker in workers if "spawn_main" in " ".join(worker.cmdline())]
+
+
+def test_no_worker_outlives_a_killed_parent() -> None:
+    program = [sys.executable, "-m", "tests.training.endless"]
+    with subprocess.Popen(program, cwd=ROOT, stdout=subprocess.PIPE, text=True) as parent:
+        try:
+            assert parent.stdout is not None
+            assert parent.stdout.readline().startswith("training ")
+            children = psutil.Process(parent.pid).children(recursive=True)
+            assert len([child for child in children if "spawn_main" in " ".join(child.cmdline())]) == 2
+        finally:
+            parent.kill()
+    _, alive = psutil.wait_procs(children, timeout=60)
+    assert not alive
