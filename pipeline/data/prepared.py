@@ -66,8 +66,9 @@ def writable_folder(path: Path, option: str) -> Path:
         path.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryFile(dir=path):
             return path
-    except OSError as error:
-        raise InputError(f"{option} must be a folder that can be written, but {path}: {error.strerror}") from error
+    except (OSError, RuntimeError) as error:  # RuntimeError: "~somebody" without a home
+        reason = getattr(error, "strerror", None) or error
+        raise InputError(f"{option} must be a folder that can be written, but {path}: {reason}") from error
 
 
 def build_pools(raw: RawDigits, source: Source, pooling: str) -> DigitPools:
@@ -119,7 +120,7 @@ def _write(path: Path, pools: DigitPools) -> None:
 def _read(path: Path, source: Source, pooling: str) -> DigitPools | None:
     """The cached pools, or None when the file is damaged in any way."""
     try:
-        with np.load(path, allow_pickle=False) as file:
+        with path.open("rb") as content, np.load(content, allow_pickle=False) as file:
             stored = {name: file[name] for name in file.files}
         pools = DigitPools(
             name=source.name,

@@ -12,6 +12,7 @@ import zlib
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from http.client import HTTPException
 from importlib.metadata import version
 from pathlib import Path
 
@@ -117,11 +118,12 @@ def _read_mnist(root: Path) -> RawDigits:
     try:
         with _socket_timeout(DOWNLOAD_TIMEOUT):
             train, test = (MNIST(str(root), train=part, download=True) for part in (True, False))
-    except (RuntimeError, OSError, EOFError) as error:
+    except (RuntimeError, OSError, EOFError, ValueError, AssertionError, HTTPException) as error:
         reason = " ".join(str(error).split())
         raise DataError(
-            f"MNIST must be downloaded on first use, but that failed ({reason}); use --dataset mnist5k, which needs no "
-            f"network, or --dataset idx --data-dir DIR with the four IDX files"
+            f"MNIST must be downloaded on first use, but that failed ({reason}); delete {root} if an earlier download "
+            f"was cut short, use --dataset mnist5k, which needs no network, or --dataset idx --data-dir DIR with the "
+            f"four IDX files"
         ) from error
     raw = RawDigits(
         train_images=train.data.numpy(),
@@ -146,7 +148,10 @@ def _socket_timeout(seconds: float) -> Iterator[None]:
 
 
 def _open_idx(data_dir: str, _cache_dir: Path) -> Source:
-    folder = Path(data_dir).expanduser()
+    try:
+        folder = Path(data_dir).expanduser()
+    except RuntimeError as error:  # "~somebody" without a home
+        raise DataError(f"--data-dir must be a folder, but got {data_dir}: {error}") from error
     paths = [_find_idx(folder, name) for name in IDX_NAMES]
     contents = [_read_bytes(path) for path in paths]
     return Source(
@@ -176,14 +181,14 @@ def _read_idx_files(paths: list[Path], contents: list[bytes]) -> RawDigits:
     train_images, train_labels, test_images, test_labels = (
         parse_idx(content, str(path)) for path, content in zip(paths, contents, strict=True)
     )
-    for images, labels, path in ((train_images, train_labels, paths[0]), (test_images, test_labels, paths[2])):
+    for images, labels, path in ((train_images, train_labels, paths[1]), (test_images, test_labels, paths[3])):
         if images.shape[1:] != (SIDE, SIDE) or labels.shape != images.shape[:1]:
             raise DataError(
-                f"images must be (N, {SIDE}, {SIDE}) with N labels beside them, but {path} holds {images.shape} with "
-                f"labels {labels.shape}"
+                f"images must be (N, {SIDE}, {SIDE}) with N labels beside them, but {path} holds labels "
+                f"{labels.shape} for images {images.shape}"
             )
         if labels.size == 0 or labels.max() >= CLASSES:
-            raise DataError(f"labels must be digits 0 to 9, at least one, but those beside {path} are not")
+            raise DataError(f"labels must be digits 0 to 9, at least one, but those in {path} are not")
     return RawDigits(
         train_images=train_images, train_labels=train_labels, test_images=test_images, test_labels=test_labels
     )
@@ -202,7 +207,7 @@ def parse_idx(content: bytes, name: str) -> NDArray[np.uint8]:
     if len(content) < 4 or content[:3] != b"\x00\x00\x08":
         raise DataError(f"an IDX file of bytes must begin with 00 00 08, but {name} begins with {content[:4].hex(' ')}")
     header = 4 + 4 * content[3]
-    shape = tuple(int(size) for size in np.frombuffer(content[4:header], ">u4"))
-    if len(shape) != content[3] or len(content) - header != int(np.prod(shape, dtype=object)):
+    shape = tuple(int.from_bytes(content[start : start + 4], "big") for start in range(4, header, 4))
+    if len(content) < header or len(content) - header != int(np.prod(shape, dtype=object)):
         raise DataError(f"{name} must hold {shape} bytes as its header says, but holds {max(len(content) - header, 0)}")
     return np.frombuffer(content, np.uint8, offset=header).reshape(shape)

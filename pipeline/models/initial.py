@@ -16,7 +16,8 @@ def build_network(variant: Variant, seed: int, *name: str | int, dtype: torch.dt
 
     The distribution is the default of torch's layers: weights and biases uniform in +-1/sqrt(fan in).
     """
-    network = variant.build().to(dtype)
+    with torch.random.fork_rng(devices=[]):  # layers draw from the global generator before they are written over
+        network = variant.build().to(dtype)
     generator = torch.Generator().manual_seed(derive(seed, "weights", *name))
     for layer in network.modules():
         if isinstance(layer, nn.Linear | nn.Conv2d):

@@ -9,6 +9,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
+import torch
 from torch import nn
 
 from pipeline.errors import InputError
@@ -31,6 +32,9 @@ class Hyperparameters:
     """Weight of the auxiliary loss: total = main + alpha * (CE digit 1 + CE digit 2). 0 where there is none."""
 
     def __post_init__(self) -> None:
+        # 1 and 1.0 are the same configuration, and must have the same hash.
+        object.__setattr__(self, "lr", float(self.lr))
+        object.__setattr__(self, "alpha", float(self.alpha))
         _check_number("lr", self.lr, low=0.0, open_low=True, high=100.0)
         _check_number("alpha", self.alpha, low=0.0, high=1e6)
         _check_integer("batch_size", self.batch_size, MAX_BATCH_SIZE)
@@ -76,7 +80,8 @@ class Variant:
     @property
     def parameters(self) -> int:
         """Number of trained numbers."""
-        return sum(parameter.numel() for parameter in self.build().parameters())
+        with torch.device("meta"):
+            return sum(parameter.numel() for parameter in self.build().parameters())
 
     @property
     def factors(self) -> dict[str, Any]:
@@ -101,5 +106,5 @@ def _check_number(name: str, value: float, *, low: float, high: float, open_low:
 
 
 def _check_integer(name: str, value: int, high: int) -> None:
-    if not 1 <= value <= high:
-        raise InputError(f"{name} must be between 1 and {high}, but got {name}={value}")
+    if not (isinstance(value, int) and 1 <= value <= high):
+        raise InputError(f"{name} must be a whole number between 1 and {high}, but got {name}={value}")

@@ -134,7 +134,7 @@ class ChunkTraining:
             with torch.no_grad():
                 loss_R += batch_loss_R * target.shape[1]
                 wrong_R += (lesser_or_equal(output.comparison) != target).sum(1)
-        return loss_R / samples, wrong_R / samples
+        return loss_R / samples, wrong_R.double() / samples
 
     @torch.inference_mode()
     def _evaluate(self, samples: StackedSamples) -> tuple[Tensor, Tensor, Tensor]:
@@ -149,7 +149,7 @@ class ChunkTraining:
             loss_R += pair_loss_R(output, target, digits, alpha_R) * target.shape[1]
             predictions.append(lesser_or_equal(output.comparison))
         predictions_RN = torch.cat(predictions, 1)
-        return loss_R / count, (predictions_RN != samples.target).sum(1) / count, predictions_RN
+        return loss_R / count, (predictions_RN != samples.target).sum(1).double() / count, predictions_RN
 
     def _record_epoch(self, train_loss: Tensor, train_error: Tensor, loss: Tensor, error: Tensor) -> None:
         for row, position in enumerate(self.active):
@@ -163,11 +163,13 @@ class ChunkTraining:
         if any(self.records[position].reads(epoch) for position in self.active):
             _, error_R, _ = self._evaluate(self.train_samples)
             for row, position in enumerate(self.active):
-                self.records[position].train_error_at[epoch] = float(error_R[row])
+                record = self.records[position]
+                if record.reads(epoch) and record.is_finite():
+                    record.train_error_at[epoch] = float(error_R[row])
 
     def _leave(self, epoch: int, *, stop: bool) -> int:
         """Part with the replicas that are done; the number of epochs that they will not need."""
-        staying, skipped = [], 0
+        staying, complete, skipped = [], [], 0
         for row, position in enumerate(self.active):
             record = self.records[position]
             status = record.status_after(epoch, stop)
@@ -175,17 +177,24 @@ class ChunkTraining:
                 staying.append(row)
                 continue
             record.end(status, epoch)
+            if status == "complete":
+                complete.append(row)
             skipped += record.replica.hyper.epochs - epoch
-            if self.chunk.keep_models and status == "complete":
-                record.weights = {
-                    name: tensor.float().contiguous().numpy().copy()
-                    for name, tensor in replica_state(self.model, row).items()
-                }
-                predictions_RN = self._evaluate(self.held_out_samples)[2]
-                record.predictions_M = predictions_RN[row].numpy().copy()
+        if complete and self.chunk.keep_models:
+            self._keep_models(complete)
         if len(staying) < len(self.active):
             self._select(torch.tensor(staying, dtype=torch.int64))
         return skipped
+
+    def _keep_models(self, rows: list[int]) -> None:
+        predictions_RN = self._evaluate(self.held_out_samples)[2]
+        for row in rows:
+            record = self.records[self.active[row]]
+            record.predictions_M = predictions_RN[row].numpy().copy()
+            record.weights = {
+                name: tensor.float().contiguous().numpy().copy()
+                for name, tensor in replica_state(self.model, row).items()
+            }
 
     def _select(self, keep: Tensor) -> None:
         self.active = [self.active[row] for row in keep.tolist()]
@@ -216,9 +225,13 @@ class Record:
         """Whether the error on all training pairs is wanted after this epoch."""
         return epoch == self.replica.hyper.epochs or epoch in self.replica.read_at
 
+    def is_finite(self) -> bool:
+        """Whether the losses of the last epoch are numbers."""
+        return bool(np.isfinite([self.train_loss_E[-1], self.held_out_loss_E[-1]]).all())
+
     def status_after(self, epoch: int, stop: bool) -> Status | None:
         """How the replica ends with this epoch, or None if it goes on."""
-        if not np.isfinite([self.train_loss_E[-1], self.held_out_loss_E[-1]]).all():
+        if not self.is_finite():
             return "diverged"
         if epoch == self.replica.hyper.epochs:
             return "complete"

@@ -47,13 +47,12 @@ class ReplicaAdam:
         for rows, parts in self.slices:
             for part, moment in zip(parts, moments, strict=True):
                 self.adam.state[part] = {
-                    key: value if key == "step" else value[keep][rows] for key, value in moment.items()
+                    key: value.clone() if key == "step" else value[keep][rows] for key, value in moment.items()
                 }
 
     def _joined(self, index: int) -> dict[str, Tensor]:
         """The optimiser's state of one stacked parameter, over all slices."""
         states = [self.adam.state[parts[index]] for _, parts in self.slices]
         return {
-            key: states[0][key].clone() if key == "step" else torch.cat([state[key] for state in states])
-            for key in states[0]
+            key: states[0][key] if key == "step" else torch.cat([state[key] for state in states]) for key in states[0]
         }

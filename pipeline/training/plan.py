@@ -175,7 +175,8 @@ def _divide(positions: list[int], limit: int) -> list[tuple[int, ...]]:
 
 def chunk_limit(variant: str, batch_size: int) -> int:
     """How many replicas of this variant fit `CHUNK_BYTES` at this batch size (1 to `CHUNK_MAX`)."""
-    network = get_variant(variant).build().to("meta")
+    with torch.device("meta"):
+        network = get_variant(variant).build()
     activations = 0
 
     def count(_module: nn.Module, _inputs: object, output: object) -> None:

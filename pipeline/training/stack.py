@@ -113,9 +113,15 @@ UNCHANGED: tuple[type[nn.Module], ...] = (nn.ReLU, nn.Tanh, nn.Sigmoid, nn.Ident
 def stack(module: Module, replicas: int) -> Module:
     """R replicas of `module`, each beginning with its weights; `module` itself is left as it is.
 
-    A part that appears in several places (shared weights) is stacked once. Raises TypeError for a leaf without a twin.
+    A part that appears in several places (shared weights) is stacked once. Raises TypeError for a leaf without a twin,
+    and for a parameter that two different leaves share.
     """
-    return cast(Module, _stack(module, replicas, {}))
+    stacked = _stack(module, replicas, {})
+    if len(list(stacked.parameters())) != len(list(module.parameters())):
+        raise TypeError(
+            "weights are shared by using one module in several places, not one parameter in several modules"
+        )
+    return cast(Module, stacked)
 
 
 def _stack(module: nn.Module, replicas: int, done: dict[nn.Module, nn.Module]) -> nn.Module:

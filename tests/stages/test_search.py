@@ -1,0 +1,174 @@
+from __future__ import annotations
+
+import os
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from pipeline.data.digits import DigitPools, DigitSet
+from pipeline.errors import InputError, StageError
+from pipeline.models.registry import get_variant
+from pipeline.stages import search
+from pipeline.stages.replicas import fold_replicas
+from pipeline.stages.search import SearchConfig, finding_of
+from pipeline.stages.stage import Setting, Silent
+from pipeline.tracking.memory import MemoryRun, MemoryTracker
+from pipeline.training.plan import Job, Outcome
+from pipeline.training.pool import Trainer
+
+
+@pytest.fixture
+def config(setting: Setting, space_file: str, storage: str) -> SearchConfig:
+    return SearchConfig(
+        setting=setting, model="mlp_ws_al", space=space_file, storage=storage, n_trials=5, folds=2, population=2
+    )
+
+
+def trials_of(tracker: MemoryTracker) -> list[MemoryRun]:
+    runs = [run for run in tracker.runs if run.tags["role"] == "trial"]
+    return sorted(runs, key=lambda run: int(run.tags["trial"]))
+
+
+def table_of(tracker: MemoryTracker) -> list[tuple[str, str, dict[tuple[str, int], float]]]:
+    return [(run.tags["config"], run.status, run.metrics) for run in trials_of(tracker)]
+
+
+def test_every_trial_has_a_run_with_its_folds_curves_and_the_best_is_the_searchs_configuration(
+    config: SearchConfig,
+) -> None:
+    tracker = MemoryTracker()
+    result = search.run(config, tracker, Silent())
+    stage = tracker.get(result.run_id)
+    trials = trials_of(tracker)
+    assert [run.tags["trial"] for run in trials] == ["0", "1", "2", "3", "4"]
+    assert all(run.parent == stage.id and run.status == "FINISHED" for run in trials)
+    for run in trials:
+        epochs = int(run.params["epochs"])
+        for name in ("train_loss", "validation_error", "fold_00/validation_error", "fold_01/validation_error"):
+            assert sorted(step for metric, step in run.metrics if metric == name) == list(range(1, epochs + 1))
+        folds = [run.metrics[f"fold_{fold:02d}/validation_error", epochs] for fold in (0, 1)]
+        assert run.metrics["cv_validation_error", 0] == pytest.approx(np.mean(folds), abs=1e-5)
+    best = min(trials, key=lambda run: run.metrics["cv_validation_error", 0])
+    assert stage.tags["config"] == best.tags["config"]
+    assert stage.metrics["cv_validation_error"] == best.metrics["cv_validation_error", 0]
+    assert 0 < stage.metrics["tracking_share"] < 1
+
+
+def test_the_reports_configuration_is_tried_first(config: SearchConfig) -> None:
+    tracker = MemoryTracker()
+    search.run(replace(config, n_trials=1), tracker, Silent())
+    [trial] = trials_of(tracker)
+    assert tracker.get(trial.id).config == get_variant("mlp_ws_al").preset
+
+
+def test_the_result_says_whether_the_reports_configuration_was_beaten(config: SearchConfig) -> None:
+    alone = search.run(replace(config, n_trials=1), MemoryTracker(), Silent())
+    assert "no other beat it" in alone.headline
+
+
+def test_started_again_it_adds_nothing_and_a_larger_total_adds_the_rest(config: SearchConfig) -> None:
+    tracker = MemoryTracker()
+    search.run(replace(config, n_trials=3), tracker, Silent())
+    again = search.run(replace(config, n_trials=3), tracker, Silent())
+    assert len(trials_of(tracker)) == 3
+    assert {run.parent for run in trials_of(tracker)} == {again.run_id}
+    search.run(replace(config, n_trials=5), tracker, Silent())
+    at_once = MemoryTracker()
+    search.run(replace(config, n_trials=5, study="another"), at_once, Silent())
+    assert table_of(tracker) == table_of(at_once)
+
+
+def test_the_runs_can_be_made_again_from_the_study_alone(config: SearchConfig) -> None:
+    first, second = MemoryTracker(), MemoryTracker()
+    search.run(config, first, Silent())
+    search.run(config, second, Silent())
+    assert table_of(first) == table_of(second)
+
+
+def test_the_answer_does_not_depend_on_the_number_of_workers(config: SearchConfig) -> None:
+    one, two = MemoryTracker(), MemoryTracker()
+    search.run(replace(config, workers=1), one, Silent())
+    search.run(replace(config, workers=2, study="two workers"), two, Silent())
+    assert table_of(one) == table_of(two)
+
+
+class TrapOnPickle(DigitSet):
+    """Digits that may not be sent to a worker."""
+
+    def __reduce__(self) -> str:
+        raise AssertionError("the test digits entered a search")
+
+
+def test_the_test_digits_never_enter_a_search(config: SearchConfig, monkeypatch: pytest.MonkeyPatch) -> None:
+    _, _, pools = search.inputs(config)
+    trap = TrapOnPickle(images_NHW=np.full_like(pools.test.images_NHW, np.nan), labels_N=pools.test.labels_N)
+    poisoned = replace(pools, test=trap)
+    monkeypatch.setattr(search, "load_pools", lambda _: poisoned)
+    changed, original = MemoryTracker(), MemoryTracker()
+    search.run(replace(config, study="poisoned"), changed, Silent())
+    monkeypatch.undo()
+    search.run(replace(config, study="original"), original, Silent())
+    assert table_of(changed) == table_of(original)
+
+
+def test_another_protocol_in_the_same_study_is_refused_with_the_difference(config: SearchConfig) -> None:
+    named = replace(config, study="mine", n_trials=1)
+    tracker = MemoryTracker()
+    search.run(named, tracker, Silent())
+    with pytest.raises(InputError, match="folds was 2 and is now 4"):
+        search.run(replace(named, folds=4), tracker, Silent())
+    assert [run.status for run in tracker.runs if run.tags["role"] == "search"] == ["FINISHED"]
+
+
+def test_a_study_that_another_process_searches_is_refused(config: SearchConfig) -> None:
+    with search._sole_searcher(config.storage, "busy"), pytest.raises(InputError, match="another one is at work"):
+        search.run(replace(config, study="busy"), MemoryTracker(), Silent())
+
+
+def test_when_every_trial_fails_the_stage_ends_with_one_clear_error(
+    config: SearchConfig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    variant, space, pools = search.inputs(config)
+    blank = replace(pools, train=replace(pools.train, images_NHW=np.full_like(pools.train.images_NHW, np.inf)))
+    monkeypatch.setattr(search, "inputs", lambda _: (variant, space, blank))
+    tracker = MemoryTracker()
+    with pytest.raises(StageError, match=r"no trial .* could be completed: fold 0: the loss became nan in epoch 1"):
+        search.run(replace(config, n_trials=2), tracker, Silent())
+    assert {run.status for run in tracker.runs} == {"FAILED"}
+
+
+def outcomes(pools: DigitPools, setting: Setting, lr: float) -> list[Outcome]:
+    hyper = replace(get_variant("mlp").preset, lr=lr, epochs=2)
+    job = Job(variant="mlp", replicas=fold_replicas(pools, setting, hyper, rounds=1, folds=2))
+    with Trainer(pools.train, pools.train, 1) as trainer:
+        return trainer.run([job])[0]
+
+
+def test_a_trial_with_a_diverged_fold_has_failed_and_says_why(config: SearchConfig) -> None:
+    _, _, pools = search.inputs(config)
+    good, other = outcomes(pools, config.setting, 1e-3)
+    bad = replace(other, status="diverged", reason="the loss became nan in epoch 2")
+    assert finding_of([good, other]).state == "complete"
+    finding = finding_of([good, bad])
+    assert (finding.state, finding.reason) == ("failed", "fold 1: the loss became nan in epoch 2")
+
+
+@pytest.mark.parametrize(
+    ("change", "rule"),
+    [
+        ({"n_trials": 0}, "--n-trials must be between 1 and"),
+        ({"folds": 1}, "number of folds must lie between 2 and the 100 pairs"),
+        ({"folds": 3}, "do not divide into 3; choose another --folds, or --pruner none"),
+        ({"pruner": "medain"}, "did you mean median"),
+        ({"population": 0}, "--population must be between 1 and"),
+        ({"model": "mlp_w"}, "did you mean mlp_ws"),
+        ({"space": "missing.yaml"}, "missing.yaml: cannot be read"),
+        ({"storage": f"sqlite:///{os.devnull}/x.db"}, "--storage must be the URL"),
+    ],
+)
+def test_bad_input_is_refused_before_any_run(config: SearchConfig, change: dict[str, object], rule: str) -> None:
+    tracker = MemoryTracker()
+    with pytest.raises(InputError, match=rule):
+        search.run(replace(config, **change), tracker, Silent())  # type: ignore[arg-type]
+    assert tracker.runs == []
