@@ -1,0 +1,91 @@
+"""A project folder as a person has it, with stores of its own; commands run in processes of their own."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+import mlflow
+import optuna
+import pytest
+from mlflow.entities import Run
+
+ROOT = Path(__file__).parents[2]
+SMALL = {"pairs": "60", "workers": "2"}
+
+
+@dataclass(frozen=True)
+class Workplace:
+    """Stores in a folder, and commands that use them."""
+
+    folder: Path
+
+    @property
+    def tracking_uri(self) -> str:
+        return f"sqlite:///{self.folder / 'mlflow.db'}"
+
+    @property
+    def storage(self) -> str:
+        return f"sqlite:///{self.folder / 'optuna.db'}"
+
+    @property
+    def environment(self) -> dict[str, str]:
+        inherited = {name: value for name, value in os.environ.items() if not name.startswith("MLFLOW_")}
+        return inherited | {
+            "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
+            "MLFLOW_TRACKING_URI": self.tracking_uri,
+            "VARIANTLAB_CACHE": str(self.folder / "cache"),
+        }
+
+    def start(self, *command: str) -> subprocess.Popen[str]:
+        """Start a command in the folder, in a process group of its own."""
+        return subprocess.Popen(
+            command,
+            cwd=self.folder,
+            env=self.environment,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            start_new_session=True,
+        )
+
+    def run(self, *command: str) -> tuple[int, str]:
+        """Run a command to its end: its exit code and all that it printed."""
+        with self.start(*command) as process:
+            output, _ = process.communicate()
+        return process.returncode, output
+
+    def mlflow_run(self, entry_point: str, **parameters: str) -> tuple[int, str]:
+        """`mlflow run` in the present environment."""
+        given = [part for name, value in parameters.items() for part in ("-P", f"{name}={value}")]
+        return self.run("mlflow", "run", str(ROOT), "--env-manager", "local", "-e", entry_point, *given)
+
+    def variantlab(self, *arguments: str) -> tuple[int, str]:
+        """The console script."""
+        return self.run("variantlab", *arguments)
+
+    def runs(self, condition: str = "") -> list[Run]:
+        """Runs of every experiment, oldest first."""
+        client = mlflow.MlflowClient(self.tracking_uri)
+        experiments = [experiment.experiment_id for experiment in client.search_experiments()]
+        found: list[Run] = client.search_runs(experiments, condition, order_by=["attributes.start_time ASC"])
+        return found
+
+    def study(self) -> optuna.Study:
+        """The only study."""
+        [name] = optuna.get_all_study_names(self.storage)
+        return optuna.load_study(study_name=name, storage=self.storage)
+
+
+@pytest.fixture(scope="session")
+def small() -> dict[str, str]:
+    """Parameters of a tiny budget."""
+    return dict(SMALL)
+
+
+@pytest.fixture
+def workplace(tmp_path: Path) -> Workplace:
+    return Workplace(tmp_path)

@@ -1,0 +1,146 @@
+"""Real `mlflow run`s on a tiny budget, read back from the stores."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import mlflow
+import numpy as np
+import pytest
+from mlflow.entities import Run
+
+from tests.functional.conftest import Workplace
+
+
+@pytest.fixture(scope="module")
+def lab(tmp_path_factory: pytest.TempPathFactory, small: dict[str, str]) -> Workplace:
+    """A store after `main` of one model and the evaluation of another."""
+    workplace = Workplace(tmp_path_factory.mktemp("lab"))
+    budget = {"n_trials": "3", "folds": "2", "rounds": "3", "storage": workplace.storage, **small}
+    code, output = workplace.mlflow_run("main", model="mlp_ws_al", **budget)
+    assert code == 0, output
+    code, output = workplace.mlflow_run("evaluate", model="mlp", preset="report", rounds="3", **small)
+    assert code == 0, output
+    return workplace
+
+
+def by_role(lab: Workplace, role: str) -> list[Run]:
+    return lab.runs(f"tags.role = '{role}'")
+
+
+def artifacts(lab: Workplace, run: Run) -> set[str]:
+    return {file.path for file in mlflow.MlflowClient(lab.tracking_uri).list_artifacts(run.info.run_id)}
+
+
+def test_every_run_is_finished_or_pruned_and_nothing_else(lab: Workplace) -> None:
+    assert {run.info.status for run in lab.runs() if run.data.tags["role"] != "trial"} == {"FINISHED"}
+    states = {run.data.tags["state"]: run.info.status for run in by_role(lab, "trial")}
+    assert states.items() <= {"complete": "FINISHED", "pruned": "KILLED"}.items()
+
+
+def test_main_holds_the_stages_and_search_holds_the_trials(lab: Workplace) -> None:
+    [main] = by_role(lab, "main")
+    children = lab.runs(f"tags.mlflow.parentRunId = '{main.info.run_id}'")
+    assert [run.data.tags["role"] for run in children] == [
+        "prepare",
+        "cross_validate",
+        "search",
+        "evaluate",
+        "compare",
+    ]
+    trials = lab.runs(f"tags.mlflow.parentRunId = '{children[2].info.run_id}'")
+    assert sorted(run.data.params["trial"] for run in trials) == ["0", "1", "2"]
+
+
+def test_every_run_says_what_it_is_and_where_it_comes_from(lab: Workplace) -> None:
+    for run in lab.runs():
+        tags = run.data.tags
+        assert {"role", "git_commit", "git_dirty", "process", "mlflow.note.content", "mlflow.user"} <= tags.keys()
+        if tags["role"] in ("prepare", "cross_validate", "search", "trial", "evaluate"):
+            assert run.inputs.dataset_inputs, f"{run.info.run_name} has no dataset"
+            assert run.data.params["dataset"] == "mnist5k"
+        if tags["role"] in ("cross_validate", "search", "trial", "evaluate", "main"):
+            assert run.data.params["model"] == tags["model"]
+            assert run.data.params["arch"] == "mlp"
+
+
+def test_only_runs_that_measure_on_test_digits_have_them_as_input(lab: Workplace) -> None:
+    for run in lab.runs():
+        names = {entry.dataset.name for entry in run.inputs.dataset_inputs}
+        expected = {"prepare": 2, "evaluate": 2, "cross_validate": 1, "search": 1, "trial": 1}
+        assert len(names) == expected.get(run.data.tags["role"], 0)
+
+
+def test_the_study_and_the_runs_tell_the_same(lab: Workplace) -> None:
+    runs = {int(run.data.params["trial"]): run for run in by_role(lab, "trial")}
+    for trial in lab.study().trials:
+        run = runs[trial.number]
+        for name, value in trial.params.items():
+            assert float(run.data.params[name]) == pytest.approx(value)
+        if trial.value is not None:
+            assert run.data.metrics["cv_validation_error"] == pytest.approx(trial.value)
+
+
+def test_figures_and_tables_are_kept(lab: Workplace) -> None:
+    expected = {
+        "prepare": {"sample_pairs.png", "classes.csv", "classes.md"},
+        "cross_validate": {"curves.png", "cross_validation.csv", "cross_validation.md"},
+        "search": {"history.png", "trials.csv", "trials.md"},
+        "evaluate": {"curves.png", "confusion_by_digit_pair.png", "rounds.csv"},
+        "compare": {"test_error.png", "loss_by_family.png", "comparison.csv", "comparison.md"},
+    }
+    for role, names in expected.items():
+        for run in by_role(lab, role):
+            assert names <= artifacts(lab, run)
+
+
+def test_evaluate_used_the_best_configuration_of_the_search(lab: Workplace) -> None:
+    [search] = by_role(lab, "search")
+    evaluated = next(run for run in by_role(lab, "evaluate") if run.data.params["model"] == "mlp_ws_al")
+    assert evaluated.data.tags["config_from"] == search.info.run_id
+    assert evaluated.data.tags["config"] == search.data.tags["config"]
+
+
+def test_the_logged_model_answers_from_grey_values(lab: Workplace, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MLFLOW_ALLOW_PICKLE_DESERIALIZATION", "false")
+    client = mlflow.MlflowClient(lab.tracking_uri)
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", lab.tracking_uri)
+    mlflow.set_tracking_uri(lab.tracking_uri)
+    [model, *_] = client.search_logged_models(["0"])
+    loaded = mlflow.pyfunc.load_model(f"models:/{model.model_id}")
+    example = loaded.input_example
+    assert example is not None
+    assert example.shape[1:] == (2, 14, 14)
+    probabilities = loaded.predict(example)
+    np.testing.assert_allclose(probabilities.sum(1), 1, atol=1e-6)
+
+
+def test_another_compare_reads_both_variants(lab: Workplace) -> None:
+    code, output = lab.mlflow_run("compare")
+    assert code == 0, output
+    newest = by_role(lab, "compare")[-1]
+    assert set(newest.data.metrics) == {"final_test_error/mlp", "final_test_error/mlp_ws_al"}
+    assert "| mlp_ws_al |" in output
+
+
+@pytest.mark.parametrize(
+    "hostile", ["mlp; touch pwned", "$(touch pwned)", "`touch pwned`", "' ; touch pwned ; '", '"; touch pwned; "']
+)
+def test_a_hostile_parameter_is_a_value_and_no_command(lab: Workplace, hostile: str) -> None:
+    before = {run.info.run_id for run in lab.runs()}
+    code, output = lab.mlflow_run("evaluate", model=hostile)
+    assert code != 0
+    assert "unknown model" in output
+    assert not [path for place in (lab.folder, Path(__file__).parents[2]) for path in place.glob("pwned*")]
+    assert {run.info.run_id for run in lab.runs()} == before  # what `mlflow run` had made is deleted
+
+
+def test_the_console_script_tracks_just_the_same(lab: Workplace, small: dict[str, str]) -> None:
+    options = [f"--{name}={value}" for name, value in small.items()]
+    code, output = lab.variantlab("evaluate", "--model=mlp", "--preset=report", "--rounds=3", *options)
+    assert code == 0, output
+    by_script, by_mlflow = (run for run in reversed(by_role(lab, "evaluate")) if run.data.params["model"] == "mlp")
+    timed = {"seconds_per_epoch"}
+    for name in by_mlflow.data.metrics.keys() - timed:
+        assert by_script.data.metrics[name] == by_mlflow.data.metrics[name]
+    assert by_script.data.params.items() <= by_mlflow.data.params.items()

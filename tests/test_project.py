@@ -1,0 +1,93 @@
+"""The files around the package agree with one another."""
+
+from __future__ import annotations
+
+import re
+import tomllib
+from pathlib import Path
+from typing import Any
+
+import click
+import pytest
+import yaml
+from packaging.requirements import Requirement
+from packaging.version import Version
+
+from pipeline.cli import main
+
+ROOT = Path(__file__).parents[1]
+COMMANDS = ("prepare", "cross_validate", "search", "evaluate", "compare", "main")
+
+
+@pytest.fixture(scope="module")
+def entry_points() -> dict[str, Any]:
+    loaded: dict[str, Any] = yaml.safe_load((ROOT / "MLproject").read_text())["entry_points"]
+    return loaded
+
+
+def options_of(command: str) -> list[click.Option]:
+    return [option for option in main.commands[command].params if isinstance(option, click.Option)]
+
+
+def test_the_entry_points_are_the_commands(entry_points: dict[str, Any]) -> None:
+    assert set(entry_points) == set(COMMANDS) == set(main.commands)
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_entry_point_parameters_are_the_options_with_the_same_defaults(
+    entry_points: dict[str, Any], command: str
+) -> None:
+    declared = {
+        name: None if "default" not in parameter else str(parameter["default"])
+        for name, parameter in entry_points[command]["parameters"].items()
+    }
+    options = {option.name: None if option.required else str(option.default) for option in options_of(command)}
+    assert declared == options
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_entry_points_pass_every_parameter_unquoted(entry_points: dict[str, Any], command: str) -> None:
+    """MLflow quotes values itself; a quoted placeholder would let a value end the quotes and run as code."""
+    program, *arguments = re.split(r"\s+--", entry_points[command]["command"].strip())
+    assert program == f"python -m pipeline {command}"
+    assert arguments == [f"{option.opts[0][2:]}={{{option.name}}}" for option in options_of(command)]
+
+
+def pyproject() -> dict[str, Any]:
+    return tomllib.loads((ROOT / "pyproject.toml").read_text())
+
+
+def locked() -> dict[str, tuple[Version, bool]]:
+    """Package -> the version in the lock, and whether it stands there because pyproject.toml asks for it."""
+    blocks = re.split(r"\n(?=\S)", (ROOT / "requirements.txt").read_text())
+    pins = (re.match(r"([\w.-]+)==([^\s;]+)", block) for block in blocks)
+    return {
+        pin[1]: (Version(pin[2]), "variantlab (pyproject.toml)" in block)
+        for pin, block in zip(pins, blocks, strict=True)
+        if pin
+    }
+
+
+def test_the_lock_holds_what_pyproject_asks_for_and_nothing_that_it_does_not() -> None:
+    wanted = {Requirement(text).name: Requirement(text) for text in pyproject()["project"]["dependencies"]}
+    pins = locked()
+    for name, requirement in wanted.items():
+        assert name in pins, f"{name} is not locked; run `make lock`"
+        assert pins[name][0] in requirement.specifier, f"{name} is locked outside its range; run `make lock`"
+    assert {name for name, (_, direct) in pins.items() if direct} == set(wanted), "run `make lock`"
+
+
+def test_both_environment_files_point_to_the_lock() -> None:
+    python_env = yaml.safe_load((ROOT / "python_env.yaml").read_text())
+    conda = yaml.safe_load((ROOT / "conda.yaml").read_text())
+    assert python_env["dependencies"] == ["-r requirements.txt"]
+    assert conda["dependencies"][-1] == {"pip": ["-r requirements.txt"]}
+    minor = ".".join(python_env["python"].split(".")[:2])
+    assert f"python={minor}" in conda["dependencies"]
+    assert Version(python_env["python"]) in Requirement(f"x{pyproject()['project']['requires-python']}").specifier
+
+
+def test_the_project_uses_one_environment_file() -> None:
+    project = yaml.safe_load((ROOT / "MLproject").read_text())
+    assert project["python_env"] == "python_env.yaml"
+    assert "conda_env" not in project
