@@ -22,7 +22,7 @@ STYLES = (("#1b6ca8", "-"), ("#d1495b", "--"), ("#2e8b57", "-."), ("#6b4c9a", ":
 def sample_pairs(samples: Samples, columns: int = 8, rows: int = 3) -> Figure:
     """The first pairs of a round with their digits and targets."""
     figure = Figure(figsize=(1.5 * columns, 1.25 * rows + 0.4), layout="constrained")
-    axes = figure.subplots(rows, columns).flat
+    axes = list(figure.subplots(rows, columns).flat)
     for axis in axes:
         axis.axis("off")
     for axis, pair, digits, target in zip(axes, samples.x_NCHW, samples.digits_NC, samples.target_N, strict=False):
