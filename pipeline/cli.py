@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
 import click
 
 from pipeline.errors import InputError, VariantlabError
-from pipeline.terminal import Terminal, show_next
+from pipeline.terminal import Terminal, program, show_next, stage_command
 
 if TYPE_CHECKING:
     from pipeline.stages.stage import Setting
@@ -119,7 +119,9 @@ def prepare_command(**options: Any) -> None:
 
     config = prepare.PrepareConfig(setting=_setting(options))
     Terminal().show(prepare.run(config, _tracker(), Terminal()))
-    show_next([("variantlab search --model mlp_ws_al", "look for good hyperparameters"), _look()])
+    show_next(
+        [(stage_command("search", model="mlp_ws_al", **_data(config.setting)), "search hyperparameters"), _look()]
+    )
 
 
 @main.command("cross_validate")
@@ -142,12 +144,8 @@ def cross_validate_command(**options: Any) -> None:
     config = cross_validate.CrossValidateConfig(setting=setting, **options)
     result = cross_validate.run(config, _tracker(), Terminal())
     Terminal().show(result)
-    show_next(
-        [
-            (f"variantlab evaluate --model {config.model} --from-run {result.run_id}", "measure it on test digits"),
-            _look(),
-        ]
-    )
+    evaluate = stage_command("evaluate", model=config.model, from_run=result.run_id, **_data(setting))
+    show_next([(evaluate, "measure it on test digits"), _look()])
 
 
 @main.command("search")
@@ -169,13 +167,12 @@ def search_command(**options: Any) -> None:
     setting = _setting(options)
     config = search.SearchConfig(setting=setting, **options)
     Terminal().show(search.run(config, _tracker(), Terminal()))
-    data = "" if setting.data.dataset == "mnist5k" else f" --dataset {setting.data.dataset}"
-    data += f" --data-dir {setting.data.data_dir}" if setting.data.data_dir else ""
+    evaluate = stage_command("evaluate", model=config.model, **_data(setting))
     show_next(
         [
-            (f"variantlab evaluate --model {config.model}{data}", "measure the best configuration on test digits"),
+            (evaluate, "measure the best configuration on test digits"),
             _look(),
-            (f"optuna-dashboard {config.storage}", "look at the study"),
+            (f"{program('optuna-dashboard')} {config.storage}", "look at the study"),
         ]
     )
 
@@ -194,7 +191,7 @@ def evaluate_command(**options: Any) -> None:
     setting = _setting(options)
     config = evaluate.EvaluateConfig(setting=setting, **options)
     Terminal().show(evaluate.run(config, _tracker(), Terminal()))
-    show_next([("variantlab compare", "put the evaluated variants side by side"), _look()])
+    show_next([(stage_command("compare"), "put the evaluated variants side by side"), _look()])
 
 
 @main.command("compare")
@@ -239,7 +236,7 @@ def main_command(**options: Any) -> None:
     )
     terminal = Terminal()
     terminal.show(whole.run(config, _tracker(), terminal, terminal.show))
-    show_next([_look(), (f"optuna-dashboard {options['storage']}", "look at the study")])
+    show_next([_look(), (f"{program('optuna-dashboard')} {options['storage']}", "look at the study")])
 
 
 def _setting(options: dict[str, Any]) -> Setting:
@@ -255,6 +252,12 @@ def _setting(options: dict[str, Any]) -> Setting:
     return Setting(data=data, **{name: options.pop(name) for name in ("seed", "pairs")})
 
 
+def _data(setting: Setting) -> dict[str, str]:
+    """The data options that the next command needs as well."""
+    data = setting.data
+    return {} if data.dataset == "mnist5k" else {"dataset": data.dataset, "data_dir": data.data_dir}
+
+
 def _tracker() -> MlflowTracker:
     from pipeline.tracking.mlflow_tracker import MlflowTracker
 
@@ -264,4 +267,4 @@ def _tracker() -> MlflowTracker:
 def _look() -> tuple[str, str]:
     from pipeline.tracking.mlflow_tracker import tracking_uri
 
-    return f"mlflow ui --backend-store-uri {tracking_uri()}", "look at the runs and compare them"
+    return f"{program('mlflow')} ui --backend-store-uri {tracking_uri()}", "look at the runs and compare them"

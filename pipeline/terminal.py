@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import os
+import shlex
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
@@ -45,7 +47,7 @@ class Terminal:
         from tqdm import tqdm
 
         quiet = bool(os.environ.get("CI")) or not sys.stderr.isatty()
-        layout = "{desc} {percentage:3.0f}% |{bar:30}| {elapsed} elapsed, {remaining} left {postfix}"
+        layout = "{desc} {percentage:3.0f}% |{bar:30}| {elapsed} elapsed, {remaining} left{postfix}"
         with tqdm(
             total=total,
             desc=label,
@@ -62,6 +64,25 @@ class Terminal:
         click.echo(f"\n{result.headline}\n\n{result.table.markdown()}")
         for note in result.notes:
             click.echo(f"  {note}")
+
+
+def program(name: str) -> str:
+    """How to call a program of this environment from the shell of whoever started this command."""
+    path = Path(sys.executable).parent / name
+    if path.is_relative_to(Path.cwd()):
+        return str(path.relative_to(Path.cwd()))
+    # Under `mlflow run` this environment may be one that only MLflow knows of.
+    return str(path) if "MLFLOW_RUN_ID" in os.environ and name != "mlflow" else name
+
+
+def stage_command(stage: str, **options: str) -> str:
+    """How to run a stage next, in the way in which this one was started."""
+    given = {name: value for name, value in options.items() if value}
+    if "MLFLOW_RUN_ID" in os.environ and not (Path(sys.executable).parent / "variantlab").exists():
+        parameters = "".join(f" -P {name}={shlex.quote(value)}" for name, value in given.items())
+        return f"mlflow run . -e {stage}{parameters}"
+    flags = "".join(f" --{name.replace('_', '-')} {shlex.quote(value)}" for name, value in given.items())
+    return f"{program('variantlab')} {stage}{flags}"
 
 
 def show_next(commands: list[tuple[str, str]]) -> None:

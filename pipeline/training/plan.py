@@ -27,7 +27,8 @@ from pipeline.models.variant import Hyperparameters
 
 CHUNK_BYTES = 28e6
 """What a chunk's weights, gradients, moments and activations may take: about a core's share of the cache."""
-CHUNK_MAX = 16
+CHUNK_MIN, CHUNK_MAX = 2, 16
+"""Replicas in a chunk. One alone runs on other kernels, at half the speed where there are convolutions."""
 CHUNKS_MULTIPLE = 2
 """Divided jobs have a multiple of this many chunks, so that two or more workers finish together."""
 
@@ -174,7 +175,7 @@ def _divide(positions: list[int], limit: int) -> list[tuple[int, ...]]:
 
 
 def chunk_limit(variant: str, batch_size: int) -> int:
-    """How many replicas of this variant fit `CHUNK_BYTES` at this batch size (1 to `CHUNK_MAX`)."""
+    """How many replicas of this variant fit `CHUNK_BYTES` at this batch size, within `CHUNK_MIN` and `CHUNK_MAX`."""
     with torch.device("meta"):
         network = get_variant(variant).build()
     activations = 0
@@ -189,4 +190,4 @@ def chunk_limit(variant: str, batch_size: int) -> int:
     network(torch.empty(batch_size, 2, 14, 14, device="meta"))
     parameters = sum(parameter.numel() for parameter in network.parameters())
     # Weight, gradient and Adam's two moments; each activation and its gradient.
-    return int(np.clip(CHUNK_BYTES / (16 * parameters + 8 * activations), 1, CHUNK_MAX))
+    return int(np.clip(CHUNK_BYTES / (16 * parameters + 8 * activations), CHUNK_MIN, CHUNK_MAX))
