@@ -7,8 +7,8 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
-from pipeline.errors import InputError
-from pipeline.tracking.port import Metric, ModelToLog, Run, RunRecord, RunStart, Status
+from pipeline.errors import InputError, UnknownNameError
+from pipeline.tracking.port import Metric, ModelToLog, Run, RunRecord, RunStart, Status, param_text
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -41,7 +41,7 @@ class MemoryRun:
         at: datetime | None = None,
     ) -> None:
         """Write a batch; a param that exists keeps its text."""
-        self.params = {key: str(value) for key, value in (params or {}).items()} | self.params
+        self.params = {key: param_text(value) for key, value in (params or {}).items()} | self.params
         self.metrics |= {(metric.name, metric.step): metric.value for metric in metrics}
         self.tags |= tags or {}
 
@@ -98,9 +98,12 @@ class MemoryTracker:
         return run
 
     def find(self, role: str, *, experiment: str | None = None, **tags: str) -> list[RunRecord]:
-        """Find runs, newest first; there is one experiment."""
+        """Find runs, newest first; there is one experiment, `Default`."""
+        if experiment not in (None, "", "Default"):
+            raise UnknownNameError("experiment", str(experiment), ["Default"])
         wanted = {"role": role, **tags}
-        return [self._record(run) for run in reversed(self.runs) if wanted.items() <= run.tags.items()]
+        oldest = sorted(self.runs, key=lambda run: run.started)
+        return [self._record(run) for run in reversed(oldest) if wanted.items() <= run.tags.items()]
 
     def get(self, run_id: str) -> RunRecord:
         """Read one run."""

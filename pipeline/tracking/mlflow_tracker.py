@@ -10,9 +10,11 @@ import getpass
 import json
 import logging
 import os
+import re
+import sqlite3
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from datetime import UTC, datetime
 from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
@@ -27,11 +29,13 @@ from mlflow.entities import Run as MlflowRun
 from mlflow.exceptions import MlflowException
 from mlflow.models import Model, infer_signature
 from mlflow.utils.mlflow_tags import MLFLOW_PARENT_RUN_ID, MLFLOW_RUN_NAME, MLFLOW_RUN_NOTE, MLFLOW_USER
+from sqlalchemy import make_url
+from sqlalchemy.exc import SQLAlchemyError
 
 from pipeline.data.digits import DigitPools, DigitSet, digest_of
 from pipeline.errors import InputError, UnknownNameError
 from pipeline.locks import machine_lock
-from pipeline.tracking.port import Metric, ModelToLog, Run, RunRecord, RunStart, Status
+from pipeline.tracking.port import Metric, ModelToLog, Run, RunRecord, RunStart, Status, param_text
 from pipeline.tracking.provenance import code_tags, is_dead, process_tag
 
 if TYPE_CHECKING:
@@ -65,23 +69,27 @@ class MlflowTracker:
             logging.getLogger(name).setLevel(logging.WARNING)
         try:
             with self.timed(), machine_lock("mlflow tables", uri):
+                _try_sqlite(uri)
                 mlflow.set_tracking_uri(uri)
                 self.client = mlflow.MlflowClient(uri)
                 self.experiment_id = self._experiment()
-        except (MlflowException, OSError) as error:
+        except (MlflowException, SQLAlchemyError, sqlite3.Error, ImportError, OSError, ValueError) as error:
             raise InputError(
-                f"MLFLOW_TRACKING_URI must name a tracking store that can be reached and written, but {uri}: "
-                f"{' '.join(str(error).split())[:300]}"
+                f"MLFLOW_TRACKING_URI must name a tracking store that can be reached and written, but "
+                f"{_without_password(f'{uri}: {error}')}"
             ) from error
         self._project_run = os.environ.get("MLFLOW_RUN_ID")
 
     def _experiment(self) -> str:
         """The experiment that MLflow itself would use: from the environment, else its default one."""
-        if chosen := os.environ.get("MLFLOW_EXPERIMENT_ID"):
-            return str(self.client.get_experiment(chosen).experiment_id)
         name = os.environ.get("MLFLOW_EXPERIMENT_NAME") or "Default"
-        found = self.client.get_experiment_by_name(name)
-        return str(self.client.create_experiment(name) if found is None else found.experiment_id)
+        chosen = os.environ.get("MLFLOW_EXPERIMENT_ID")
+        found = self.client.get_experiment(chosen) if chosen else self.client.get_experiment_by_name(name)
+        if found is None:
+            return str(self.client.create_experiment(name))
+        if found.lifecycle_stage != "active":
+            raise InputError(f"the experiment {found.name!r} is deleted; restore it, or choose another one")
+        return str(found.experiment_id)
 
     @contextmanager
     def timed(self) -> Iterator[None]:
@@ -133,9 +141,12 @@ class MlflowTracker:
 
     def find(self, role: str, *, experiment: str | None = None, **tags: str) -> list[RunRecord]:
         """Find runs; see `Tracker.find`."""
-        conditions = [f"tags.`{key}` = '{value}'" for key, value in {"role": role, **tags}.items()]
+        wanted = {"role": role, **tags}
+        # A text with an apostrophe cannot be said in MLflow's filters.
+        conditions = [f"tags.`{key}` = '{value}'" for key, value in wanted.items() if "'" not in value]
         with self.timed():
-            return [_record(run) for run in self._search(" and ".join(conditions), experiment)]
+            found = [_record(run) for run in self._search(" and ".join(conditions), experiment)]
+        return [record for record in found if wanted.items() <= record.tags.items()]
 
     def get(self, run_id: str) -> RunRecord:
         """Read one run; see `Tracker.get`."""
@@ -205,7 +216,7 @@ class OpenRun:
             self._tracker.client.log_batch(
                 self.id,
                 [MlflowMetric(metric.name, metric.value, now, metric.step) for metric in metrics],
-                [Param(key, _text(value)) for key, value in fresh.items()],
+                [Param(key, param_text(value)) for key, value in fresh.items()],
                 [RunTag(key, value) for key, value in (tags or {}).items()],
             )
         self._taken |= fresh.keys()
@@ -259,7 +270,9 @@ class OpenRun:
 def _dataset(pools: DigitPools, part: str, context: str, digits: DigitSet) -> DatasetInput:
     dataset = Dataset(
         name=f"{pools.name}-{part}",
-        digest=digest_of(digits.images_NHW, digits.labels_N)[:12],  # to tell them apart in lists; the tag dataset_digest is whole
+        digest=digest_of(digits.images_NHW, digits.labels_N)[
+            :12
+        ],  # to tell them apart in lists; the tag dataset_digest is whole
         source_type="local",
         source=json.dumps({"description": pools.source, "pooling": pools.pooling}),
         profile=json.dumps({"digits": len(digits), "shape": list(digits.images_NHW.shape)}),
@@ -279,9 +292,17 @@ def _record(run: MlflowRun) -> RunRecord:
     )
 
 
+def _try_sqlite(uri: str) -> None:
+    """Raise at once if an SQLite store cannot be written; MLflow would try for minutes."""
+    if uri.startswith("sqlite:"):
+        with closing(sqlite3.connect(str(make_url(uri).database))) as database:
+            database.execute("BEGIN IMMEDIATE")
+
+
+def _without_password(text: str) -> str:
+    """One line of it, with no password of a URL in it."""
+    return re.sub(r"://[^/@\s]*@", "://***@", " ".join(text.split()))[:400]
+
+
 def _milliseconds(moment: datetime) -> int:
     return int(moment.timestamp() * 1000)
-
-
-def _text(value: Any) -> str:
-    return str(value).lower() if isinstance(value, bool) else str(value)

@@ -170,6 +170,11 @@ def config_tags(hyper: Hyperparameters) -> dict[str, str]:
     return {"config": json.dumps(hyper.as_dict()), "config_hash": hyper.hash}
 
 
+def param_text(value: Any) -> str:
+    """A param as trackers keep it: bools in lower case, as on the command line."""
+    return str(value).lower() if isinstance(value, bool) else str(value)
+
+
 def curve(name: str, values: Sequence[float]) -> list[Metric]:
     """One metric with a value for every epoch, counted from 1."""
     return [Metric(name, float(value), epoch) for epoch, value in enumerate(values, start=1)]

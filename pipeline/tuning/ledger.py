@@ -16,6 +16,7 @@ from typing import Any, Literal
 
 import numpy as np
 import optuna
+from optuna.distributions import BaseDistribution
 from optuna.storages import RDBStorage
 from optuna.trial import FrozenTrial, Trial, TrialState
 
@@ -70,6 +71,25 @@ class TrialRecord:
     fold_errors: Sequence[Sequence[float]]
     started: datetime
     ended: datetime
+
+
+class _TrialSampler(optuna.samplers.TPESampler):
+    """TPE whose every draw belongs to a trial and a hyperparameter, so that a trial half proposed can be completed."""
+
+    def __init__(self, seed: int, number: int) -> None:
+        super().__init__(seed=_sampler_seed(seed, number))
+        self._root, self._number = seed, number
+
+    def sample_independent(
+        self, study: optuna.Study, trial: FrozenTrial, param_name: str, param_distribution: BaseDistribution
+    ) -> Any:
+        """Draw with a generator of this hyperparameter's own."""
+        sampler = optuna.samplers.TPESampler(seed=_sampler_seed(self._root, self._number, param_name))
+        return sampler.sample_independent(study, trial, param_name, param_distribution)
+
+
+def _sampler_seed(seed: int, number: int, *name: str) -> int:
+    return derive(seed, "sampler", "trial", number, *name) % 2**32
 
 
 class Ledger:
@@ -130,7 +150,7 @@ class Ledger:
 
     def _ask(self, number: int) -> Hyperparameters:
         """Propose the configuration of a trial, creating the trial if there is none of that number."""
-        self._study.sampler = optuna.samplers.TPESampler(seed=derive(self._seed, "sampler", "trial", number) % 2**32)
+        self._study.sampler = _TrialSampler(self._seed, number)
         if number == 0 and not self._study.get_trials(deepcopy=False):
             self._study.enqueue_trial(self._space.preset_parameters)
         try:
@@ -151,7 +171,7 @@ class Ledger:
         """Acknowledge a trial: once this returns, nothing of it can be lost."""
         trial = Trial(self._study, self._trial_id(number))
         rounded = {name: np.round(curve, DECIMALS).tolist() for name, curve in finding.curves.items()}
-        folds = np.round(finding.fold_errors, DECIMALS).tolist()
+        folds = [np.round(errors, DECIMALS).tolist() for errors in finding.fold_errors]
         trial.set_user_attr("curves", json.dumps({**rounded, "fold_errors": folds}))
         if finding.reason:
             trial.set_user_attr("reason", finding.reason)
@@ -159,8 +179,10 @@ class Ledger:
             self._study.tell(number, state=TrialState.FAIL)
             return
         errors = finding.curves["validation_error"]
+        reported = self._storage.get_trial(self._trial_id(number)).intermediate_values
         for epoch, error in enumerate(errors, start=1):
-            trial.report(float(error), epoch)
+            if epoch not in reported:  # by a process that died before it could tell the rest
+                trial.report(float(error), epoch)
         if finding.state == "pruned":
             self._study.tell(number, state=TrialState.PRUNED)
         else:

@@ -154,7 +154,7 @@ class _Reader:
             "choice": self._choice,
         }
         kind = fields["type"].value
-        if kind not in readers:
+        if not isinstance(kind, str) or kind not in readers:
             raise self.fail(f"unknown type {kind!r}; {near_misses(str(kind), list(readers))}", fields["type"])
         return readers[kind](fields)
 
@@ -239,4 +239,5 @@ class _Reader:
 
 
 def _on_grid(distance: float, step: float) -> bool:
-    return math.isclose(round(distance / step) * step, distance, rel_tol=1e-9, abs_tol=1e-12)
+    steps = distance / step
+    return math.isfinite(steps) and math.isclose(round(steps) * step, distance, rel_tol=1e-9, abs_tol=1e-12)

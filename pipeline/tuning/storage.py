@@ -8,6 +8,7 @@ import sqlite3
 from collections.abc import Iterator
 from typing import Any
 
+import optuna
 import sqlalchemy
 from optuna.storages import RDBStorage
 from sqlalchemy import event
@@ -25,6 +26,8 @@ def open_storage(url: str) -> RDBStorage:
     """
     try:
         parsed = sqlalchemy.make_url(url)
+        if parsed.get_backend_name() == "sqlite" and parsed.database in (None, "", ":memory:"):
+            raise ValueError("a database in memory dies with its process; name a file")
         with machine_lock("optuna tables", url), _quiet_migrations():
             storage = RDBStorage(
                 url, engine_kwargs={} if parsed.get_backend_name() == "sqlite" else {"pool_pre_ping": True}
@@ -32,7 +35,14 @@ def open_storage(url: str) -> RDBStorage:
             if parsed.get_backend_name() == "sqlite":
                 _share_sqlite(storage)
                 storage.get_all_studies()
-    except (sqlalchemy.exc.SQLAlchemyError, ImportError, OSError, RuntimeError) as error:
+    except (
+        sqlalchemy.exc.SQLAlchemyError,
+        optuna.exceptions.OptunaError,
+        ImportError,
+        OSError,
+        RuntimeError,
+        ValueError,
+    ) as error:
         reason = str(getattr(error, "orig", None) or error).strip().splitlines()[0]
         raise InputError(
             f"--storage must be the URL of a database that can be written, such as sqlite:///optuna.db, but "
@@ -43,8 +53,8 @@ def open_storage(url: str) -> RDBStorage:
 
 def _without_password(url: str) -> str:
     try:
-        return sqlalchemy.make_url(url).render_as_string(hide_password=True)
-    except sqlalchemy.exc.ArgumentError:
+        return sqlalchemy.make_url(url).set(query={}).render_as_string(hide_password=True)
+    except (sqlalchemy.exc.ArgumentError, ValueError):
         return "that is no URL"
 
 
@@ -53,8 +63,10 @@ def _quiet_migrations() -> Iterator[None]:
     logger = logging.getLogger("alembic")
     before = logger.level
     logger.setLevel(logging.WARNING)
-    yield
-    logger.setLevel(before)
+    try:
+        yield
+    finally:
+        logger.setLevel(before)
 
 
 def _share_sqlite(storage: RDBStorage) -> None:

@@ -6,6 +6,7 @@ Plain YAML loaders accept duplicate keys, aliases (and with them bombs), `no` fo
 
 from __future__ import annotations
 
+import math
 import re
 from dataclasses import dataclass
 from pathlib import Path
@@ -88,6 +89,8 @@ def read_yaml(path: Path) -> Node:
         raise SpaceError(name, line, error.problem or "is not valid YAML") from error
     except yaml.YAMLError as error:
         raise SpaceError(name, None, f"is not valid YAML: {' '.join(str(error).split())}") from error
+    except (ValueError, OverflowError) as error:  # PyYAML lets these out of "\\UFFFFFFFF" and of %YAML 1.<5000 digits>
+        raise SpaceError(name, None, f"is not valid YAML: {error}") from error
     if root is None:
         raise SpaceError(name, None, "is empty")
     return _convert(root, name)
@@ -119,15 +122,18 @@ def _scalar(node: yaml.ScalarNode, name: str, line: int) -> str | int | float | 
     match node.tag.removeprefix("tag:yaml.org,2002:"):
         case "str":
             return str(text)
-        case "null":
+        case "null" if text in ("", "~") or text.lower() == "null":
             return None
-        case "bool":
+        case "bool" if text.lower() in ("true", "false"):
             return bool(text.lower() == "true")
         case "int" | "float" as kind:
             if len(text) > MAX_DIGITS:
                 raise SpaceError(name, line, f"a number may have {MAX_DIGITS} characters at most, but got {len(text)}")
             try:
-                return int(text) if kind == "int" else float(text)
+                number = int(text) if kind == "int" else float(text)
             except ValueError:
                 raise SpaceError(name, line, f"{text!r} is not a number") from None
+            if math.isnan(number):
+                raise SpaceError(name, line, f"{text!r} is not a number")
+            return number
     raise SpaceError(name, line, f"the tag {node.tag} is not allowed")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import multiprocessing
 from collections.abc import Callable, Sequence
+from concurrent.futures import ProcessPoolExecutor
 from multiprocessing.synchronize import Barrier
 from typing import Any, TypeVar
 
@@ -15,21 +16,24 @@ _together: list[Barrier] = []
 
 
 def at_once(function: Callable[[Argument], Result], arguments: Sequence[Argument]) -> list[Result]:
-    """Call `function`, defined in a module, with each argument in a process of its own; the results in order."""
-    context = multiprocessing.get_context("spawn")
-    barrier = context.Barrier(len(arguments))
-    pool = context.Pool(len(arguments), _together.append, (barrier,))
-    try:
-        return pool.map_async(_Call(function), arguments, chunksize=1).get(PATIENCE)
-    finally:
-        pool.terminate()
-        pool.join()
+    """Call `function`, defined in a module, with each argument in a process of its own; the results in order.
+
+    The processes are forks of a new one that has imported the module and done nothing else: many would take long to
+    import it each.
+    """
+    with ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as fresh:
+        return fresh.submit(_fork, function, arguments).result()
 
 
-class _Call:
-    def __init__(self, function: Callable[[Any], Any]) -> None:
-        self.function = function
+def _fork(function: Callable[[Argument], Result], arguments: Sequence[Argument]) -> list[Result]:
+    context = multiprocessing.get_context("fork")
+    _together.append(context.Barrier(len(arguments)))
+    with context.Pool(len(arguments)) as pool:
+        tasks = [(function, argument) for argument in arguments]
+        return pool.map_async(_call, tasks, chunksize=1).get(PATIENCE)
 
-    def __call__(self, argument: Any) -> Any:
-        _together[0].wait(PATIENCE)  # by now the modules are imported, and every process holds one argument
-        return self.function(argument)
+
+def _call(task: tuple[Callable[[Any], Any], Any]) -> Any:
+    function, argument = task
+    _together[0].wait(PATIENCE)  # every process holds one task before any begins
+    return function(argument)

@@ -1,0 +1,46 @@
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from scipy import stats
+
+from pipeline.reports.statistics import Summary, summarise
+
+
+@given(values=st.lists(st.floats(0.0, 1.0).map(lambda value: round(value, 4)), min_size=2, max_size=30))
+def test_the_summary_is_that_of_scipy(values: list[float]) -> None:
+    summary = summarise(values)
+    assert summary.n == len(values)
+    assert summary.mean == pytest.approx(sum(values) / len(values), abs=1e-12)
+    assert summary.std**2 * (len(values) - 1) == pytest.approx(sum((value - summary.mean) ** 2 for value in values))
+    if len(set(values)) > 1:
+        low, high = stats.t.interval(0.95, len(values) - 1, loc=np.mean(values), scale=stats.sem(values))
+        assert [summary.low, summary.high] == pytest.approx([low, high], abs=1e-12)
+
+
+def test_the_summary_of_three_values_is_that_of_a_table_of_t() -> None:
+    summary = summarise([0.1, 0.2, 0.3])
+    half = 4.302652729911275 * 0.1 / math.sqrt(3)
+    assert [summary.mean, summary.std] == pytest.approx([0.2, 0.1])
+    assert [summary.low, summary.high] == pytest.approx([0.2 - half, 0.2 + half])
+
+
+def test_equal_values_have_no_spread() -> None:
+    summary = summarise([0.25] * 4)
+    assert (summary.mean, summary.std, summary.low, summary.high) == (0.25, 0, 0.25, 0.25)
+
+
+def test_one_value_has_a_mean_alone() -> None:
+    summary = summarise([0.25])
+    assert (summary.n, summary.mean) == (1, 0.25)
+    assert all(math.isnan(value) for value in (summary.std, summary.low, summary.high))
+
+
+def test_texts_are_in_percent() -> None:
+    summary = Summary(n=15, mean=0.0989, std=0.01361, low=0.09249, high=0.10531)
+    assert summary.percent() == "9.89 ± 1.36 %"
+    assert summary.interval() == "[9.25, 10.53]"

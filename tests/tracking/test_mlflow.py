@@ -1,0 +1,292 @@
+"""What only MLflow does: projects, artifacts, models, and stores that other processes share."""
+
+from __future__ import annotations
+
+import json
+import signal
+import socket
+import subprocess
+import sys
+from collections.abc import Callable
+from contextlib import closing
+from datetime import UTC, datetime, timedelta
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import mlflow
+import numpy as np
+import pytest
+import torch
+from matplotlib.figure import Figure
+
+from pipeline.data.digits import DigitPools, digest_of
+from pipeline.errors import InputError
+from pipeline.models.comparator import Comparator
+from pipeline.models.initial import build_network
+from pipeline.models.registry import get_variant
+from pipeline.tracking.mlflow_tracker import MlflowTracker, discard_project_run, tracking_uri
+from pipeline.tracking.port import Metric, ModelToLog, RunStart, curve
+from pipeline.tracking.provenance import process_tag
+from tests.synthetic import make_digits
+from tests.tracking.conftest import use
+from tests.tracking.workers import track_one_run
+from tests.tuning.processes import at_once
+
+Open = Callable[[], MlflowTracker]
+NOON = datetime(2026, 5, 1, 12, tzinfo=UTC)
+SEARCH = RunStart(name="r", role="search")
+
+
+def test_without_a_variable_the_store_is_a_database_in_the_working_folder(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    assert tracking_uri() == "sqlite:///mlflow.db"
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://127.0.0.1:5000")
+    assert tracking_uri() == "http://127.0.0.1:5000"
+
+
+def test_every_run_says_where_it_comes_from(mlflow_tracker: MlflowTracker) -> None:
+    tags = mlflow_tracker.get(mlflow_tracker.start(SEARCH).id).tags
+    commit = subprocess.run(
+        ["git", "-C", str(Path(__file__).parent), "rev-parse", "HEAD"], capture_output=True, text=True, check=False
+    ).stdout.strip()
+    assert tags["git_commit"] == (commit or "unknown")
+    assert tags["git_dirty"] in {"true", "false", "unknown"}
+    assert tags["process"] == process_tag()
+    assert tags["role"] == "search"
+
+
+def test_children_stand_below_their_parent(mlflow_tracker: MlflowTracker) -> None:
+    first, second = mlflow_tracker.start(SEARCH), mlflow_tracker.start(SEARCH)
+    child = mlflow_tracker.start(RunStart(name="child", role="trial"), first)
+    assert mlflow_tracker.get(child.id).tags["mlflow.parentRunId"] == first.id
+    mlflow_tracker.reopen(mlflow_tracker.get(child.id), second)
+    assert mlflow_tracker.get(child.id).tags["mlflow.parentRunId"] == second.id
+    assert "mlflow.parentRunId" not in mlflow_tracker.get(first.id).tags
+
+
+def test_names_and_descriptions_are_those_that_mlflow_shows(mlflow_tracker: MlflowTracker) -> None:
+    run = mlflow_tracker.start(RunStart(name="before", role="search", description="at first"))
+    assert mlflow_tracker.get(run.id).tags["mlflow.note.content"] == "at first"
+    run.rename("after")
+    run.describe("at last")
+    record = mlflow_tracker.get(run.id)
+    assert (record.name, record.tags["mlflow.note.content"]) == ("after", "at last")
+
+
+def test_times_are_kept(mlflow_tracker: MlflowTracker) -> None:
+    run = mlflow_tracker.start(RunStart(name="r", role="trial", started=NOON))
+    run.log(metrics=[Metric("error", 0.5)], at=NOON + timedelta(seconds=1))
+    run.end("FINISHED", NOON + timedelta(seconds=2))
+    info = mlflow_tracker.client.get_run(run.id).info
+    (metric,) = mlflow_tracker.client.get_metric_history(run.id, "error")
+    noon = int(NOON.timestamp() * 1000)
+    assert (info.start_time, metric.timestamp, info.end_time) == (noon, noon + 1000, noon + 2000)
+
+
+def test_the_same_batch_at_the_same_time_is_stored_once(mlflow_tracker: MlflowTracker) -> None:
+    run = mlflow_tracker.start(SEARCH)
+    for _ in range(2):
+        run.log(metrics=curve("error", [0.5, 0.4]), at=NOON)
+    assert len(mlflow_tracker.client.get_metric_history(run.id, "error")) == 2
+
+
+def test_more_metrics_and_params_than_mlflow_takes_at_once_are_all_kept(mlflow_tracker: MlflowTracker) -> None:
+    run = mlflow_tracker.start(SEARCH)
+    values = np.linspace(1, 0, 1500).tolist()
+    run.log(params={f"p{number}": number for number in range(150)}, metrics=curve("error", values))
+    assert mlflow_tracker.history(run.id, "error") == values
+    assert len(mlflow_tracker.get(run.id).params) == 150
+
+
+def test_time_in_the_tracker_is_counted(mlflow_tracker: MlflowTracker) -> None:
+    before = mlflow_tracker.seconds
+    mlflow_tracker.start(SEARCH)
+    assert mlflow_tracker.seconds > before > 0
+
+
+def test_texts_and_figures_are_artifacts(mlflow_tracker: MlflowTracker) -> None:
+    run = mlflow_tracker.start(SEARCH)
+    run.text("folder/table.md", "| ü |\n")
+    figure = Figure()
+    figure.subplots().plot([1, 2])
+    run.figure("picture.png", figure)
+    folder = Path(mlflow_tracker.client.download_artifacts(run.id, ""))
+    assert (folder / "folder" / "table.md").read_text(encoding="utf-8") == "| ü |\n"
+    assert (folder / "picture.png").read_bytes().startswith(b"\x89PNG")
+
+
+@pytest.fixture
+def pools() -> DigitPools:
+    return DigitPools(
+        name="synthetic", source="made up", pooling="max", train=make_digits(20, "a"), test=make_digits(10, "b")
+    )
+
+
+@pytest.mark.parametrize("test_data", [False, True])
+def test_data_are_inputs_with_digests(mlflow_tracker: MlflowTracker, pools: DigitPools, test_data: bool) -> None:
+    run = mlflow_tracker.start(RunStart(name="r", role="evaluate", data=pools, test_data=test_data))
+    attached: Any = mlflow_tracker.client.get_run(run.id).inputs
+    inputs = {each.dataset.name: each for each in attached.dataset_inputs}
+    assert set(inputs) == {"synthetic-train"} | ({"synthetic-test"} if test_data else set())
+    train = inputs["synthetic-train"]
+    assert digest_of(pools.train.images_NHW, pools.train.labels_N).startswith(train.dataset.digest)
+    assert len(train.dataset.digest) == 32
+    assert json.loads(train.dataset.source) == {"description": "made up", "pooling": "max"}
+    assert json.loads(train.dataset.profile) == {"digits": 20, "shape": [20, 14, 14]}
+    contexts = {name: each.tags[0].value for name, each in inputs.items()}
+    assert contexts["synthetic-train"] == "training"
+    assert contexts.get("synthetic-test", "evaluation") == "evaluation"
+
+
+def test_the_run_of_a_project_is_resumed_once(open_mlflow: Open, monkeypatch: pytest.MonkeyPatch) -> None:
+    client = open_mlflow().client
+    project = client.create_run("0", run_name="made by mlflow run")
+    client.log_param(project.info.run_id, "folds", "'5'")
+    monkeypatch.setenv("MLFLOW_RUN_ID", project.info.run_id)
+    monkeypatch.setenv("MLFLOW_EXPERIMENT_ID", "0")
+    tracker = open_mlflow()
+    run = tracker.start(RunStart(name="search mlp", role="search", params={"folds": 5, "seed": 0}))
+    child = tracker.start(RunStart(name="trial", role="trial"), run)
+    record = tracker.get(run.id)
+    assert run.id == project.info.run_id != child.id
+    assert record.params == {"folds": "'5'", "seed": "0"}
+    assert (record.name, record.tags["role"], record.tags["process"]) == ("search mlp", "search", process_tag())
+    run.log(params={"folds": 6})
+    assert tracker.get(run.id).params["folds"] == "'5'"
+
+
+def test_the_run_of_a_project_with_bad_input_is_discarded(open_mlflow: Open, monkeypatch: pytest.MonkeyPatch) -> None:
+    client = open_mlflow().client
+    project = client.create_run("0").info.run_id
+    monkeypatch.setenv("MLFLOW_RUN_ID", project)
+    discard_project_run()
+    info = client.get_run(project).info
+    assert (info.status, info.lifecycle_stage) == ("FAILED", "deleted")
+    assert open_mlflow().find("search") == []
+
+
+def test_runs_go_to_the_experiment_of_the_environment(open_mlflow: Open, monkeypatch: pytest.MonkeyPatch) -> None:
+    default = open_mlflow()
+    default.start(SEARCH)
+    monkeypatch.setenv("MLFLOW_EXPERIMENT_NAME", "tuning of mine")
+    named = open_mlflow()
+    run = named.start(SEARCH)
+    assert [record.id for record in named.find("search", experiment="")] == [run.id]
+    assert [record.id for record in default.find("search", experiment="tuning of mine")] == [run.id]
+    assert len(default.find("search")) == 2
+    monkeypatch.delenv("MLFLOW_EXPERIMENT_NAME")
+    monkeypatch.setenv("MLFLOW_EXPERIMENT_ID", named.experiment_id)
+    assert open_mlflow().experiment_id == named.experiment_id
+
+
+def test_an_experiment_that_is_not_there_is_refused(open_mlflow: Open, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MLFLOW_EXPERIMENT_ID", "12345")
+    with pytest.raises(InputError, match="12345"):
+        open_mlflow()
+
+
+def test_an_experiment_in_the_bin_is_refused(open_mlflow: Open, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MLFLOW_EXPERIMENT_NAME", "gone")
+    tracker = open_mlflow()
+    tracker.client.delete_experiment(tracker.experiment_id)
+    with pytest.raises(InputError, match="gone"):
+        open_mlflow()
+
+
+def test_runs_of_dead_processes_are_ended_and_no_others(open_mlflow: Open) -> None:
+    tracker = open_mlflow()
+    died = subprocess.run(
+        [sys.executable, "-m", "tests.tracking.workers"],
+        cwd=Path(__file__).parents[2],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert died.returncode == -signal.SIGKILL
+    dead = died.stdout
+    living = tracker.start(SEARCH).id
+    elsewhere = tracker.start(RunStart(name="r", role="search", tags={"process": "another-host:1:1.00"})).id
+    reused = tracker.start(RunStart(name="r", role="search", tags={"process": f"{socket.gethostname()}:1:1.00"})).id
+    foreign = tracker.client.create_run("0").info.run_id
+    done = tracker.start(RunStart(name="r", role="search", tags={"process": tracker.get(dead).tags["process"]}))
+    done.end("FINISHED")
+    assert tracker.get(dead).status == "RUNNING"
+    assert tracker.repair() == 2
+    statuses = {run: tracker.get(run).status for run in (dead, reused, living, elsewhere, foreign, done.id)}
+    assert list(statuses.values()) == ["KILLED", "KILLED", "RUNNING", "RUNNING", "RUNNING", "FINISHED"]
+    assert open_mlflow().repair() == 0
+
+
+@pytest.fixture
+def network() -> Comparator:
+    return Comparator(build_network(get_variant("mlp_ws"), 0), mean=33.0, std=78.0).eval()
+
+
+def test_a_logged_model_gives_the_same_answers_elsewhere(mlflow_tracker: MlflowTracker, network: Comparator) -> None:
+    pairs = torch.rand((6, 2, 14, 14), generator=torch.Generator().manual_seed(0)) * 255
+    run = mlflow_tracker.start(SEARCH)
+    run.model(ModelToLog(network=network, example=pairs[:3], description="the best one"))
+    outputs: Any = mlflow_tracker.client.get_run(run.id).outputs
+    (output,) = outputs.model_outputs
+    logged: Any = mlflow.pyfunc.load_model(f"models:/{output.model_id}")
+
+    expected = network(pairs).detach().numpy()
+    np.testing.assert_allclose(logged.predict(pairs.numpy()), expected, atol=1e-6)
+    np.testing.assert_allclose(logged.predict(pairs[:1].numpy()), expected[:1], atol=1e-6)
+
+    signature = logged.metadata.signature
+    assert [each.shape[1:] for each in signature.inputs] == [(2, 14, 14)]
+    assert [each.shape[1:] for each in signature.outputs] == [(2,)]
+    assert logged.metadata.metadata == {"description": "the best one"}
+
+    folder = Path(mlflow.artifacts.download_artifacts(f"models:/{output.model_id}"))
+    np.testing.assert_allclose(logged.metadata.load_input_example(str(folder)), pairs[:3].numpy())
+    requirements = (folder / "requirements.txt").read_text().split()
+    assert {f"{package}=={version(package)}" for package in ("mlflow", "torch", "numpy")} <= set(requirements)
+    assert all("==" in requirement for requirement in requirements)
+    files = [path for path in folder.rglob("*") if path.is_file()]
+    assert [path.suffix for path in files].count(".pt2") == 1
+    assert not [path for path in files if path.suffix in {".pkl", ".pickle", ".pth", ".pt"}]
+    assert not [path for path in files if path.read_bytes()[:1] == b"\x80"]
+
+
+def closed_port() -> int:
+    with closing(socket.socket()) as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
+@pytest.mark.parametrize(
+    "uri",
+    [
+        "http://127.0.0.1:{port}",
+        "http://user:secret@127.0.0.1:{port}",
+        "sqlite:///{folder}/file/mlflow.db",
+        "sqlite:///{folder}/notes.txt",
+        "postgresql+nodriver://user:secret@127.0.0.1:{port}/x",
+        "postgresql://user:secret@127.0.0.1:noport/x",
+        "garbage://store",
+    ],
+)
+def test_a_store_that_cannot_be_used_is_refused_in_one_line(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, uri: str
+) -> None:
+    (tmp_path / "file").write_text("")
+    (tmp_path / "notes.txt").write_text("no database " * 100)
+    use(monkeypatch, uri.format(port=closed_port(), folder=tmp_path), tmp_path)
+    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
+    with pytest.raises(InputError, match=r"^MLFLOW_TRACKING_URI must name a tracking store that can be") as caught:
+        MlflowTracker()
+    assert "\n" not in str(caught.value)
+    assert "secret" not in str(caught.value)
+
+
+def test_eight_processes_may_open_a_fresh_store_at_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    use(monkeypatch, f"sqlite:///{tmp_path}/mlflow.db", tmp_path)
+    written = at_once(track_one_run, [tracking_uri()] * 8)
+    tracker = MlflowTracker()
+    assert {experiment for experiment, _ in written} == {tracker.experiment_id}
+    assert {record.id for record in tracker.find("search")} == {run for _, run in written}
+    assert {record.status for record in tracker.find("search")} == {"FINISHED"}
