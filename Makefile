@@ -4,37 +4,40 @@ MODEL ?= mlp_ws_al
 BIN := .venv/bin
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
-.PHONY: search evaluate compare test check format lock ui dashboard clean
+.PHONY: help search evaluate compare test check format lock ui dashboard clean
 
-search evaluate: .venv/ready ## make search MODEL=mlp_ws_al
+help: ## this list
+	@awk -F ':.*## ' '/^[a-z ]+:.*## / {printf "make %-18s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+search evaluate: .venv/ready ## for one model: make search MODEL=mlp_ws_al
 	mlflow run . --env-manager local -e $@ -P model=$(MODEL)
 
-compare: .venv/ready
+compare: .venv/ready ## the evaluated variants side by side
 	mlflow run . --env-manager local -e compare
 
 test: check ## every check and test
 
-check: .venv/ready-dev
+check: .venv/ready-dev ## the same
 	ruff format --check .
 	ruff check .
 	mypy
 	lint-imports
 	pytest
 
-format: .venv/ready-dev
+format: .venv/ready-dev ## let ruff format and fix
 	ruff format .
 	ruff check --fix .
 
 lock: ## write requirements.txt anew from pyproject.toml (needs uv)
 	uv pip compile pyproject.toml --universal --python-version 3.11 --quiet --custom-compile-command "make lock" -o requirements.txt
 
-ui: .venv/ready
+ui: .venv/ready ## MLflow over mlflow.db
 	mlflow ui --backend-store-uri sqlite:///mlflow.db
 
-dashboard: .venv/ready
+dashboard: .venv/ready ## Optuna's dashboard over optuna.db
 	optuna-dashboard sqlite:///optuna.db
 
-clean:
+clean: ## remove the environment and caches
 	rm -rf .venv .mypy_cache .pytest_cache .ruff_cache .import_linter_cache build *.egg-info
 
 .venv/ready: requirements.txt pyproject.toml
