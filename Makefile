@@ -3,6 +3,7 @@ PYTHON ?= python3
 MODEL ?= mlp_ws_al
 BIN := .venv/bin
 export PATH := $(CURDIR)/$(BIN):$(PATH)
+export MLFLOW_TRACKING_URI ?= sqlite:///mlflow.db
 
 .PHONY: help search evaluate compare test check format lock ui dashboard clean
 
@@ -32,7 +33,7 @@ lock: ## write requirements.txt anew from pyproject.toml (needs uv)
 	uv pip compile pyproject.toml --universal --python-version 3.11 --quiet --custom-compile-command "make lock" -o requirements.txt
 
 ui: .venv/ready ## MLflow over mlflow.db
-	mlflow ui --backend-store-uri sqlite:///mlflow.db
+	mlflow ui --backend-store-uri $(MLFLOW_TRACKING_URI)
 
 dashboard: .venv/ready ## Optuna's dashboard over optuna.db
 	optuna-dashboard sqlite:///optuna.db

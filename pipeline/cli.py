@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 import os
+import shlex
 import signal
 import sys
 from collections.abc import Callable
@@ -18,7 +19,7 @@ from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
 import click
 
 from pipeline.errors import InputError, VariantlabError
-from pipeline.terminal import Terminal, program, show_next, stage_command
+from pipeline.terminal import Terminal, hide_password, is_quiet, program, show_next, stage_command
 
 if TYPE_CHECKING:
     from pipeline.stages.stage import Setting
@@ -32,7 +33,10 @@ class Group(click.Group):
 
     def main(self, *args: Any, **kwargs: Any) -> NoReturn:
         """Run a command and exit."""
-        signal.signal(signal.SIGTERM, _terminate)
+        for number in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(number, _stop)
+        if is_quiet():
+            os.environ["TQDM_DISABLE"] = "1"  # for the bars that libraries show when they download
         logging.basicConfig(format="%(message)s", level=logging.WARNING, stream=sys.stderr)
         try:
             super().main(*args, **{**kwargs, "standalone_mode": False})
@@ -44,7 +48,7 @@ class Group(click.Group):
         except VariantlabError as error:
             self._fail(str(error), error.exit_code)
         except (click.Abort, KeyboardInterrupt):
-            self._fail("interrupted; start the same command again to go on", 130)
+            self._fail("interrupted (a search goes on when the same command is started again)", 130)
         sys.exit(0)
 
     def _fail(self, message: str, code: int) -> NoReturn:
@@ -57,7 +61,12 @@ class Group(click.Group):
         sys.exit(code)
 
 
-def _terminate(_signal: int, _frame: FrameType | None) -> NoReturn:
+def _stop(number: int, _frame: FrameType | None) -> NoReturn:
+    """Stop once: `mlflow run` sends SIGINT and then SIGTERM, which must not disturb the ending of the runs."""
+    for other in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(other, signal.SIG_IGN)
+    if number == signal.SIGINT:
+        raise KeyboardInterrupt
     raise SystemExit(143)
 
 
@@ -71,7 +80,7 @@ class Workers(click.ParamType[int]):
         if value == "auto":
             affinity = getattr(os, "sched_getaffinity", None)
             return len(affinity(0)) if affinity else os.cpu_count() or 1
-        if not (str(value).isdigit() and 1 <= int(value) <= 256):
+        if not (str(value).isdecimal() and 1 <= int(value) <= 256):
             self.fail(f"must be auto or a number from 1 to 256, but got {value!r}", param, ctx)
         return int(value)
 
@@ -120,7 +129,7 @@ def prepare_command(**options: Any) -> None:
     config = prepare.PrepareConfig(setting=_setting(options))
     Terminal().show(prepare.run(config, _tracker(), Terminal()))
     show_next(
-        [(stage_command("search", model="mlp_ws_al", **_data(config.setting)), "search hyperparameters"), _look()]
+        [(stage_command("search", model="mlp_ws_al", **_again(config.setting)), "search hyperparameters"), _look()]
     )
 
 
@@ -144,7 +153,7 @@ def cross_validate_command(**options: Any) -> None:
     config = cross_validate.CrossValidateConfig(setting=setting, **options)
     result = cross_validate.run(config, _tracker(), Terminal())
     Terminal().show(result)
-    evaluate = stage_command("evaluate", model=config.model, from_run=result.run_id, **_data(setting))
+    evaluate = stage_command("evaluate", model=config.model, from_run=result.run_id, **_again(setting))
     show_next([(evaluate, "measure it on test digits"), _look()])
 
 
@@ -167,12 +176,12 @@ def search_command(**options: Any) -> None:
     setting = _setting(options)
     config = search.SearchConfig(setting=setting, **options)
     Terminal().show(search.run(config, _tracker(), Terminal()))
-    evaluate = stage_command("evaluate", model=config.model, **_data(setting))
+    evaluate = stage_command("evaluate", model=config.model, **_again(setting))
     show_next(
         [
             (evaluate, "measure the best configuration on test digits"),
             _look(),
-            (f"{program('optuna-dashboard')} {config.storage}", "look at the study"),
+            _dashboard(config.storage),
         ]
     )
 
@@ -234,9 +243,8 @@ def main_command(**options: Any) -> None:
         evaluate=evaluate.EvaluateConfig(setting=setting, model=model, rounds=options["rounds"], workers=workers),
         compare=compare.CompareConfig(),
     )
-    terminal = Terminal()
-    terminal.show(whole.run(config, _tracker(), terminal, terminal.show))
-    show_next([_look(), (f"{program('optuna-dashboard')} {options['storage']}", "look at the study")])
+    whole.run(config, _tracker(), Terminal(), Terminal().show)
+    show_next([_look(), _dashboard(options["storage"])])
 
 
 def _setting(options: dict[str, Any]) -> Setting:
@@ -252,10 +260,17 @@ def _setting(options: dict[str, Any]) -> Setting:
     return Setting(data=data, **{name: options.pop(name) for name in ("seed", "pairs")})
 
 
-def _data(setting: Setting) -> dict[str, str]:
-    """The data options that the next command needs as well."""
-    data = setting.data
-    return {} if data.dataset == "mnist5k" else {"dataset": data.dataset, "data_dir": data.data_dir}
+def _again(setting: Setting) -> dict[str, str]:
+    """The options of data and seed that the next command needs as well: those that are not the default."""
+    given = {
+        "dataset": setting.data.dataset,
+        "data_dir": setting.data.data_dir,
+        "pooling": setting.data.pooling,
+        "pairs": str(setting.pairs),
+        "seed": str(setting.seed),
+    }
+    defaults = {option.name: str(option.default) for option in main.commands["prepare"].params}
+    return {name: value for name, value in given.items() if value != defaults[name]}
 
 
 def _tracker() -> MlflowTracker:
@@ -267,4 +282,12 @@ def _tracker() -> MlflowTracker:
 def _look() -> tuple[str, str]:
     from pipeline.tracking.mlflow_tracker import tracking_uri
 
-    return f"{program('mlflow')} ui --backend-store-uri {tracking_uri()}", "look at the runs and compare them"
+    uri = tracking_uri()
+    if uri.startswith("http"):
+        return f"open {hide_password(uri)}", "look at the runs and compare them"
+    command = f"{program('mlflow')} ui --backend-store-uri {shlex.quote(hide_password(uri))}"
+    return command, "look at the runs and compare them"
+
+
+def _dashboard(storage: str) -> tuple[str, str]:
+    return f"{program('optuna-dashboard')} {shlex.quote(hide_password(storage))}", "look at the study"

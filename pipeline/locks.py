@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import getpass
 import hashlib
+import os
 import tempfile
 from pathlib import Path
 
@@ -12,6 +12,7 @@ from filelock import FileLock
 
 def machine_lock(*name: str) -> FileLock:
     """The lock of this name. It is a file outside the project, so that no database gets litter beside it."""
-    folder = Path(tempfile.gettempdir(), f"variantlab-{getpass.getuser()}")
+    owner = os.getuid() if hasattr(os, "getuid") else "user"
+    folder = Path(tempfile.gettempdir(), f"variantlab-{owner}")
     folder.mkdir(mode=0o700, exist_ok=True)
     return FileLock(folder / f"{hashlib.sha256('|'.join(name).encode()).hexdigest()[:16]}.lock")

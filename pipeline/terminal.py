@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shlex
 import sys
 from collections.abc import Iterator
@@ -19,6 +20,11 @@ if TYPE_CHECKING:
 
 PROGRESS_AFTER = 2.0
 """Seconds after which work counts as long."""
+
+
+def is_quiet() -> bool:
+    """Whether nobody watches progress: under `CI`, or without a terminal."""
+    return bool(os.environ.get("CI")) or not sys.stderr.isatty()
 
 
 class Bar:
@@ -43,15 +49,14 @@ class Terminal:
 
     @contextmanager
     def progress(self, label: str, total: float) -> Iterator[Bar]:
-        """A bar with the time left, once the work has taken two seconds; none under `CI` or without a terminal."""
+        """A bar with the time left, once the work has taken two seconds; none when nobody watches."""
         from tqdm import tqdm
 
-        quiet = bool(os.environ.get("CI")) or not sys.stderr.isatty()
         layout = "{desc} {percentage:3.0f}% |{bar:30}| {elapsed} elapsed, {remaining} left{postfix}"
         with tqdm(
             total=total,
             desc=label,
-            disable=quiet,
+            disable=is_quiet(),
             delay=PROGRESS_AFTER,
             bar_format=layout,
             leave=False,
@@ -64,6 +69,11 @@ class Terminal:
         click.echo(f"\n{result.headline}\n\n{result.table.markdown()}")
         for note in result.notes:
             click.echo(f"  {note}")
+
+
+def hide_password(url: str) -> str:
+    """A URL that can be shown."""
+    return re.sub(r"(://[^:/@\s]*):[^/@\s]*@", r"\1:***@", url)
 
 
 def program(name: str) -> str:

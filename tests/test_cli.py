@@ -78,7 +78,11 @@ BAD: Sequence[tuple[str, list[str], str]] = [
     ("model", ["search", "--model", "mlp_ws_all"], "unknown model 'mlp_ws_all'; did you mean mlp_ws_al"),
     ("number", ["search", "--model", "mlp", "--n-trials", "many"], "'many' is not a valid integer"),
     ("trials", ["search", "--model", "mlp", "--n-trials", "0"], "--n-trials must be between 1 and"),
-    ("space", ["search", "--model", "mlp", "--space", "no.yaml"], "no.yaml: cannot be read"),
+    (
+        "space",
+        ["search", "--model", "mlp", "--space", "no.yaml"],
+        "unknown search space 'no.yaml'; choose from: search_spaces/convnet.yaml",
+    ),
     ("study storage", ["search", "--model", "mlp", "--storage", "sqlite:////dev/null/x.db"], "--storage must be"),
     ("folds", ["cross_validate", "--model", "mlp", "--folds", "1"], "number of folds must lie between 2 and the 1000"),
     ("grid", ["cross_validate", "--model", "mlp", "--grid", "epoch=3"], "did you mean epochs?"),

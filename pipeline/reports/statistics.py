@@ -23,11 +23,15 @@ class Summary:
     """95 % confidence interval of the mean (Student's t)."""
 
     def percent(self) -> str:
-        """Mean and standard deviation as the reports print them: `9.89 ± 1.36 %`."""
+        """Mean and standard deviation as the reports print them: `9.89 ± 1.36 %`; the mean alone of one value."""
+        if self.n < 2:
+            return f"{100 * self.mean:.2f} %"
         return f"{100 * self.mean:.2f} ± {100 * self.std:.2f} %"
 
     def interval(self) -> str:
-        """The confidence interval in percent: `[9.25, 10.53]`."""
+        """The confidence interval in percent: `[9.25, 10.53]`; `-` of one value."""
+        if self.n < 2:
+            return "-"
         return f"[{100 * self.low:.2f}, {100 * self.high:.2f}]"
 
 

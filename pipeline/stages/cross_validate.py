@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from pipeline.data.digits import DigitPools
 from pipeline.data.folds import check_folds
 from pipeline.data.prepared import load_pools
-from pipeline.errors import InputError, UnknownNameError
+from pipeline.errors import InputError, StageError, UnknownNameError
 from pipeline.models.registry import get_variant
 from pipeline.models.variant import HYPERPARAMETERS, Hyperparameters, Variant
 from pipeline.reports.figures import learning_curves
@@ -26,6 +26,7 @@ from pipeline.tracking.port import (
     Tracker,
     config_tags,
     curve,
+    killed_if_broken,
     stage_run,
     variant_params,
 )
@@ -135,11 +136,15 @@ def run(config: CrossValidateConfig, tracker: Tracker, reporter: Reporter, paren
                     tags={"model": variant.name},
                     data=pools,
                 )
-                with stage_run(tracker, child, run) as cell_run:
+                cell_run = tracker.start(child, run)
+                with killed_if_broken(cell_run):
                     _log_cell(cell_run, variant, cell)
+                cell_run.end("FAILED" if cell.diverged else "FINISHED")
         table = _table(variant, results)
         run.text("cross_validation.md", table.markdown())
         run.text("cross_validation.csv", table.csv())
+        if all(cell.diverged for cell in results):
+            raise StageError("the loss of every configuration became infinite; choose smaller learning rates")
         best = min(results, key=lambda cell: (cell.diverged, cell.validation_error.mean))
         run.log(metrics=_summary_metrics(best), tags=config_tags(best.hyper))
         result = StageResult(
@@ -227,7 +232,7 @@ def _log_cell(run: Run, variant: Variant, cell: Cell) -> None:
         metrics += curve(name, [sum(fold[epoch] for fold in folds) / len(folds) for epoch in range(shortest)])
     run.log(
         params=variant.shown(cell.hyper),
-        metrics=[*metrics, *_summary_metrics(cell)],
+        metrics=[metric for metric in (*metrics, *_summary_metrics(cell)) if math.isfinite(metric.value)],
         tags=config_tags(cell.hyper),
     )
     title = f"{variant.name}, {show_hyper(variant, cell.hyper)}: mean and one standard deviation over folds"
@@ -243,13 +248,12 @@ def _log_cell(run: Run, variant: Variant, cell: Cell) -> None:
 
 def _summary_metrics(cell: Cell) -> list[Metric]:
     validation, train = cell.validation_error, cell.train_error
-    metrics = [
+    return [
         Metric("cv_validation_error", validation.mean),
         Metric("cv_validation_error_std", validation.std),
         Metric("cv_train_error", train.mean),
         Metric("cv_train_error_std", train.std),
     ]
-    return [metric for metric in metrics if math.isfinite(metric.value)]
 
 
 def _table(variant: Variant, cells: Sequence[Cell]) -> Table:

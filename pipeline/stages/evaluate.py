@@ -116,12 +116,12 @@ def _choose(
         return variant.check(record.config), record
     if config.preset == "report":
         return variant.preset, None
-    for record in tracker.find("search", model=variant.name, dataset=pools.name):
+    for record in tracker.find("search", model=variant.name, dataset_digest=pools.digest):
         if record.status == "FINISHED" and record.config is not None:
             return variant.check(record.config), record
     raise InputError(
-        f"--preset best needs a finished search of {variant.name} on {pools.name}, but there is none; run search "
-        f"first, or choose --preset report"
+        f"--preset best needs a finished search of {variant.name} on these digits ({pools.name}, {pools.pooling} "
+        f"pooling), but there is none; run search first, or choose --preset report"
     )
 
 
@@ -149,6 +149,8 @@ def _log_outcomes(
             Metric("final_test_error_low", test.low),
             Metric("final_test_error_high", test.high),
             Metric("final_train_error_std", train.std),
+            Metric("final_train_error_low", train.low),
+            Metric("final_train_error_high", train.high),
         ]
     for number, outcome in enumerate(outcomes):
         metrics += [
@@ -249,11 +251,12 @@ def _result(
         headline=f"{variant.name}: test error {test.percent()} over {len(outcomes)} rounds with "
         f"{show_hyper(variant, hyper)}",
         table=Table(
-            ["model", "train error", "test error", "95 % interval of the mean", "parameters", "s/epoch"],
+            ["model", "train error", "95 % interval", "test error", "95 % interval", "parameters", "s/epoch"],
             [
                 [
                     variant.name,
                     train.percent(),
+                    train.interval(),
                     test.percent(),
                     test.interval(),
                     variant.parameters,
@@ -262,7 +265,7 @@ def _result(
             ],
         ),
         notes=[
-            f"Used {source}; fresh pairs and weights in every round.",
+            f"Used {source}; fresh pairs and weights in every round; the intervals are those of the means.",
             f"The logged model is that of round {median}, the median ({percent(outcomes[median].held_out_error)}).",
         ],
     )

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from pipeline.models.registry import get_variant
 from pipeline.stages import compare, cross_validate, evaluate, prepare, search
 from pipeline.stages.stage import Reporter, StageResult
-from pipeline.tracking.port import Run, RunStart, Tracker, stage_run, variant_params
+from pipeline.tracking.port import RunStart, Tracker, stage_run, variant_params
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -22,8 +22,8 @@ class MainConfig:
     compare: compare.CompareConfig
 
 
-def run(config: MainConfig, tracker: Tracker, reporter: Reporter, shown: Callable[[StageResult], None]) -> StageResult:
-    """Run the stages; `shown` is given the result of each as soon as it is there. Returns that of the whole."""
+def run(config: MainConfig, tracker: Tracker, reporter: Reporter, shown: Callable[[StageResult], None]) -> None:
+    """Run the stages; `shown` is given the result of each as soon as it is there."""
     variant = get_variant(config.search.model)
     prepare.inputs(config.prepare)
     cross_validate.inputs(config.cross_validate)
@@ -36,16 +36,16 @@ def run(config: MainConfig, tracker: Tracker, reporter: Reporter, shown: Callabl
         tags={"model": variant.name},
     )
     with stage_run(tracker, start) as run:
-        steps: list[Callable[[Run], StageResult]] = [
-            lambda run: prepare.run(config.prepare, tracker, reporter, run),
-            lambda run: cross_validate.run(config.cross_validate, tracker, reporter, run),
-            lambda run: search.run(config.search, tracker, reporter, run),
-            lambda run: evaluate.run(config.evaluate, tracker, reporter, run),
-        ]
-        results = []
-        for step in steps:
-            results.append(step(run))
-            shown(results[-1])
-        last = compare.run(config.compare, tracker, reporter, run)
-        run.describe("\n".join(f"1. {result.headline}" for result in [*results, last]))
-    return last
+        results: list[StageResult] = []
+
+        def note(result: StageResult) -> StageResult:
+            results.append(result)
+            shown(result)
+            return result
+
+        note(prepare.run(config.prepare, tracker, reporter, run))
+        note(cross_validate.run(config.cross_validate, tracker, reporter, run))
+        found = note(search.run(config.search, tracker, reporter, run))
+        note(evaluate.run(replace(config.evaluate, from_run=found.run_id), tracker, reporter, run))
+        note(compare.run(config.compare, tracker, reporter, run))
+        run.describe("\n".join(f"1. {result.headline}" for result in results))

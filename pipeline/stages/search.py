@@ -13,7 +13,7 @@ import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from datetime import UTC
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -40,6 +40,7 @@ from pipeline.tracking.port import (
     Tracker,
     config_tags,
     curve,
+    killed_if_broken,
     stage_run,
     variant_params,
 )
@@ -47,7 +48,7 @@ from pipeline.training.plan import Job, Outcome
 from pipeline.training.pool import Trainer
 from pipeline.tuning.ledger import PRUNERS, Finding, Ledger, State, TrialRecord, best_of
 from pipeline.tuning.space import Space, load_space
-from pipeline.tuning.storage import open_storage
+from pipeline.tuning.storage import Storage, open_storage, resolved
 
 RUN_STATUS: dict[State, Status] = {"complete": "FINISHED", "pruned": "KILLED", "failed": "FAILED"}
 MAX_TRIALS = 100_000
@@ -90,18 +91,19 @@ class SearchConfig:
             )
 
 
-def inputs(config: SearchConfig) -> tuple[Variant, Space, DigitPools]:
-    """The variant, its space and the pools, which suffice for the rounds and folds that are asked for."""
+def inputs(config: SearchConfig) -> tuple[Variant, Space, DigitPools, Storage]:
+    """The variant, its space, the pools, which suffice for the pairs that are asked for, and the open storage."""
     variant = get_variant(config.model)
     space = load_space(variant, Path(config.space) if config.space else None)
     pools = load_pools(config.setting.data)
     fold_replicas(pools, config.setting, space.preset, rounds=1, folds=config.folds)
-    return variant, space, pools
+    return variant, space, pools, open_storage(config.storage)
 
 
 def run(config: SearchConfig, tracker: Tracker, reporter: Reporter, parent: Run | None = None) -> StageResult:
     """Search until the study has its trials; log one child run a trial and the best configuration."""
-    variant, space, pools = inputs(config)
+    clock = _Clock(tracker)
+    variant, space, pools, storage = inputs(config)
     protocol = _protocol(config, space, pools)
     fingerprint = hashlib.sha256(json.dumps(protocol, sort_keys=True).encode()).hexdigest()[:8]
     name = config.study or f"{variant.name}-{pools.name}-{fingerprint}"
@@ -127,10 +129,9 @@ def run(config: SearchConfig, tracker: Tracker, reporter: Reporter, parent: Run 
         _sole_searcher(config.storage, name),
     ):
         trainer.warm_up()
-        storage = open_storage(config.storage)
         ledger = Ledger.open(storage, name, protocol, space, seed=config.setting.seed, pruner=config.pruner)
         with stage_run(tracker, start, parent) as run:
-            search = _Search(config, variant, pools, ledger, trainer, tracker, run)
+            search = _Search(config, variant, pools, ledger, trainer, tracker, run, clock)
             search.go_on(reporter)
             return search.finish()
 
@@ -152,13 +153,34 @@ def _protocol(config: SearchConfig, space: Space, pools: DigitPools) -> dict[str
 @contextmanager
 def _sole_searcher(storage: str, study: str) -> Iterator[None]:
     try:
-        with machine_lock("search", str(Path.cwd()), storage, study).acquire(timeout=0):
+        with machine_lock("search", resolved(storage), study).acquire(timeout=0):
             yield
     except Timeout:
         raise InputError(
             f"a study is searched by one process at a time, but another one is at work on {study!r}; wait for it, or "
             f"choose another --study"
         ) from None
+
+
+class _Clock:
+    """What a search takes from its beginning on, and how much of it goes into the tracker and the ledger."""
+
+    def __init__(self, tracker: Tracker) -> None:
+        self._tracker = tracker
+        self._began, self._tracked_before = time.perf_counter(), tracker.seconds
+        self._ledger_seconds = 0.0
+
+    @contextmanager
+    def ledger(self) -> Iterator[None]:
+        """Count what happens inside as the ledger's time."""
+        started = time.perf_counter()
+        yield
+        self._ledger_seconds += time.perf_counter() - started
+
+    def read(self) -> tuple[float, float]:
+        """Seconds so far, and those of them that went into tracker and ledger."""
+        tracked = self._tracker.seconds - self._tracked_before
+        return time.perf_counter() - self._began, tracked + self._ledger_seconds
 
 
 class _Search:
@@ -173,6 +195,7 @@ class _Search:
         trainer: Trainer,
         tracker: Tracker,
         run: Run,
+        clock: _Clock,
     ) -> None:
         self.config, self.variant, self.pools = config, variant, pools
         self.ledger, self.trainer, self.tracker, self.run = ledger, trainer, tracker, run
@@ -180,14 +203,12 @@ class _Search:
         """Trials whose runs are complete."""
         self.begun: dict[int, RunRecord] = {}
         """Runs of trials that an earlier process did not complete."""
-        self.began = time.perf_counter()
-        self.tracked_before = tracker.seconds
-        self.ledger_seconds = 0.0
+        self.clock = clock
         self.replica_epochs = 0
 
     def go_on(self, reporter: Reporter) -> None:
         """Take up what is there, then train until the study has its trials."""
-        for record in self.tracker.find("trial", study=self.ledger.name):
+        for record in self.tracker.find("trial", study_id=self.ledger.id):
             self.tracker.reopen(record, self.run)
             number = int(record.tags["trial"])
             if record.status != "RUNNING" and record.tags.get("projected") == "true":
@@ -203,7 +224,7 @@ class _Search:
 
     def _generation(self, bar: Progress) -> bool:
         """Ask, train and tell one generation; whether there was one."""
-        with self._ledger_time():
+        with self.clock.ledger():
             asked = self.ledger.next_generation(self.config.n_trials, self.config.population)
             records = self.ledger.records()
         best = best_of(records)
@@ -227,17 +248,11 @@ class _Search:
         outcomes = self.trainer.run(
             jobs, lambda done, planned: bar.update(len(records) + len(asked) * done / max(planned, 1), note)
         )
-        with self._ledger_time():
+        with self.clock.ledger():
             for trial, folds in zip(asked, outcomes, strict=True):
                 self.ledger.tell(trial.number, finding_of(folds))
         self.replica_epochs += sum(len(outcome.train_loss_E) for folds in outcomes for outcome in folds)
         return bool(asked)
-
-    @contextmanager
-    def _ledger_time(self) -> Iterator[None]:
-        started = time.perf_counter()
-        yield
-        self.ledger_seconds += time.perf_counter() - started
 
     def _project(self) -> None:
         """Bring the tracker up to the ledger: one run for each finished trial."""
@@ -255,17 +270,29 @@ class _Search:
             start = RunStart(
                 name=f"trial {record.number:03d} · {shown}",
                 role="trial",
-                tags={"model": self.variant.name, "study": self.ledger.name, "trial": str(record.number)},
+                tags={
+                    "model": self.variant.name,
+                    "study": self.ledger.name,
+                    "study_id": self.ledger.id,
+                    "trial": str(record.number),
+                },
                 description=self._describe(record),
                 data=self.pools,
                 started=record.started.astimezone(UTC),
             )
             run = self.tracker.start(start, self.run)
+        with killed_if_broken(run):
+            self._log_trial(run, record, ended)
+        run.end(RUN_STATUS[record.state], ended)
+
+    def _log_trial(self, run: Run, record: TrialRecord, ended: datetime) -> None:
         metrics = [metric for name, values in record.curves.items() for metric in curve(name, values)]
         for fold, errors in enumerate(record.fold_errors):
             metrics += curve(f"fold_{fold:02d}/validation_error", errors)
         if record.error is not None:
+            last = [errors[-1] for errors in record.fold_errors]
             metrics.append(Metric("cv_validation_error", record.error))
+            metrics.append(Metric("cv_validation_error_std", float(np.std(last, ddof=1))))
         run.log(
             params={
                 **variant_params(self.variant),
@@ -277,7 +304,6 @@ class _Search:
             tags={**config_tags(record.hyper), "state": record.state, "projected": "true"},
             at=ended,
         )
-        run.end(RUN_STATUS[record.state], ended)
 
     def _describe(self, record: TrialRecord) -> str:
         outcome = record.reason or f"mean validation error {percent(_error(record))}"
@@ -327,8 +353,7 @@ class _Search:
         return result
 
     def _log_costs(self, best: TrialRecord, baseline: TrialRecord | None, counts: dict[State, int]) -> str:
-        seconds = time.perf_counter() - self.began
-        tracking = self.tracker.seconds - self.tracked_before + self.ledger_seconds
+        seconds, tracking = self.clock.read()
         metrics = [
             Metric("cv_validation_error", _error(best)),
             *(Metric(f"trials_{state}", count) for state, count in counts.items()),

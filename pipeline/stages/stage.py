@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -55,20 +55,6 @@ class Reporter(Protocol):
 
     def progress(self, label: str, total: float) -> AbstractContextManager[Progress]:
         """Show that long work is under way, with the time it will still take."""
-
-
-class Silent:
-    """A reporter for nobody."""
-
-    def say(self, line: str) -> None:
-        """Say nothing."""
-
-    def update(self, done: float, note: str = "") -> None:
-        """Show nothing."""
-
-    def progress(self, label: str, total: float) -> AbstractContextManager[Progress]:
-        """Show nothing."""
-        return nullcontext(self)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -45,10 +45,6 @@ class MemoryRun:
         self.metrics |= {(metric.name, metric.step): metric.value for metric in metrics}
         self.tags |= tags or {}
 
-    def rename(self, name: str) -> None:
-        """Change the name."""
-        self.name = name
-
     def describe(self, markdown: str) -> None:
         """Set the description."""
         self.description = markdown

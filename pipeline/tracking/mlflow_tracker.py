@@ -6,7 +6,6 @@ under their own names, and MLflow refuses other text under a name that exists, s
 
 from __future__ import annotations
 
-import getpass
 import json
 import logging
 import os
@@ -14,7 +13,7 @@ import re
 import sqlite3
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
 from datetime import UTC, datetime
 from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
@@ -32,11 +31,11 @@ from mlflow.utils.mlflow_tags import MLFLOW_PARENT_RUN_ID, MLFLOW_RUN_NAME, MLFL
 from sqlalchemy import make_url
 from sqlalchemy.exc import SQLAlchemyError
 
-from pipeline.data.digits import DigitPools, DigitSet, digest_of
+from pipeline.data.digits import DigitPools, DigitSet
 from pipeline.errors import InputError, UnknownNameError
 from pipeline.locks import machine_lock
-from pipeline.tracking.port import Metric, ModelToLog, Run, RunRecord, RunStart, Status, param_text
-from pipeline.tracking.provenance import code_tags, is_dead, process_tag
+from pipeline.tracking.port import Metric, ModelToLog, Run, RunRecord, RunStart, Status, killed_if_broken, param_text
+from pipeline.tracking.provenance import code_tags, is_dead, process_tag, user_name
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -51,11 +50,17 @@ def tracking_uri() -> str:
 
 
 def discard_project_run() -> None:
-    """Delete the run that `mlflow run` made for this process, since its input was bad and nothing ran."""
+    """Delete the run that `mlflow run` made for this process, since its input was bad and nothing ran.
+
+    A run that a stage has opened, or that has ended, is left alone, and so is one that cannot be reached.
+    """
     client = mlflow.MlflowClient(tracking_uri())
     run_id = os.environ["MLFLOW_RUN_ID"]
-    client.set_terminated(run_id, "FAILED")
-    client.delete_run(run_id)
+    with suppress(MlflowException, SQLAlchemyError):
+        run = client.get_run(run_id)
+        if run.info.status == "RUNNING" and "role" not in run.data.tags:
+            client.set_terminated(run_id, "FAILED")
+            client.delete_run(run_id)
 
 
 class MlflowTracker:
@@ -105,7 +110,7 @@ class MlflowTracker:
         tags = {
             "role": start.role,
             "process": process_tag(),
-            MLFLOW_USER: getpass.getuser(),
+            MLFLOW_USER: user_name(),
             **code_tags(),
             **start.tags,
         }
@@ -117,17 +122,18 @@ class MlflowTracker:
             if self._project_run:
                 run = OpenRun(self, self._project_run, set(self.client.get_run(self._project_run).data.params))
                 self._project_run = None
-                run.log(params=start.params, tags={**tags, MLFLOW_RUN_NAME: start.name})
+                late = {**tags, MLFLOW_RUN_NAME: start.name}
             else:
+                late = {}
+                tags["mlflow.source.name"] = f"variantlab {start.role}"
                 if parent is not None:
                     tags[MLFLOW_PARENT_RUN_ID] = parent.id
-                else:
-                    tags["mlflow.source.name"] = f"variantlab {start.role}"
                 began = None if start.started is None else _milliseconds(start.started)
                 made = self.client.create_run(self.experiment_id, began, tags, start.name)
                 run = OpenRun(self, made.info.run_id, set())
-                if start.params:
-                    run.log(params=start.params)
+        with killed_if_broken(run):
+            if start.params or late:
+                run.log(params=start.params, tags=late)
             if start.data is not None:
                 run.inputs(start.data, start.test_data)
         return run
@@ -224,11 +230,8 @@ class OpenRun:
     def inputs(self, pools: DigitPools, test_data: bool) -> None:
         """Attach the digits as dataset inputs."""
         parts = [("train", "training", pools.train)] + ([("test", "evaluation", pools.test)] if test_data else [])
-        self._tracker.client.log_inputs(self.id, [_dataset(pools, *part) for part in parts])
-
-    def rename(self, name: str) -> None:
-        """Change the run's name."""
-        self.log(tags={MLFLOW_RUN_NAME: name})
+        with self._tracker.timed():
+            self._tracker.client.log_inputs(self.id, [_dataset(pools, *part) for part in parts])
 
     def describe(self, markdown: str) -> None:
         """Set the run's description."""
@@ -270,9 +273,7 @@ class OpenRun:
 def _dataset(pools: DigitPools, part: str, context: str, digits: DigitSet) -> DatasetInput:
     dataset = Dataset(
         name=f"{pools.name}-{part}",
-        digest=digest_of(digits.images_NHW, digits.labels_N)[
-            :12
-        ],  # to tell them apart in lists; the tag dataset_digest is whole
+        digest=digits.digest[:12],  # to tell them apart in lists; the tag dataset_digest is whole
         source_type="local",
         source=json.dumps({"description": pools.source, "pooling": pools.pooling}),
         profile=json.dumps({"digits": len(digits), "shape": list(digits.images_NHW.shape)}),

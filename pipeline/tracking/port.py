@@ -97,9 +97,6 @@ class Run(Protocol):
         """Write all of it in one batch. Metrics bear the time `at` (now, if None): the same batch written twice with
         the same time stands once."""
 
-    def rename(self, name: str) -> None:
-        """Change the name that lists show."""
-
     def describe(self, markdown: str) -> None:
         """Set the description that people read first."""
 
@@ -158,6 +155,16 @@ def stage_run(tracker: Tracker, start: RunStart, parent: Run | None = None) -> I
         run.end("FAILED")
         raise
     run.end("FINISHED")
+
+
+@contextmanager
+def killed_if_broken(run: Run) -> Iterator[None]:
+    """End the run as KILLED if what happens inside does not come to its end."""
+    try:
+        yield
+    except BaseException:
+        run.end("KILLED")
+        raise
 
 
 def variant_params(variant: Variant) -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import getpass
 import os
 import socket
 import subprocess
@@ -15,22 +16,29 @@ PROJECT = Path(__file__).parents[2]
 
 @cache
 def code_tags() -> dict[str, str]:
-    """The commit of this code and whether it has uncommitted changes; `unknown` outside a git checkout."""
-    commit = _git("rev-parse", "HEAD")
-    if not commit:
+    """The commit of this code and whether files are changed or new; `unknown` outside a git checkout."""
+    commit, changes = _git("rev-parse", "HEAD"), _git("status", "--porcelain")
+    if commit is None or changes is None:
         return {"git_commit": "unknown", "git_dirty": "unknown"}
-    dirty = bool(_git("status", "--porcelain", "--untracked-files=no"))
-    return {"git_commit": commit, "git_dirty": str(dirty).lower(), "mlflow.source.git.commit": commit}
+    return {"git_commit": commit, "git_dirty": str(bool(changes)).lower(), "mlflow.source.git.commit": commit}
 
 
-def _git(*arguments: str) -> str:
+def _git(*arguments: str) -> str | None:
     try:
         done = subprocess.run(
             ["git", "-C", str(PROJECT), *arguments], capture_output=True, text=True, timeout=10, check=True
         )
     except (OSError, subprocess.SubprocessError):
-        return ""
+        return None
     return done.stdout.strip()
+
+
+def user_name() -> str:
+    """Who runs this; the number of a user without a name."""
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError):
+        return str(os.getuid())
 
 
 def process_tag(pid: int | None = None) -> str:

@@ -111,9 +111,8 @@ class ChunkTraining:
             tick(trained + skipped)
         seconds = time.perf_counter() - started
         per_epoch = seconds / sum(len(record.train_loss_E) for record in self.records)
-        ended = time.time()
         return [
-            record.outcome(per_epoch, ended, float(mean), float(std))
+            record.outcome(per_epoch, float(mean), float(std))
             for record, mean, std in zip(self.records, self.mean_R, self.std_R, strict=True)
         ]
 
@@ -246,7 +245,7 @@ class Record:
         elif status == "stopped":
             self.reason = f"stopped after epoch {epoch}"
 
-    def outcome(self, seconds_per_epoch: float, ended: float, mean: float, std: float) -> Outcome:
+    def outcome(self, seconds_per_epoch: float, mean: float, std: float) -> Outcome:
         """The finished record."""
         return Outcome(
             status=self.status,
@@ -257,7 +256,6 @@ class Record:
             held_out_error_E=np.array(self.held_out_error_E),
             train_error_at=self.train_error_at,
             seconds_per_epoch=seconds_per_epoch,
-            ended=ended,
             mean=mean,
             std=std,
             weights=self.weights,

@@ -119,8 +119,6 @@ class Outcome:
     """Epoch -> share of wrong comparisons on all training pairs after it."""
     seconds_per_epoch: float
     """A worker's time for one epoch of this replica: the chunk's time over its replica-epochs."""
-    ended: float
-    """Unix time at which its chunk ended."""
     mean: float
     """Of the training pairs' grey values: inputs are (x - mean) / std."""
     std: float
@@ -170,7 +168,8 @@ def compose_chunks(jobs: Sequence[Job]) -> list[Chunk]:
 def _divide(positions: list[int], limit: int) -> list[tuple[int, ...]]:
     parts = -(-len(positions) // limit)
     if parts > 1:
-        parts = min(-(-parts // CHUNKS_MULTIPLE) * CHUNKS_MULTIPLE, len(positions))
+        balanced = -(-parts // CHUNKS_MULTIPLE) * CHUNKS_MULTIPLE
+        parts = max(1, min(balanced, len(positions) // CHUNK_MIN))
     return [tuple(int(position) for position in part) for part in np.array_split(positions, parts)]
 
 

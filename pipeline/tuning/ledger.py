@@ -9,6 +9,7 @@ for the same configurations as one that ran through: trials that were running ar
 from __future__ import annotations
 
 import json
+import uuid
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -115,6 +116,9 @@ class Ledger:
         study = optuna.create_study(storage=storage, study_name=name, direction="minimize", load_if_exists=True)
         recorded = study.user_attrs.get("protocol")
         if recorded is None:
+            if study.get_trials(deepcopy=False):
+                raise InputError(f"the study {name!r} was not made by this program; choose another --study")
+            study.set_user_attr("id", uuid.uuid4().hex)
             study.set_user_attr("protocol", dict(protocol))
             recorded = protocol
         differences = [
@@ -133,6 +137,11 @@ class Ledger:
     def name(self) -> str:
         """The study's name."""
         return self._study.study_name
+
+    @property
+    def id(self) -> str:
+        """What tells the study from others of the same name in other databases."""
+        return str(self._study.user_attrs["id"])
 
     def next_generation(self, n_trials: int, population: int) -> list[Asked]:
         """The configurations to try next, so that the study has `n_trials` in all; empty when it has them."""

@@ -21,7 +21,7 @@ from typing import Any
 
 import optuna
 
-from pipeline.errors import InputError, SpaceError, near_misses
+from pipeline.errors import InputError, SpaceError, UnknownNameError, near_misses
 from pipeline.models.variant import HYPERPARAMETERS, Hyperparameters, Variant
 from pipeline.tuning.strict_yaml import Node, read_yaml
 
@@ -84,7 +84,6 @@ Dimension = FloatRange | IntRange | Choice
 class Space:
     """What a search of one model may vary."""
 
-    path: str
     dimensions: Mapping[str, Dimension]
     preset: Hyperparameters
     """Gives the values of what is not searched, and the configuration that a search tries first."""
@@ -109,10 +108,13 @@ class Space:
 def load_space(variant: Variant, path: Path | None = None) -> Space:
     """Read the space of a variant: `search_spaces/<model>.yaml`, or the file at `path`.
 
-    Raises SpaceError, naming file, line, rule and near miss, when the file breaks a rule or holds something that the
-    variant does not have.
+    Raises UnknownNameError when there is no such file, and SpaceError, naming file, line, rule and near miss, when it
+    breaks a rule or holds something that the variant does not have.
     """
     path = path or SPACES / f"{variant.name}.yaml"
+    if not path.exists():
+        known = (f"{SPACES.name}/{other.name}" for other in SPACES.glob("*.yaml"))
+        raise UnknownNameError("search space", str(path), known)
     name = str(path)
     root = read_yaml(path)
     if not isinstance(root.value, dict) or not root.value:
@@ -125,7 +127,7 @@ def load_space(variant: Variant, path: Path | None = None) -> Space:
         if key not in known:
             raise SpaceError(name, node.line, f"unknown hyperparameter {key!r}; {near_misses(key, known)}")
         dimensions[key] = _Reader(name, key, node, variant).dimension()
-    space = Space(path=name, dimensions=dimensions, preset=variant.preset)
+    space = Space(dimensions=dimensions, preset=variant.preset)
     for key, value in space.preset_parameters.items():
         if value not in dimensions[key]:
             line = root.value[key].line

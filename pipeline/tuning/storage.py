@@ -6,6 +6,7 @@ import contextlib
 import logging
 import sqlite3
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import optuna
@@ -16,8 +17,10 @@ from sqlalchemy import event
 from pipeline.errors import InputError
 from pipeline.locks import machine_lock
 
+Storage = RDBStorage
 
-def open_storage(url: str) -> RDBStorage:
+
+def open_storage(url: str) -> Storage:
     """Open the database at a SQLAlchemy URL, creating its tables once.
 
     Two processes that create the tables at once would collide, so one waits. SQLite runs in WAL mode with transactions
@@ -49,6 +52,12 @@ def open_storage(url: str) -> RDBStorage:
             f"{_without_password(url)}: {reason}"
         ) from error
     return storage
+
+
+def resolved(url: str) -> str:
+    """The same for every way to name one database: SQLite files by their absolute path."""
+    parsed = sqlalchemy.make_url(url)
+    return str(Path(str(parsed.database)).resolve()) if parsed.get_backend_name() == "sqlite" else url
 
 
 def _without_password(url: str) -> str:

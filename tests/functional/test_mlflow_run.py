@@ -133,7 +133,7 @@ def test_another_compare_reads_both_variants(lab: Workplace) -> None:
 
 
 @pytest.mark.parametrize(
-    "hostile", ["mlp; touch pwned", "$(touch pwned)", "`touch pwned`", "' ; touch pwned ; '", '"; touch pwned; "']
+    "hostile", ["mlp; touch pwned", "$(touch pwned)`touch pwned`", """'; touch pwned; '"; touch pwned; \""""]
 )
 def test_a_hostile_parameter_is_a_value_and_no_command(lab: Workplace, hostile: str) -> None:
     before = {run.info.run_id for run in lab.runs()}

@@ -12,10 +12,11 @@ from pipeline.models.registry import get_variant
 from pipeline.stages import search
 from pipeline.stages.replicas import fold_replicas
 from pipeline.stages.search import SearchConfig, finding_of
-from pipeline.stages.stage import Setting, Silent
+from pipeline.stages.stage import Setting
 from pipeline.tracking.memory import MemoryRun, MemoryTracker
 from pipeline.training.plan import Job, Outcome
 from pipeline.training.pool import Trainer
+from tests.stages.silent import Silent
 
 
 @pytest.fixture
@@ -101,7 +102,7 @@ class TrapOnPickle(DigitSet):
 
 
 def test_the_test_digits_never_enter_a_search(config: SearchConfig, monkeypatch: pytest.MonkeyPatch) -> None:
-    _, _, pools = search.inputs(config)
+    _, _, pools, _ = search.inputs(config)
     trap = TrapOnPickle(images_NHW=np.full_like(pools.test.images_NHW, np.nan), labels_N=pools.test.labels_N)
     poisoned = replace(pools, test=trap)
     monkeypatch.setattr(search, "load_pools", lambda _: poisoned)
@@ -129,9 +130,9 @@ def test_a_study_that_another_process_searches_is_refused(config: SearchConfig) 
 def test_when_every_trial_fails_the_stage_ends_with_one_clear_error(
     config: SearchConfig, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    variant, space, pools = search.inputs(config)
+    variant, space, pools, storage = search.inputs(config)
     blank = replace(pools, train=replace(pools.train, images_NHW=np.full_like(pools.train.images_NHW, np.inf)))
-    monkeypatch.setattr(search, "inputs", lambda _: (variant, space, blank))
+    monkeypatch.setattr(search, "inputs", lambda _: (variant, space, blank, storage))
     tracker = MemoryTracker()
     with pytest.raises(StageError, match=r"no trial .* could be completed: fold 0: the loss became nan in epoch 1"):
         search.run(replace(config, n_trials=2), tracker, Silent())
@@ -146,7 +147,7 @@ def outcomes(pools: DigitPools, setting: Setting, lr: float) -> list[Outcome]:
 
 
 def test_a_trial_with_a_diverged_fold_has_failed_and_says_why(config: SearchConfig) -> None:
-    _, _, pools = search.inputs(config)
+    _, _, pools, _ = search.inputs(config)
     good, other = outcomes(pools, config.setting, 1e-3)
     bad = replace(other, status="diverged", reason="the loss became nan in epoch 2")
     assert finding_of([good, other]).state == "complete"
@@ -163,7 +164,7 @@ def test_a_trial_with_a_diverged_fold_has_failed_and_says_why(config: SearchConf
         ({"pruner": "medain"}, "did you mean median"),
         ({"population": 0}, "--population must be between 1 and"),
         ({"model": "mlp_w"}, "did you mean mlp_ws"),
-        ({"space": "missing.yaml"}, "missing.yaml: cannot be read"),
+        ({"space": "search_spaces/mlp_w.yaml"}, "unknown search space .* did you mean search_spaces/mlp_ws.yaml"),
         ({"storage": f"sqlite:///{os.devnull}/x.db"}, "--storage must be the URL"),
     ],
 )

@@ -19,8 +19,9 @@ from pipeline.stages.evaluate import EvaluateConfig
 from pipeline.stages.prepare import PrepareConfig
 from pipeline.stages.replicas import fold_replicas, round_replicas
 from pipeline.stages.search import SearchConfig
-from pipeline.stages.stage import Setting, Silent, StageResult
+from pipeline.stages.stage import Setting, StageResult
 from pipeline.tracking.memory import MemoryRun, MemoryTracker
+from tests.stages.silent import Silent
 
 
 def run_of(tracker: MemoryTracker, result: StageResult) -> MemoryRun:
@@ -106,7 +107,7 @@ def test_a_cell_that_diverges_is_shown_as_such_and_never_best(setting: Setting) 
         ("lrr=1", "did you mean lr"),
         ("lr=a", "lr must be a number, but got 'a'"),
         ("epochs=1.5", "epochs must be a whole number"),
-        ("epochs=0", "epochs must be between 1 and"),
+        ("epochs=0", "epochs must be a whole number between 1 and"),
         ("lr=nan", "lr must be greater than 0"),
         ("lr=1 lr=2", "lr stands twice"),
         ("lr=1,1.0", "names some twice"),
@@ -239,7 +240,7 @@ def test_main_runs_every_stage_below_its_own_run(setting: Setting, storage: str)
     children = [run.tags["role"] for run in others if run.parent == root.id]
     assert children == ["prepare", "cross_validate", "search", "evaluate", "compare"]
     assert {run.status for run in tracker.runs} == {"FINISHED"}
-    assert len(shown) == 4
+    assert len(shown) == 5
 
 
 def test_main_refuses_bad_input_before_any_run(setting: Setting, storage: str) -> None:

@@ -83,11 +83,10 @@ def test_a_run_ends_as_told(tracker: Tracker, status: str) -> None:
 def test_an_ended_run_can_still_be_described(tracker: Tracker) -> None:
     run = start(tracker, "r")
     run.end("FINISHED")
-    run.rename("better name")
     run.describe("**text**")
     run.log(metrics=[Metric("late", 1.0)])
     record = tracker.get(run.id)
-    assert (record.name, record.status, record.metrics) == ("better name", "FINISHED", {"late": 1.0})
+    assert (record.name, record.status, record.metrics) == ("r", "FINISHED", {"late": 1.0})
 
 
 def test_texts_and_figures_are_taken(tracker: Tracker) -> None:

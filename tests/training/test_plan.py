@@ -10,7 +10,16 @@ from hypothesis import strategies as st
 from pipeline.errors import InputError
 from pipeline.models.registry import variants
 from pipeline.models.variant import Hyperparameters
-from pipeline.training.plan import CHUNK_MAX, CHUNKS_MULTIPLE, Chunk, Job, Replica, chunk_limit, compose_chunks
+from pipeline.training.plan import (
+    CHUNK_MAX,
+    CHUNK_MIN,
+    CHUNKS_MULTIPLE,
+    Chunk,
+    Job,
+    Replica,
+    chunk_limit,
+    compose_chunks,
+)
 from tests.training.plans import make_replica
 
 
@@ -114,7 +123,7 @@ def test_larger_batches_leave_room_for_fewer_replicas(variant: str) -> None:
     limits = [chunk_limit(variant, batch_size) for batch_size in (1, 8, 25, 100, 1000, 100_000)]
     assert limits == sorted(limits, reverse=True)
     assert limits[0] <= CHUNK_MAX
-    assert limits[-1] == 1
+    assert limits[-1] == CHUNK_MIN
 
 
 def test_replica_epochs_and_cost_follow_the_work() -> None:

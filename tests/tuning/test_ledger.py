@@ -308,8 +308,8 @@ def test_the_best_is_the_earliest_complete_trial_with_the_least_error() -> None:
     assert best_of([]) is None
 
 
-def finished(count: int) -> MedianStop:
-    """Trials whose errors fall from 0.5 to 0.3 in ten epochs, told apart by at most 0.02."""
+def stop_after(count: int) -> MedianStop | None:
+    """The rule after trials whose errors fall from 0.5 to 0.3 in ten epochs, told apart by at most 0.02."""
     falling = np.linspace(0.5, 0.3, 10)
     curves = [falling + offset for offset in np.linspace(0, 0.02, count)]
     return median_stop(
@@ -319,29 +319,35 @@ def finished(count: int) -> MedianStop:
     )
 
 
+def stop_rule() -> MedianStop:
+    rule = stop_after(STARTUP_TRIALS)
+    assert rule is not None
+    return rule
+
+
 WORSE = [0.6] * 10
 BETTER = np.linspace(0.45, 0.2, 10).tolist()
 
 
 def test_a_clearly_worse_trial_is_stopped_but_never_in_its_first_epochs() -> None:
-    stop = finished(STARTUP_TRIALS)
+    stop = stop_rule()
     assert [stop(WORSE[:epoch]) for epoch in range(1, 11)] == [epoch > WARMUP_EPOCHS for epoch in range(1, 11)]
 
 
 def test_a_better_trial_goes_on() -> None:
-    assert not any(finished(STARTUP_TRIALS)(BETTER[:epoch]) for epoch in range(1, 11))
+    assert not any(stop_rule()(BETTER[:epoch]) for epoch in range(1, 11))
 
 
 def test_a_trial_that_was_better_once_goes_on() -> None:
-    assert not finished(STARTUP_TRIALS)([0.1, *WORSE[1:]])
+    assert not stop_rule()([0.1, *WORSE[1:]])
 
 
 def test_nothing_is_stopped_before_enough_trials_are_complete() -> None:
-    assert not finished(STARTUP_TRIALS - 1)(WORSE)
+    assert stop_after(STARTUP_TRIALS - 1) is None
 
 
 def test_a_stop_rule_can_be_sent_to_another_process() -> None:
-    stop = pickle.loads(pickle.dumps(finished(STARTUP_TRIALS)))
+    stop = pickle.loads(pickle.dumps(stop_rule()))
     assert stop(WORSE)
     assert not stop(BETTER)
 
@@ -349,7 +355,8 @@ def test_a_stop_rule_can_be_sent_to_another_process() -> None:
 def test_a_stop_rule_compares_with_earlier_generations_alone(whole: Search) -> None:
     compared = [{len(trial.stop.finished) for trial in asked if trial.stop is not None} for asked in whole.asked]
     complete = [row[0] for row in whole.table if row[1] == "complete"]
-    assert compared == [{sum(number < asked[0].number for number in complete)} for asked in whole.asked]
+    before = [sum(number < asked[0].number for number in complete) for asked in whole.asked]
+    assert compared == [{count} if count >= STARTUP_TRIALS else set() for count in before]
 
 
 def test_without_a_pruner_nothing_is_stopped(path: Path) -> None:
