@@ -113,8 +113,8 @@ def load_space(variant: Variant, path: Path | None = None) -> Space:
     """
     path = path or SPACES / f"{variant.name}.yaml"
     if not path.exists():
-        known = (f"{SPACES.name}/{other.name}" for other in SPACES.glob("*.yaml"))
-        raise UnknownNameError("search space", str(path), known)
+        spaces = (f"{SPACES.name}/{other.name}" for other in SPACES.glob("*.yaml"))
+        raise UnknownNameError("search space", str(path), spaces)
     name = str(path)
     root = read_yaml(path)
     if not isinstance(root.value, dict) or not root.value:
