@@ -6,6 +6,8 @@ and nowhere else. The parameters in `MLproject` are these options, with the same
 
 from __future__ import annotations
 
+import atexit
+import gc
 import logging
 import os
 import shlex
@@ -33,6 +35,10 @@ class Group(click.Group):
 
     def main(self, *args: Any, **kwargs: Any) -> NoReturn:
         """Run a command and exit."""
+        # Importing torch and MLflow makes millions of objects that live as long as the process: with Python's own
+        # threshold the collector walks them again and again, for a third of a short command's time.
+        gc.set_threshold(100_000)
+        atexit.register(gc.freeze)
         for number in (signal.SIGINT, signal.SIGTERM):
             signal.signal(number, _stop)
         if is_quiet():

@@ -83,11 +83,10 @@ def run(config: EvaluateConfig, tracker: Tracker, reporter: Reporter, parent: Ru
         data=pools,
         test_data=True,
     )
-    with stage_run(tracker, start, parent) as run:
-        with Trainer(pools.train, pools.test, config.workers) as trainer:
-            job = Job(variant=variant.name, replicas=replicas, keep_models=True)
-            with reporter.progress(f"evaluate {variant.name}", job.replica_epochs) as bar:
-                [outcomes] = trainer.run([job], lambda done, _: bar.update(done))
+    with Trainer(pools.train, pools.test, config.workers) as trainer, stage_run(tracker, start, parent) as run:
+        job = Job(variant=variant.name, replicas=replicas, keep_models=True)
+        with reporter.progress(f"evaluate {variant.name}", job.replica_epochs) as bar:
+            [outcomes] = trainer.run([job], lambda done, _: bar.update(done))
         diverged = [f"round {number}: {outcome.reason}" for number, outcome in enumerate(outcomes) if outcome.reason]
         if diverged:
             raise StageError(

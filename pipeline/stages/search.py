@@ -163,24 +163,24 @@ def _sole_searcher(storage: str, study: str) -> Iterator[None]:
 
 
 class _Clock:
-    """What a search takes from its beginning on, and how much of it goes into the tracker and the ledger."""
+    """What a search takes from its beginning on, and how much of it goes into recording: tracker and ledger."""
 
     def __init__(self, tracker: Tracker) -> None:
         self._tracker = tracker
         self._began, self._tracked_before = time.perf_counter(), tracker.seconds
-        self._ledger_seconds = 0.0
+        self._recording = 0.0
 
     @contextmanager
-    def ledger(self) -> Iterator[None]:
-        """Count what happens inside as the ledger's time."""
+    def recording(self) -> Iterator[None]:
+        """Count what happens inside as recording."""
         started = time.perf_counter()
         yield
-        self._ledger_seconds += time.perf_counter() - started
+        self._recording += time.perf_counter() - started
 
     def read(self) -> tuple[float, float]:
-        """Seconds so far, and those of them that went into tracker and ledger."""
+        """Seconds so far, and those of them that went into recording."""
         tracked = self._tracker.seconds - self._tracked_before
-        return time.perf_counter() - self._began, tracked + self._ledger_seconds
+        return time.perf_counter() - self._began, tracked + self._recording
 
 
 class _Search:
@@ -224,9 +224,8 @@ class _Search:
 
     def _generation(self, bar: Progress) -> bool:
         """Ask, train and tell one generation; whether there was one."""
-        with self.clock.ledger():
-            asked = self.ledger.next_generation(self.config.n_trials, self.config.population)
-            records = self.ledger.records()
+        asked = self.ledger.next_generation(self.config.n_trials, self.config.population)
+        records = self.ledger.records()
         best = best_of(records)
         note = "" if best is None else f"best {percent(_error(best))} (trial {best.number})"
         bar.update(len(records), note)
@@ -248,7 +247,7 @@ class _Search:
         outcomes = self.trainer.run(
             jobs, lambda done, planned: bar.update(len(records) + len(asked) * done / max(planned, 1), note)
         )
-        with self.clock.ledger():
+        with self.clock.recording():
             for trial, folds in zip(asked, outcomes, strict=True):
                 self.ledger.tell(trial.number, finding_of(folds))
         self.replica_epochs += sum(len(outcome.train_loss_E) for folds in outcomes for outcome in folds)
@@ -367,7 +366,7 @@ class _Search:
         self.run.log(metrics=metrics, tags={**config_tags(best.hyper), "best_trial": str(best.number)})
         return (
             f"{self.replica_epochs} replica-epochs in {seconds:.1f} s; {tracking / seconds:.1%} of it went into "
-            f"MLflow and Optuna."
+            f"recording them in MLflow and the study."
         )
 
     def _headline(self, best: TrialRecord, baseline: TrialRecord | None) -> str:

@@ -175,8 +175,7 @@ def _divide(positions: list[int], limit: int) -> list[tuple[int, ...]]:
 
 def chunk_limit(variant: str, batch_size: int) -> int:
     """How many replicas of this variant fit `CHUNK_BYTES` at this batch size, within `CHUNK_MIN` and `CHUNK_MAX`."""
-    with torch.device("meta"):
-        network = get_variant(variant).build()
+    network = get_variant(variant).build()
     activations = 0
 
     def count(_module: nn.Module, _inputs: object, output: object) -> None:
@@ -186,7 +185,8 @@ def chunk_limit(variant: str, batch_size: int) -> int:
     for layer in network.modules():
         if not any(layer.children()):
             layer.register_forward_hook(count)
-    network(torch.empty(batch_size, 2, 14, 14, device="meta"))
+    with torch.inference_mode():
+        network(torch.zeros(1, 2, 14, 14))
     parameters = sum(parameter.numel() for parameter in network.parameters())
-    # Weight, gradient and Adam's two moments; each activation and its gradient.
-    return int(np.clip(CHUNK_BYTES / (16 * parameters + 8 * activations), CHUNK_MIN, CHUNK_MAX))
+    # Weight, gradient and Adam's two moments; each sample's activations and their gradients.
+    return int(np.clip(CHUNK_BYTES / (16 * parameters + 8 * activations * batch_size), CHUNK_MIN, CHUNK_MAX))

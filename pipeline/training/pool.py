@@ -9,11 +9,13 @@ from __future__ import annotations
 import ctypes
 import multiprocessing
 import os
+import pickle
 import signal
 import threading
 from collections.abc import Callable, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
+from multiprocessing.shared_memory import SharedMemory
 from multiprocessing.sharedctypes import Synchronized
 from types import TracebackType
 
@@ -41,8 +43,14 @@ class Trainer:
         context = multiprocessing.get_context("spawn")
         self._workers = workers
         self._done: Synchronized[int] = context.Value("q", 0)
+        # Through shared memory, because a process that is started with large arguments keeps its parent waiting until
+        # it has imported what they are made of.
+        content = pickle.dumps((train, held_out))
+        self._memory = SharedMemory(create=True, size=len(content))
+        assert self._memory.buf is not None
+        self._memory.buf[: len(content)] = content
         self._executor = ProcessPoolExecutor(
-            workers, mp_context=context, initializer=_start_worker, initargs=(train, held_out, self._done)
+            workers, mp_context=context, initializer=_start_worker, initargs=(self._memory.name, self._done)
         )
 
     def warm_up(self) -> None:
@@ -86,15 +94,20 @@ class Trainer:
             for process in list((self._executor._processes or {}).values()):
                 process.terminate()
         self._executor.shutdown(cancel_futures=True)
+        self._memory.close()
+        self._memory.unlink()
 
 
 _pools: tuple[DigitSet, DigitSet]
 _progress: Synchronized[int]
 
 
-def _start_worker(train: DigitSet, held_out: DigitSet, done: Synchronized[int]) -> None:
+def _start_worker(memory_name: str, done: Synchronized[int]) -> None:
     global _pools, _progress
-    _pools, _progress = (train, held_out), done
+    memory = SharedMemory(memory_name)
+    assert memory.buf is not None
+    _pools, _progress = pickle.loads(memory.buf), done
+    memory.close()
     # Ctrl-C reaches the whole process group; the parent decides what becomes of the workers.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     torch.set_num_threads(1)

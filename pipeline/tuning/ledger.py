@@ -178,7 +178,8 @@ class Ledger:
 
     def tell(self, number: int, finding: Finding) -> None:
         """Acknowledge a trial: once this returns, nothing of it can be lost."""
-        trial = Trial(self._study, self._trial_id(number))
+        trial_id = self._trial_id(number)
+        trial = Trial(self._study, trial_id)
         rounded = {name: np.round(curve, DECIMALS).tolist() for name, curve in finding.curves.items()}
         folds = [np.round(errors, DECIMALS).tolist() for errors in finding.fold_errors]
         trial.set_user_attr("curves", json.dumps({**rounded, "fold_errors": folds}))
@@ -188,10 +189,9 @@ class Ledger:
             self._study.tell(number, state=TrialState.FAIL)
             return
         errors = finding.curves["validation_error"]
-        reported = self._storage.get_trial(self._trial_id(number)).intermediate_values
         for epoch, error in enumerate(errors, start=1):
-            if epoch not in reported:  # by a process that died before it could tell the rest
-                trial.report(float(error), epoch)
+            # Not `trial.report`, which warns of what a process that died here has reported already.
+            self._storage.set_trial_intermediate_value(trial_id, epoch, float(error))
         if finding.state == "pruned":
             self._study.tell(number, state=TrialState.PRUNED)
         else:
