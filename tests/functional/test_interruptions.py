@@ -46,13 +46,14 @@ def table(workplace: Workplace) -> list[tuple[dict[str, float], str, float | Non
     return [(trial.params, trial.state.name, trial.value) for trial in workplace.study().trials]
 
 
-def stop(workplace: Workplace, how: signal.Signals, after: int) -> int:
-    """Start the search, send a signal after so many trials, and return the exit code; no process may stay."""
+def stop(workplace: Workplace, *signals: signal.Signals, after: int) -> int:
+    """Start the search, send signals after so many trials, and return the exit code; no process may stay."""
     process = workplace.start(*search(workplace))
     watched = psutil.Process(process.pid)
     wait_for_trials(workplace, after, watched)
     family = [watched, *watched.children(recursive=True)]
-    os.kill(process.pid, how)
+    for number in signals:
+        os.kill(process.pid, number)
     output, _ = process.communicate()
     _, alive = psutil.wait_procs(family, timeout=20)
     assert not alive, output
@@ -90,9 +91,17 @@ def test_killed_and_started_again_it_ends_in_the_same_table(tmp_path: Path) -> N
     assert [run.info.status for run in workplace.runs("tags.role = 'search'")] == ["KILLED", "FINISHED"]
 
 
-@pytest.mark.parametrize(("how", "code"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
-def test_interrupted_it_leaves_no_process_and_its_run_is_killed(tmp_path: Path, how: signal.Signals, code: int) -> None:
+@pytest.mark.parametrize(
+    ("signals", "code"),
+    [
+        ([signal.SIGTERM], 143),
+        ([signal.SIGINT, signal.SIGTERM], 130),  # what `mlflow run` sends on Ctrl-C
+    ],
+)
+def test_interrupted_it_leaves_no_process_and_its_run_is_killed(
+    tmp_path: Path, signals: list[signal.Signals], code: int
+) -> None:
     workplace = Workplace(tmp_path)
-    assert stop(workplace, how, after=2) == code
+    assert stop(workplace, *signals, after=2) == code
     assert [run.info.status for run in workplace.runs("tags.role = 'search'")] == ["KILLED"]
     assert "RUNNING" not in {run.info.status for run in workplace.runs()}

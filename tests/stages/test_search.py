@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import os
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -92,6 +93,14 @@ def test_the_answer_does_not_depend_on_the_number_of_workers(config: SearchConfi
     search.run(replace(config, workers=1), one, Silent())
     search.run(replace(config, workers=2, study="two workers"), two, Silent())
     assert table_of(one) == table_of(two)
+
+
+def test_studies_of_one_name_in_two_databases_have_runs_of_their_own(config: SearchConfig, tmp_path: Path) -> None:
+    tracker = MemoryTracker()
+    one = search.run(replace(config, n_trials=2), tracker, Silent())
+    other_storage = f"sqlite:///{tmp_path / 'other.db'}"
+    other = search.run(replace(config, n_trials=2, storage=other_storage), tracker, Silent())
+    assert [run.parent for run in tracker.runs if run.tags["role"] == "trial"] == [one.run_id] * 2 + [other.run_id] * 2
 
 
 class TrapOnPickle(DigitSet):

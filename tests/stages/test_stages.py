@@ -207,6 +207,11 @@ def test_compare_reads_the_newest_evaluation_of_each_variant(setting: Setting) -
     assert set(run.figures) == {"test_error.png", "loss_by_family.png"}
     assert set(run.texts) == {"comparison.md", "comparison.csv"}
     assert result.notes[0].startswith("All were measured in the same rounds")
+    errors = {model: np.array(tracker.history(run_id, "round/test_error")) for model, run_id in runs.items()}
+    best, other = sorted(errors, key=lambda model: errors[model].mean())
+    behind = {row[0]: row[7] for row in result.table.rows}
+    assert behind[best] == "-"
+    assert behind[other].startswith(f"{100 * (errors[other] - errors[best]).mean():+.2f} [")
     only = compare.run(CompareConfig(models="mlp"), tracker, Silent())
     assert [row[0] for row in only.table.rows] == ["mlp"]
     with pytest.raises(InputError, match="mlp_ws has no finished one"):

@@ -289,3 +289,13 @@ def test_eight_processes_may_open_a_fresh_store_at_once(tmp_path: Path, monkeypa
     assert {experiment for experiment, _ in written} == {tracker.experiment_id}
     assert {record.id for record in tracker.find("search")} == {run for _, run in written}
     assert {record.status for record in tracker.find("search")} == {"FINISHED"}
+
+
+def test_a_run_that_a_stage_has_opened_is_never_discarded(open_mlflow: Open, monkeypatch: pytest.MonkeyPatch) -> None:
+    tracker = open_mlflow()
+    run = tracker.start(SEARCH)
+    run.end("FINISHED")
+    monkeypatch.setenv("MLFLOW_RUN_ID", run.id)
+    discard_project_run()
+    info = tracker.client.get_run(run.id).info
+    assert (info.status, info.lifecycle_stage) == ("FINISHED", "active")
