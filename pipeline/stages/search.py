@@ -163,7 +163,7 @@ def _sole_searcher(storage: str, study: str) -> Iterator[None]:
 
 
 class _Clock:
-    """What a search takes from its beginning on, and how much of it goes into recording: tracker and ledger."""
+    """What a search takes from its beginning on, and for how much of it nothing trains because it is recorded."""
 
     def __init__(self, tracker: Tracker) -> None:
         self._tracker = tracker
@@ -177,8 +177,15 @@ class _Clock:
         yield
         self._recording += time.perf_counter() - started
 
+    @contextmanager
+    def training(self) -> Iterator[None]:
+        """Do not count what happens inside: the workers train."""
+        before = self._tracker.seconds
+        yield
+        self._tracked_before += self._tracker.seconds - before
+
     def read(self) -> tuple[float, float]:
-        """Seconds so far, and those of them that went into recording."""
+        """Seconds so far, and those of them in which recording kept the workers waiting."""
         tracked = self._tracker.seconds - self._tracked_before
         return time.perf_counter() - self._began, tracked + self._recording
 
@@ -220,10 +227,11 @@ class _Search:
             reporter.say(f"study {self.ledger.name} goes on: {done} trials are finished, {self.config.n_trials} wanted")
         with reporter.progress(f"search {self.variant.name}", self.config.n_trials) as bar:
             while self._generation(bar):
-                self._project()
+                pass
+        self._project()
 
     def _generation(self, bar: Progress) -> bool:
-        """Ask, train and tell one generation; whether there was one."""
+        """Ask, train and tell one generation, and project the one before while it trains; whether there was one."""
         asked = self.ledger.next_generation(self.config.n_trials, self.config.population)
         records = self.ledger.records()
         best = best_of(records)
@@ -245,13 +253,19 @@ class _Search:
             for trial in asked
         ]
         outcomes = self.trainer.run(
-            jobs, lambda done, planned: bar.update(len(records) + len(asked) * done / max(planned, 1), note)
+            jobs,
+            lambda done, planned: bar.update(len(records) + len(asked) * done / max(planned, 1), note),
+            self._project_meanwhile,
         )
         with self.clock.recording():
             for trial, folds in zip(asked, outcomes, strict=True):
                 self.ledger.tell(trial.number, finding_of(folds))
         self.replica_epochs += sum(len(outcome.train_loss_E) for folds in outcomes for outcome in folds)
         return bool(asked)
+
+    def _project_meanwhile(self) -> None:
+        with self.clock.training():
+            self._project()
 
     def _project(self) -> None:
         """Bring the tracker up to the ledger: one run for each finished trial."""
@@ -365,8 +379,8 @@ class _Search:
             metrics.append(Metric("preset_cv_validation_error", _error(baseline)))
         self.run.log(metrics=metrics, tags={**config_tags(best.hyper), "best_trial": str(best.number)})
         return (
-            f"{self.replica_epochs} replica-epochs in {seconds:.1f} s; {tracking / seconds:.1%} of it went into "
-            f"recording them in MLflow and the study."
+            f"{self.replica_epochs} replica-epochs in {seconds:.1f} s; for {tracking / seconds:.1%} of it training "
+            f"waited for MLflow and the study."
         )
 
     def _headline(self, best: TrialRecord, baseline: TrialRecord | None) -> str:

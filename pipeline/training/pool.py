@@ -58,8 +58,13 @@ class Trainer:
         for _ in range(self._workers):
             self._executor.submit(os.getpid)
 
-    def run(self, jobs: Sequence[Job], progress: Progress = lambda done, planned: None) -> list[list[Outcome]]:
-        """Train all jobs; outcomes by job, in the order of its replicas.
+    def run(
+        self,
+        jobs: Sequence[Job],
+        progress: Progress = lambda done, planned: None,
+        meanwhile: Callable[[], None] = lambda: None,
+    ) -> list[list[Outcome]]:
+        """Train all jobs; outcomes by job, in the order of its replicas. `meanwhile` is called once they train.
 
         Raises StageError when a worker process dies.
         """
@@ -69,6 +74,7 @@ class Trainer:
         futures: dict[Future[list[Outcome]], Chunk] = {
             self._executor.submit(_work, chunk): chunk for chunk in sorted(chunks, key=lambda chunk: -chunk.cost)
         }
+        meanwhile()
         outcomes: dict[tuple[int, int], Outcome] = {}
         pending = set(futures)
         try:
