@@ -46,7 +46,7 @@ from pipeline.tracking.port import (
 )
 from pipeline.training.plan import Job, Outcome
 from pipeline.training.pool import Trainer
-from pipeline.tuning.ledger import PRUNERS, Finding, Ledger, State, TrialRecord, best_of
+from pipeline.tuning.ledger import PRUNERS, Asked, Finding, Ledger, State, TrialRecord, best_of
 from pipeline.tuning.space import Space, load_space
 from pipeline.tuning.storage import Storage, open_storage, resolved
 
@@ -226,13 +226,12 @@ class _Search:
         if done := len(self.ledger.records()):
             reporter.say(f"study {self.ledger.name} goes on: {done} trials are finished, {self.config.n_trials} wanted")
         with reporter.progress(f"search {self.variant.name}", self.config.n_trials) as bar:
-            while self._generation(bar):
-                pass
+            while asked := self.ledger.next_generation(self.config.n_trials, self.config.population):
+                self._train(asked, bar)
         self._project()
 
-    def _generation(self, bar: Progress) -> bool:
-        """Ask, train and tell one generation, and project the one before while it trains; whether there was one."""
-        asked = self.ledger.next_generation(self.config.n_trials, self.config.population)
+    def _train(self, asked: Sequence[Asked], bar: Progress) -> None:
+        """Train and tell one generation, and project the one before while it trains."""
         records = self.ledger.records()
         best = best_of(records)
         note = "" if best is None else f"best {percent(_error(best))} (trial {best.number})"
@@ -261,7 +260,6 @@ class _Search:
             for trial, folds in zip(asked, outcomes, strict=True):
                 self.ledger.tell(trial.number, finding_of(folds))
         self.replica_epochs += sum(len(outcome.train_loss_E) for folds in outcomes for outcome in folds)
-        return bool(asked)
 
     def _project_meanwhile(self) -> None:
         with self.clock.training():
