@@ -14,11 +14,13 @@ import pytest
 
 from tests.functional.conftest import Workplace
 
-SEARCH = ("variantlab", "search", "--model=mlp_ws_al", "--n-trials=8", "--population=2", "--folds=2", "--pairs=400")
+SEARCH = ("variantlab", "search", "--model=mlp_ws_al", "--population=2", "--folds=2", "--pairs=400")
+ENDLESS = 100_000
+"""A total that no search reaches before a signal does, however late the signal comes."""
 
 
-def search(workplace: Workplace) -> tuple[str, ...]:
-    return (*SEARCH, f"--storage={workplace.storage}")
+def search(workplace: Workplace, n_trials: int) -> tuple[str, ...]:
+    return (*SEARCH, f"--n-trials={n_trials}", f"--storage={workplace.storage}")
 
 
 def wait_for_trials(workplace: Workplace, count: int, process: psutil.Process) -> None:
@@ -47,8 +49,8 @@ def table(workplace: Workplace) -> list[tuple[dict[str, float], str, float | Non
 
 
 def stop(workplace: Workplace, *signals: signal.Signals, after: int) -> int:
-    """Start the search, send signals after so many trials, and return the exit code; no process may stay."""
-    process = workplace.start(*search(workplace))
+    """Start an endless search, send signals after so many trials, and return the exit code; no process may stay."""
+    process = workplace.start(*search(workplace, ENDLESS))
     watched = psutil.Process(process.pid)
     wait_for_trials(workplace, after, watched)
     family = [watched, *watched.children(recursive=True)]
@@ -60,13 +62,13 @@ def stop(workplace: Workplace, *signals: signal.Signals, after: int) -> int:
     return process.returncode
 
 
-def check_whole(workplace: Workplace) -> None:
+def check_whole(workplace: Workplace, n_trials: int) -> None:
     """One run for each trial, all below the newest search, none left open."""
     runs = workplace.runs()
     assert "RUNNING" not in {run.info.status for run in runs}
     newest = [run for run in runs if run.data.tags["role"] == "search"][-1]
     trials = [run for run in runs if run.data.tags["role"] == "trial"]
-    assert sorted(int(run.data.tags["trial"]) for run in trials) == list(range(8))
+    assert sorted(int(run.data.tags["trial"]) for run in trials) == list(range(n_trials))
     assert {run.data.tags["mlflow.parentRunId"] for run in trials} == {newest.info.run_id}
     trials_of_study = workplace.study().trials
     for run in trials:
@@ -79,15 +81,16 @@ def test_killed_and_started_again_it_ends_in_the_same_table(tmp_path: Path) -> N
     through, workplace = Workplace(tmp_path / "through"), Workplace(tmp_path / "killed")
     through.folder.mkdir()
     workplace.folder.mkdir()
-    code, output = through.run(*search(through))
-    assert code == 0, output
     stop(workplace, signal.SIGKILL, after=4)
-    code, output = workplace.run(*search(workplace))
+    n_trials = len(table(workplace)) + 3
+    code, output = workplace.run(*search(workplace, n_trials))
     assert code == 0, output
     assert "1 run(s) of processes that died" in output
     assert "goes on:" in output
+    check_whole(workplace, n_trials)
+    code, output = through.run(*search(through, n_trials))
+    assert code == 0, output
     assert table(workplace) == table(through)
-    check_whole(workplace)
     assert [run.info.status for run in workplace.runs("tags.role = 'search'")] == ["KILLED", "FINISHED"]
 
 
