@@ -6,7 +6,7 @@ import contextlib
 import os
 import signal
 import sqlite3
-import time
+import subprocess
 from pathlib import Path
 
 import psutil
@@ -17,19 +17,19 @@ from tests.functional.conftest import Workplace
 SEARCH = ("variantlab", "search", "--model=mlp_ws_al", "--population=2", "--folds=2", "--pairs=400")
 ENDLESS = 100_000
 """A total that no search reaches before a signal does, however late the signal comes."""
+LOOK_SECONDS = 0.02
+"""Between two looks at the study's database, which tells nobody when it changes."""
 
 
 def search(workplace: Workplace, n_trials: int) -> tuple[str, ...]:
     return (*SEARCH, f"--n-trials={n_trials}", f"--storage={workplace.storage}")
 
 
-def wait_for_trials(workplace: Workplace, count: int, process: psutil.Process) -> None:
-    """Until the study has so many finished trials."""
-    while process.status() != psutil.STATUS_ZOMBIE:
-        if finished(workplace) >= count:
-            return
-        time.sleep(0.02)  # between two looks at the database: it tells nobody when it changes
-    raise AssertionError("the search ended too early")
+def wait_for_trials(workplace: Workplace, count: int, process: subprocess.Popen[str]) -> None:
+    """Until the study has so many finished trials; a search that ends before fails the test at once."""
+    while finished(workplace) < count:
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            raise AssertionError(f"the search ended too early, with exit code {process.wait(timeout=LOOK_SECONDS)}")
 
 
 def finished(workplace: Workplace) -> int:
@@ -52,7 +52,7 @@ def stop(workplace: Workplace, *signals: signal.Signals, after: int) -> int:
     """Start an endless search, send signals after so many trials, and return the exit code; no process may stay."""
     process = workplace.start(*search(workplace, ENDLESS))
     watched = psutil.Process(process.pid)
-    wait_for_trials(workplace, after, watched)
+    wait_for_trials(workplace, after, process)
     family = [watched, *watched.children(recursive=True)]
     for number in signals:
         os.kill(process.pid, number)
