@@ -20,8 +20,8 @@ from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
 
 import click
 
-from pipeline.errors import InputError, VariantlabError
-from pipeline.terminal import Terminal, hide_password, is_quiet, program, show_next, stage_command
+from pipeline.errors import InputError, VariantlabError, hide_secrets
+from pipeline.terminal import Terminal, is_quiet, program, show_next, stage_command
 
 if TYPE_CHECKING:
     from pipeline.stages.stage import Setting
@@ -290,10 +290,10 @@ def _look() -> tuple[str, str]:
 
     uri = tracking_uri()
     if uri.startswith("http"):
-        return f"open {hide_password(uri)}", "look at the runs and compare them"
-    command = f"{program('mlflow')} ui --backend-store-uri {shlex.quote(hide_password(uri))}"
+        return f"open {hide_secrets(uri)}", "look at the runs and compare them"
+    command = f"{program('mlflow')} ui --backend-store-uri {shlex.quote(hide_secrets(uri))}"
     return command, "look at the runs and compare them"
 
 
 def _dashboard(storage: str) -> tuple[str, str]:
-    return f"{program('optuna-dashboard')} {shlex.quote(hide_password(storage))}", "look at the study"
+    return f"{program('optuna-dashboard')} {shlex.quote(hide_secrets(storage))}", "look at the study"

@@ -13,6 +13,7 @@ Messages state the rule, then the value, then the way out. The command line turn
 from __future__ import annotations
 
 import difflib
+import re
 from collections.abc import Iterable
 
 
@@ -52,6 +53,15 @@ class DataError(VariantlabError):
 
 class StageError(VariantlabError):
     """A stage that began and could not produce its result."""
+
+
+def hide_secrets(text: str) -> str:
+    """The text without the passwords, tokens and queries of the URLs in it.
+
+    A password may hold `@` or `/` although it should not, so all up to the last `@` is hidden, but for a user's name.
+    """
+    text = re.sub(r"://(?!/)([^:/@\s]*:)?\S*@", r"://\1***@", text)
+    return re.sub(r"(://[^\s?]*)\?\S*", r"\1?***", text)
 
 
 def near_misses(name: str, known: list[str]) -> str:

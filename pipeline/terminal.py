@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import re
 import shlex
 import sys
 from collections.abc import Iterator
@@ -69,11 +68,6 @@ class Terminal:
         click.echo(f"\n{result.headline}\n\n{result.table.markdown()}")
         for note in result.notes:
             click.echo(f"  {note}")
-
-
-def hide_password(url: str) -> str:
-    """A URL that can be shown."""
-    return re.sub(r"(://[^:/@\s]*):[^/@\s]*@", r"\1:***@", url)
 
 
 def program(name: str) -> str:

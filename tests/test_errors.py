@@ -9,6 +9,7 @@ from pipeline.errors import (
     StageError,
     UnknownNameError,
     VariantlabError,
+    hide_secrets,
     near_misses,
 )
 
@@ -45,3 +46,20 @@ def test_unknown_names_list_all_names_when_none_is_close() -> None:
 def test_space_errors_say_where() -> None:
     assert str(SpaceError("space.yaml", 3, "no such field")) == "space.yaml:3: no such field"
     assert str(SpaceError("space.yaml", None, "empty")) == "space.yaml: empty"
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ("postgresql://me:secret@host/db: refused", "postgresql://me:***@host/db: refused"),
+        ("postgresql://me:sec@ret@host/db", "postgresql://me:***@host/db"),
+        ("postgresql://me:sec/ret@host/db", "postgresql://me:***@host/db"),
+        ("postgresql://:secret@host/db", "postgresql://:***@host/db"),
+        ("https://secret@host/api and http://me:secret@other", "https://***@host/api and http://me:***@other"),
+        ("postgresql://host/db?user=me&password=secret", "postgresql://host/db?***"),
+        ("http://127.0.0.1:5000 cannot be reached", "http://127.0.0.1:5000 cannot be reached"),
+        ("sqlite:////home/me@work/optuna.db", "sqlite:////home/me@work/optuna.db"),
+    ],
+)
+def test_secrets_of_urls_are_hidden_and_the_rest_is_kept(text: str, shown: str) -> None:
+    assert hide_secrets(text) == shown

@@ -9,7 +9,6 @@ from __future__ import annotations
 import json
 import logging
 import os
-import re
 import sqlite3
 import time
 from collections.abc import Iterator, Mapping, Sequence
@@ -32,7 +31,7 @@ from sqlalchemy import make_url
 from sqlalchemy.exc import SQLAlchemyError
 
 from pipeline.data.digits import DigitPools, DigitSet
-from pipeline.errors import InputError, UnknownNameError
+from pipeline.errors import InputError, UnknownNameError, hide_secrets
 from pipeline.locks import machine_lock
 from pipeline.tracking.port import Metric, ModelToLog, Run, RunRecord, RunStart, Status, killed_if_broken, param_text
 from pipeline.tracking.provenance import code_tags, is_dead, process_tag, user_name
@@ -42,6 +41,8 @@ if TYPE_CHECKING:
 
 DEFAULT_URI = "sqlite:///mlflow.db"
 PAGE = 1000
+MAX_REASON = 400
+"""Characters of an error that is told in one line."""
 
 
 def tracking_uri() -> str:
@@ -81,7 +82,7 @@ class MlflowTracker:
         except (MlflowException, SQLAlchemyError, sqlite3.Error, ImportError, OSError, ValueError) as error:
             raise InputError(
                 f"MLFLOW_TRACKING_URI must name a tracking store that can be reached and written, but "
-                f"{_without_password(f'{uri}: {error}')}"
+                f"{hide_secrets(' '.join(f'{uri}: {error}'.split()))[:MAX_REASON]}"
             ) from error
         self._project_run = os.environ.get("MLFLOW_RUN_ID")
 
@@ -298,11 +299,6 @@ def _try_sqlite(uri: str) -> None:
     if uri.startswith("sqlite:"):
         with closing(sqlite3.connect(str(make_url(uri).database))) as database:
             database.execute("BEGIN IMMEDIATE")
-
-
-def _without_password(text: str) -> str:
-    """One line of it, with no password of a URL in it."""
-    return re.sub(r"://[^/@\s]*@", "://***@", " ".join(text.split()))[:400]
 
 
 def _milliseconds(moment: datetime) -> int:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import re
 import sqlite3
 from collections.abc import Iterator
 from pathlib import Path
@@ -14,10 +15,11 @@ import sqlalchemy
 from optuna.storages import RDBStorage
 from sqlalchemy import event
 
-from pipeline.errors import InputError
+from pipeline.errors import InputError, hide_secrets
 from pipeline.locks import machine_lock
 
 Storage = RDBStorage
+URL = re.compile(r"[\w+]+://")
 
 
 def open_storage(url: str) -> Storage:
@@ -49,7 +51,7 @@ def open_storage(url: str) -> Storage:
         reason = str(getattr(error, "orig", None) or error).strip().splitlines()[0]
         raise InputError(
             f"--storage must be the URL of a database that can be written, such as sqlite:///optuna.db, but "
-            f"{_without_password(url)}: {reason}"
+            f"{hide_secrets(f'{url}: {reason}') if URL.match(url) else f'that is no URL: {reason}'}"
         ) from error
     return storage
 
@@ -58,13 +60,6 @@ def resolved(url: str) -> str:
     """The same for every way to name one database: SQLite files by their absolute path."""
     parsed = sqlalchemy.make_url(url)
     return str(Path(str(parsed.database)).resolve()) if parsed.get_backend_name() == "sqlite" else url
-
-
-def _without_password(url: str) -> str:
-    try:
-        return sqlalchemy.make_url(url).set(query={}).render_as_string(hide_password=True)
-    except (sqlalchemy.exc.ArgumentError, ValueError):
-        return "that is no URL"
 
 
 @contextlib.contextmanager
