@@ -9,7 +9,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from pipeline.data.digits import DigitPools
-from pipeline.data.folds import check_folds
 from pipeline.data.prepared import load_pools
 from pipeline.errors import InputError, StageError, UnknownNameError
 from pipeline.models.registry import get_variant
@@ -17,8 +16,8 @@ from pipeline.models.variant import HYPERPARAMETERS, Hyperparameters, Variant
 from pipeline.reports.figures import learning_curves
 from pipeline.reports.statistics import Summary, summarise
 from pipeline.reports.tables import Table
-from pipeline.stages.replicas import fold_replicas
-from pipeline.stages.stage import Reporter, Setting, StageResult, open_store, percent, show_hyper
+from pipeline.stages.replicas import FoldsConfig, fold_replicas
+from pipeline.stages.stage import Reporter, StageResult, open_store, percent, show_hyper
 from pipeline.tracking.port import (
     Metric,
     Run,
@@ -34,25 +33,15 @@ from pipeline.training.plan import Job, Outcome
 from pipeline.training.pool import Trainer
 
 MAX_CELLS = 1000
-MAX_ROUNDS = 1000
 
 
 @dataclass(frozen=True, kw_only=True)
-class CrossValidateConfig:
+class CrossValidateConfig(FoldsConfig):
     """What to cross-validate."""
 
-    setting: Setting
-    model: str
+    folds: int = 10
     grid: str = "preset"
     """`preset`, or values by hyperparameter such as `epochs=25,50 batch_size=25,50,100`; others as in the preset."""
-    folds: int = 10
-    rounds: int = 1
-    workers: int = 2
-
-    def __post_init__(self) -> None:
-        check_folds(self.folds, self.setting.pairs)
-        if not 1 <= self.rounds <= MAX_ROUNDS:
-            raise InputError(f"--rounds must be between 1 and {MAX_ROUNDS}, but got {self.rounds}")
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -1,13 +1,34 @@
-"""From rounds and folds to replicas: which pairs each training sees."""
+"""From rounds and folds to replicas: how many there are, and which pairs each training sees."""
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 from pipeline.data.digits import DigitPools
-from pipeline.data.folds import split_folds
+from pipeline.data.folds import check_folds, split_folds
 from pipeline.data.pairs import draw_pairs
+from pipeline.errors import InputError
 from pipeline.models.variant import Hyperparameters
 from pipeline.stages.stage import Setting
 from pipeline.training.plan import Replica
+
+MAX_ROUNDS = 1000
+
+
+@dataclass(frozen=True, kw_only=True)
+class FoldsConfig:
+    """What every stage that cross-validates is told."""
+
+    setting: Setting
+    model: str
+    folds: int
+    rounds: int = 1
+    workers: int = 2
+
+    def __post_init__(self) -> None:
+        check_folds(self.folds, self.setting.pairs)
+        if not 1 <= self.rounds <= MAX_ROUNDS:
+            raise InputError(f"--rounds must be between 1 and {MAX_ROUNDS}, but got {self.rounds}")
 
 
 def fold_replicas(

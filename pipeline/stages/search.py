@@ -21,7 +21,6 @@ import numpy as np
 from filelock import Timeout
 
 from pipeline.data.digits import DigitPools
-from pipeline.data.folds import check_folds
 from pipeline.data.prepared import load_pools
 from pipeline.errors import InputError, StageError, UnknownNameError
 from pipeline.locks import machine_lock
@@ -29,8 +28,8 @@ from pipeline.models.registry import get_variant
 from pipeline.models.variant import Variant
 from pipeline.reports.figures import search_history
 from pipeline.reports.tables import Table
-from pipeline.stages.replicas import fold_replicas
-from pipeline.stages.stage import Progress, Reporter, Setting, StageResult, open_store, percent, show_hyper
+from pipeline.stages.replicas import FoldsConfig, fold_replicas
+from pipeline.stages.stage import Progress, Reporter, StageResult, open_store, percent, show_hyper
 from pipeline.tracking.port import (
     Metric,
     Run,
@@ -52,38 +51,34 @@ from pipeline.tuning.storage import Storage, open_storage, resolved
 
 RUN_STATUS: dict[State, Status] = {"complete": "FINISHED", "pruned": "KILLED", "failed": "FAILED"}
 MAX_TRIALS = 100_000
+MAX_POPULATION = 1000
 SHOWN_TRIALS = 5
 
 
 @dataclass(frozen=True, kw_only=True)
-class SearchConfig:
+class SearchConfig(FoldsConfig):
     """What to search."""
 
-    setting: Setting
-    model: str
+    folds: int = 5
     space: str = ""
     """A search space file; empty for `search_spaces/<model>.yaml`."""
     n_trials: int = 30
     """Trials in all, those of earlier starts included."""
-    folds: int = 5
-    rounds: int = 1
     population: int = 6
     """Trials that are asked for, and train, together."""
     pruner: str = "median"
     study: str = ""
     """Name of the study; empty for one that is named after the protocol, so that the same command resumes it."""
     storage: str = "sqlite:///optuna.db"
-    workers: int = 2
 
     def __post_init__(self) -> None:
-        for name, value, high in (("n-trials", self.n_trials, MAX_TRIALS), ("rounds", self.rounds, 1000)):
+        super().__post_init__()
+        limits = (("n-trials", self.n_trials, MAX_TRIALS), ("population", self.population, MAX_POPULATION))
+        for name, value, high in limits:
             if not 1 <= value <= high:
                 raise InputError(f"--{name} must be between 1 and {high}, but got {value}")
-        if not 1 <= self.population <= 1000:
-            raise InputError(f"--population must be between 1 and 1000, but got {self.population}")
         if self.pruner not in PRUNERS:
             raise UnknownNameError("pruner", self.pruner, PRUNERS)
-        check_folds(self.folds, self.setting.pairs)
         if self.pruner != "none" and self.setting.pairs % self.folds:
             raise InputError(
                 f"pruning needs folds of equal size, but {self.setting.pairs} pairs do not divide into {self.folds}; "
