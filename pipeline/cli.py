@@ -26,6 +26,7 @@ from pipeline.terminal import Terminal, is_quiet, program, show_next, stage_comm
 if TYPE_CHECKING:
     from pipeline.stages.stage import Setting
     from pipeline.tracking.mlflow_tracker import MlflowTracker
+    from pipeline.training.compute import Compute
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 
@@ -110,11 +111,21 @@ def model_option(command: Command) -> Command:
     return click.option("--model", required=True, help="Name of the model variant, such as mlp_ws_al.")(command)
 
 
-def workers_option(command: Command) -> Command:
-    """How many processes train."""
-    return click.option(
-        "--workers", type=Workers(), default="auto", show_default=True, help="Worker processes; auto: one a core."
-    )(command)
+def compute_options(command: Command) -> Command:
+    """Where and how a stage trains."""
+    for option in (
+        click.option("--chunk", type=int, default=0, show_default=True, help="Trainings a program; 0: by model size."),
+        click.option(
+            "--compile", default="off", show_default=True, help="torch.compile: off, on, or auto: if it pays."
+        ),
+        click.option("--precision", default="float32", show_default=True, help="float32, or bfloat16 to compute in."),
+        click.option("--device", default="auto", show_default=True, help="auto, cpu or cuda."),
+        click.option(
+            "--workers", type=Workers(), default="auto", show_default=True, help="Worker processes; auto: one a core."
+        ),
+    ):
+        command = option(command)
+    return command
 
 
 @click.group(cls=Group, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
@@ -149,14 +160,15 @@ def prepare_command(**options: Any) -> None:
 )
 @click.option("--folds", type=int, default=10, show_default=True, help="Parts that the training pairs are split into.")
 @click.option("--rounds", type=int, default=1, show_default=True, help="Draws of pairs, each cross-validated.")
+@click.option("--patience", type=int, default=0, show_default=True, help="Stop after so many epochs without progress.")
 @data_options
-@workers_option
+@compute_options
 def cross_validate_command(**options: Any) -> None:
     """Cross-validate one configuration or a grid on training digits."""
     from pipeline.stages import cross_validate
 
     setting = _setting(options)
-    config = cross_validate.CrossValidateConfig(setting=setting, **options)
+    config = cross_validate.CrossValidateConfig(setting=setting, compute=_compute(options), **options)
     result = cross_validate.run(config, _tracker(), Terminal())
     Terminal().show(result)
     evaluate = stage_command("evaluate", model=config.model, from_run=result.run_id, **_again(setting))
@@ -174,13 +186,13 @@ def cross_validate_command(**options: Any) -> None:
 @click.option("--study", default="", help="Name of the study.  [default: named after model, data and settings]")
 @click.option("--storage", default="sqlite:///optuna.db", show_default=True, help="Database URL of the study.")
 @data_options
-@workers_option
+@compute_options
 def search_command(**options: Any) -> None:
     """Search hyperparameters with Optuna by cross validation on training digits; start again to resume."""
     from pipeline.stages import search
 
     setting = _setting(options)
-    config = search.SearchConfig(setting=setting, **options)
+    config = search.SearchConfig(setting=setting, compute=_compute(options), **options)
     Terminal().show(search.run(config, _tracker(), Terminal()))
     evaluate = stage_command("evaluate", model=config.model, **_again(setting))
     show_next(
@@ -198,13 +210,13 @@ def search_command(**options: Any) -> None:
 @click.option("--preset", default="best", show_default=True, help="best (of the newest finished search) or report.")
 @click.option("--from-run", default="", help="Take the configuration of this run instead.")
 @data_options
-@workers_option
+@compute_options
 def evaluate_command(**options: Any) -> None:
     """Measure one configuration on test digits over many rounds."""
     from pipeline.stages import evaluate
 
     setting = _setting(options)
-    config = evaluate.EvaluateConfig(setting=setting, **options)
+    config = evaluate.EvaluateConfig(setting=setting, compute=_compute(options), **options)
     Terminal().show(evaluate.run(config, _tracker(), Terminal()))
     show_next([(stage_command("compare"), "put the evaluated variants side by side"), _look()])
 
@@ -227,26 +239,27 @@ def compare_command(**options: Any) -> None:
 @click.option("--rounds", type=int, default=20, show_default=True, help="Rounds of the evaluation.")
 @click.option("--storage", default="sqlite:///optuna.db", show_default=True, help="Database URL of the study.")
 @data_options
-@workers_option
+@compute_options
 def main_command(**options: Any) -> None:
     """Run all stages in order for one model."""
     from pipeline.stages import compare, cross_validate, evaluate, prepare, search
     from pipeline.stages import main as whole
 
     setting = _setting(options)
-    model, folds, workers = options["model"], options["folds"], options["workers"]
+    compute = _compute(options)
+    model, folds = options["model"], options["folds"]
     config = whole.MainConfig(
         prepare=prepare.PrepareConfig(setting=setting),
-        cross_validate=cross_validate.CrossValidateConfig(setting=setting, model=model, folds=folds, workers=workers),
+        cross_validate=cross_validate.CrossValidateConfig(setting=setting, model=model, folds=folds, compute=compute),
         search=search.SearchConfig(
             setting=setting,
             model=model,
             n_trials=options["n_trials"],
             folds=folds,
             storage=options["storage"],
-            workers=workers,
+            compute=compute,
         ),
-        evaluate=evaluate.EvaluateConfig(setting=setting, model=model, rounds=options["rounds"], workers=workers),
+        evaluate=evaluate.EvaluateConfig(setting=setting, model=model, rounds=options["rounds"], compute=compute),
         compare=compare.CompareConfig(),
     )
     whole.run(config, _tracker(), Terminal(), Terminal().show)
@@ -264,6 +277,13 @@ def _setting(options: dict[str, Any]) -> Setting:
     sources = {name: options.pop(name) for name in ("dataset", "data_dir", "pooling")}
     data = DataConfig(cache_dir=Path(cache_dir), **sources)
     return Setting(data=data, **{name: options.pop(name) for name in ("seed", "pairs")})
+
+
+def _compute(options: dict[str, Any]) -> Compute:
+    """Take the options of where and how to train out of `options`."""
+    from pipeline.training.compute import Compute
+
+    return Compute(**{name: options.pop(name) for name in ("workers", "device", "precision", "compile", "chunk")})
 
 
 def _again(setting: Setting) -> dict[str, str]:

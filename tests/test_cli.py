@@ -73,7 +73,7 @@ def test_every_option_is_explained(command: str) -> None:
 
 BAD: Sequence[tuple[str, list[str], str]] = [
     ("command", ["serch"], "Did you mean 'search'?"),
-    ("option", ["search", "--modle", "mlp"], "Did you mean '--model'?"),
+    ("option", ["compare", "--modles", "mlp"], "Did you mean '--models'?"),
     ("missing", ["search"], "Missing option '--model'"),
     ("model", ["search", "--model", "mlp_ws_all"], "unknown model 'mlp_ws_all'; did you mean mlp_ws_al"),
     ("number", ["search", "--model", "mlp", "--n-trials", "many"], "'many' is not a valid integer"),
@@ -98,6 +98,13 @@ BAD: Sequence[tuple[str, list[str], str]] = [
     ("no pairs", ["prepare", "--pairs", "0"], "at least 1 pair, but got --pairs 0"),
     ("seed", ["prepare", "--seed", "-1"], "-1 is not in the range"),
     ("workers", ["evaluate", "--model", "mlp", "--workers", "none"], "must be auto or a number from 1 to 256"),
+    ("device", ["evaluate", "--model", "mlp", "--device", "cuda0"], "unknown device 'cuda0'; did you mean cuda?"),
+    ("precision", ["search", "--model", "mlp", "--precision", "float16"], "did you mean bfloat16"),
+    ("compile", ["main", "--model", "mlp", "--compile", "yes"], "unknown compile 'yes'; choose from: auto, off, on"),
+    ("chunk", ["evaluate", "--model", "mlp", "--chunk", "-1"], "--chunk must be between 0 and"),
+    ("chunk text", ["evaluate", "--model", "mlp", "--chunk", "auto"], "'auto' is not a valid integer"),
+    ("patience", ["cross_validate", "--model", "mlp", "--patience", "-1"], "--patience must be 0 (never stop early)"),
+    ("grid name", ["cross_validate", "--model", "mlp", "--grid", "optimiser=adm"], "did you mean adam"),
     ("cache", ["prepare", "--cache-dir", "/dev/null/x"], "--cache-dir must be a folder that can be written"),
     ("no evaluation", ["compare"], "run evaluate first"),
     ("experiment", ["compare", "--experiment", "Defualt"], "unknown experiment 'Defualt'; did you mean Default?"),
@@ -121,6 +128,8 @@ MALFORMED = {
     "twice": ("lr: {type: float, low: 1, high: 2}\nlr: {type: float, low: 1, high: 2}\n", "space.yaml:2: the key 'lr'"),
     "near miss": ("lr: {type: float, lo: 1e-4, high: 1}\n", "space.yaml:1: lr: unknown key 'lo'; did you mean low"),
     "broken": ("lr: {type: float\n", "space.yaml:"),
+    "name": ("optimiser: {type: choice, values: [adam, sdg]}\n", "space.yaml:1: unknown optimiser 'sdg'; did you mean"),
+    "names": ("schedule: {type: int, low: 1, high: 2}\n", "space.yaml:1: schedule: takes names; use type: choice"),
     "alias": ("lr: &a {type: float, low: 1e-4, high: 1}\nalpha: *a\n", "space.yaml:2: aliases"),
 }
 

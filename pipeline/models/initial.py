@@ -14,10 +14,12 @@ from pipeline.seeds import derive
 def build_network(variant: Variant, seed: int, *name: str | int, dtype: torch.dtype = torch.float32) -> nn.Module:
     """A network of this variant with the weights that belong to the name (seed, "weights", *name).
 
-    The distribution is the default of torch's layers: weights and biases uniform in +-1/sqrt(fan in).
+    The distribution is the default of torch's layers: weights and biases uniform in +-1/sqrt(fan in); batch
+    normalisation begins with factor 1 and shift 0.
     """
-    with torch.random.fork_rng(devices=[]):  # layers draw from the global generator before they are written over
+    with torch.device("meta"):  # where layers draw nothing, in particular not from the global generator
         network = variant.build().to(dtype)
+    network.to_empty(device="cpu")
     generator = torch.Generator().manual_seed(derive(seed, "weights", *name))
     for layer in network.modules():
         if isinstance(layer, nn.Linear | nn.Conv2d):
@@ -25,6 +27,8 @@ def build_network(variant: Variant, seed: int, *name: str | int, dtype: torch.dt
             nn.init.uniform_(layer.weight, -bound, bound, generator=generator)
             if layer.bias is not None:
                 nn.init.uniform_(layer.bias, -bound, bound, generator=generator)
+        elif isinstance(layer, nn.BatchNorm1d | nn.BatchNorm2d):
+            layer.reset_parameters()  # ones and zeros: nothing is drawn
         elif next(layer.parameters(recurse=False), None) is not None:
             raise TypeError(f"no initial distribution is known for {type(layer).__name__}; add it to build_network")
     return network

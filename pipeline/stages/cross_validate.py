@@ -12,12 +12,12 @@ from pipeline.data.digits import DigitPools
 from pipeline.data.prepared import load_pools
 from pipeline.errors import InputError, StageError, UnknownNameError
 from pipeline.models.registry import get_variant
-from pipeline.models.variant import HYPERPARAMETERS, Hyperparameters, Variant
+from pipeline.models.variant import DEFAULTS, HYPERPARAMETERS, Hyperparameters, Value, Variant
 from pipeline.reports.figures import learning_curves
 from pipeline.reports.statistics import Summary, summarise
 from pipeline.reports.tables import Table
 from pipeline.stages.replicas import FoldsConfig, fold_replicas
-from pipeline.stages.stage import Reporter, StageResult, open_store, percent, show_hyper
+from pipeline.stages.stage import Reporter, StageResult, log_composition, open_store, percent, show_hyper, show_value
 from pipeline.tracking.port import (
     Metric,
     Run,
@@ -40,8 +40,15 @@ class CrossValidateConfig(FoldsConfig):
     """What to cross-validate."""
 
     folds: int = 10
+    patience: int = 0
+    """A training stops when so many epochs in a row brought no lower validation error; 0 for never."""
     grid: str = "preset"
     """`preset`, or values by hyperparameter such as `epochs=25,50 batch_size=25,50,100`; others as in the preset."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.patience < 0:
+            raise InputError(f"--patience must be 0 (never stop early) or more, but got {self.patience}")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -66,7 +73,9 @@ class Cell:
     @property
     def train_error(self) -> Summary:
         """On all training pairs after the last epoch, over folds and rounds."""
-        return summarise([outcome.train_error_at.get(self.hyper.epochs, math.nan) for outcome in self.outcomes])
+        return summarise(
+            [outcome.train_error_at.get(self.hyper.epochs, outcome.train_error) for outcome in self.outcomes]
+        )
 
     @property
     def validation_error(self) -> Summary:
@@ -83,10 +92,16 @@ def inputs(config: CrossValidateConfig) -> tuple[Variant, list[Hyperparameters],
         Job(
             variant=variant.name,
             replicas=fold_replicas(
-                pools, config.setting, trained, rounds=config.rounds, folds=config.folds, read_at=tuple(sorted(epochs))
+                pools,
+                config.setting,
+                trained,
+                rounds=config.rounds,
+                folds=config.folds,
+                read_at=tuple(sorted(epochs)),
+                patience=config.patience,
             ),
         )
-        for trained, epochs in _trainings(cells)
+        for trained, epochs in _trainings(cells).items()
     ]
     return variant, cells, pools, jobs
 
@@ -102,14 +117,16 @@ def run(config: CrossValidateConfig, tracker: Tracker, reporter: Reporter, paren
         params={
             **variant_params(variant),
             **setting.params,
+            **config.compute.params,
             "grid": config.grid,
             "folds": config.folds,
             "rounds": config.rounds,
+            "patience": config.patience,
         },
         tags={"model": variant.name},
         data=pools,
     )
-    with stage_run(tracker, start, parent) as run, Trainer(pools.train, pools.train, config.workers) as trainer:
+    with stage_run(tracker, start, parent) as run, Trainer(pools.train, pools.train, config.compute) as trainer:
         label = f"cross_validate {variant.name}"
         with reporter.progress(label, sum(job.replica_epochs for job in jobs)) as bar:
             outcomes = trainer.run(jobs, lambda done, _: bar.update(done))
@@ -129,6 +146,7 @@ def run(config: CrossValidateConfig, tracker: Tracker, reporter: Reporter, paren
                 with killed_if_broken(cell_run):
                     _log_cell(cell_run, variant, cell)
                 cell_run.end("FAILED" if cell.diverged else "FINISHED")
+        log_composition(run, trainer)
         table = _table(variant, results)
         run.text("cross_validation.md", table.markdown())
         run.text("cross_validation.csv", table.csv())
@@ -144,7 +162,7 @@ def run(config: CrossValidateConfig, tracker: Tracker, reporter: Reporter, paren
             table=table,
             notes=[
                 f"Training digits of {pools.name} alone; ± is the standard deviation over all folds of all rounds.",
-                "Cells that differ in epochs alone are read off one training.",
+                "Cells that differ in epochs alone are read off one training where the schedule allows it.",
             ][: 2 if len(jobs) < len(results) else 1],
         )
         run.describe(result.markdown())
@@ -159,7 +177,7 @@ def parse_grid(text: str, variant: Variant) -> list[Hyperparameters]:
     """
     if text.strip() == "preset":
         return [variant.preset]
-    values: dict[str, list[float | int]] = {}
+    values: dict[str, list[Value]] = {}
     for part in text.split():
         name, equals, listed = part.partition("=")
         if not equals or not listed:
@@ -168,7 +186,7 @@ def parse_grid(text: str, variant: Variant) -> list[Hyperparameters]:
             raise UnknownNameError("hyperparameter", name, HYPERPARAMETERS)
         if name in values:
             raise InputError(f"a grid names each hyperparameter once, but {name} stands twice")
-        values[name] = [_number(name, item) for item in listed.split(",")]
+        values[name] = [_value(name, item) for item in listed.split(",")]
     if not values:
         raise InputError("a grid must be `preset` or name at least one hyperparameter, but it is empty")
     if (count := math.prod(len(listed) for listed in values.values())) > MAX_CELLS:
@@ -182,29 +200,27 @@ def parse_grid(text: str, variant: Variant) -> list[Hyperparameters]:
     return cells
 
 
-def _number(name: str, text: str) -> float | int:
+def _value(name: str, text: str) -> Value:
     kind = HYPERPARAMETERS[name]
     try:
-        value: float | int = kind(text)
+        value: Value = kind(text)
     except ValueError:
         rule = "a whole number" if kind is int else "a number"
         raise InputError(f"{name} must be {rule}, but got {text!r}") from None
     return value
 
 
-def _trainings(cells: Sequence[Hyperparameters]) -> list[tuple[Hyperparameters, set[int]]]:
-    """The trainings that give all cells: the learning rate is constant, so a longer training holds a shorter one."""
+def _trainings(cells: Sequence[Hyperparameters]) -> dict[Hyperparameters, set[int]]:
+    """The trainings that give all cells, each with the epochs at which it is read: one for each path."""
     epochs: dict[Hyperparameters, set[int]] = defaultdict(set)
     for cell in cells:
-        epochs[replace(cell, epochs=1)].add(cell.epochs)
-    return [(replace(base, epochs=max(wanted)), wanted) for base, wanted in epochs.items()]
+        epochs[cell.path].add(cell.epochs)
+    return {replace(path, epochs=max(wanted)): wanted for path, wanted in epochs.items()}
 
 
 def _read_cells(cells: Sequence[Hyperparameters], outcomes: Sequence[Sequence[Outcome]]) -> list[Cell]:
-    by_base = {
-        replace(trained, epochs=1): given for (trained, _), given in zip(_trainings(cells), outcomes, strict=True)
-    }
-    return [Cell(hyper=cell, outcomes=by_base[replace(cell, epochs=1)]) for cell in cells]
+    by_path = {trained.path: given for trained, given in zip(_trainings(cells), outcomes, strict=True)}
+    return [Cell(hyper=cell, outcomes=by_path[cell.path]) for cell in cells]
 
 
 def _log_cell(run: Run, variant: Variant, cell: Cell) -> None:
@@ -246,10 +262,15 @@ def _summary_metrics(cell: Cell) -> list[Metric]:
 
 
 def _table(variant: Variant, cells: Sequence[Cell]) -> Table:
-    names = list(variant.shown(cells[0].hyper))
+    shown = [variant.shown(cell.hyper) for cell in cells]
+    names = [
+        name
+        for name in HYPERPARAMETERS
+        if any(hyper.get(name) != DEFAULTS.get(name) for hyper in shown if name in hyper)
+    ]
     rows = []
-    for cell in cells:
-        values = [f"{variant.shown(cell.hyper)[name]:g}" for name in names]
+    for cell, hyper in zip(cells, shown, strict=True):
+        values = [show_value(hyper[name]) if name in hyper else "-" for name in names]
         if cell.diverged:
             rows.append([*values, "diverged", "-", "diverged", "-"])
             continue

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 import torch
@@ -20,7 +20,7 @@ from pipeline.reports.figures import digit_confusion, learning_curves
 from pipeline.reports.statistics import Summary, summarise
 from pipeline.reports.tables import Table
 from pipeline.stages.replicas import round_replicas
-from pipeline.stages.stage import Reporter, Setting, StageResult, open_store, percent, show_hyper
+from pipeline.stages.stage import Reporter, Setting, StageResult, log_composition, open_store, percent, show_hyper
 from pipeline.tracking.port import (
     Metric,
     ModelToLog,
@@ -33,6 +33,7 @@ from pipeline.tracking.port import (
     stage_run,
     variant_params,
 )
+from pipeline.training.compute import Compute
 from pipeline.training.plan import Job, Outcome, Replica
 from pipeline.training.pool import Trainer
 
@@ -51,7 +52,7 @@ class EvaluateConfig:
     """`best`: of the newest finished search of this model on this data set; `report`: the report's configuration."""
     from_run: str = ""
     """Id of a run whose configuration to take instead: a search, trial, cross_validate, cell or evaluate run."""
-    workers: int = 2
+    compute: Compute = field(default_factory=Compute)
 
     def __post_init__(self) -> None:
         if not 1 <= self.rounds <= 10_000:
@@ -78,12 +79,18 @@ def run(config: EvaluateConfig, tracker: Tracker, reporter: Reporter, parent: Ru
     start = RunStart(
         name=f"evaluate {variant.name}",
         role="evaluate",
-        params={**variant_params(variant), **setting.params, **variant.shown(hyper), "rounds": config.rounds},
+        params={
+            **variant_params(variant),
+            **setting.params,
+            **variant.shown(hyper),
+            **config.compute.params,
+            "rounds": config.rounds,
+        },
         tags={"model": variant.name, **config_tags(hyper), "config_from": "" if origin is None else origin.id},
         data=pools,
         test_data=True,
     )
-    with Trainer(pools.train, pools.test, config.workers) as trainer, stage_run(tracker, start, parent) as run:
+    with Trainer(pools.train, pools.test, config.compute) as trainer, stage_run(tracker, start, parent) as run:
         job = Job(variant=variant.name, replicas=replicas, keep_models=True)
         with reporter.progress(f"evaluate {variant.name}", job.replica_epochs) as bar:
             [outcomes] = trainer.run([job], lambda done, _: bar.update(done))
@@ -94,6 +101,7 @@ def run(config: EvaluateConfig, tracker: Tracker, reporter: Reporter, parent: Ru
                 f"({diverged[0]}); choose a smaller learning rate"
             )
         _log_outcomes(run, variant, pools, replicas, outcomes)
+        log_composition(run, trainer)
         median = _median_round(outcomes)
         run.model(_model(variant, pools, replicas[median], outcomes[median]))
         result = _result(run, variant, hyper, origin, outcomes, median)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from pipeline.data.digits import DigitPools
 from pipeline.data.folds import check_folds, split_folds
@@ -10,6 +10,7 @@ from pipeline.data.pairs import draw_pairs
 from pipeline.errors import InputError
 from pipeline.models.variant import Hyperparameters
 from pipeline.stages.stage import Setting
+from pipeline.training.compute import Compute
 from pipeline.training.plan import Replica
 
 MAX_ROUNDS = 1000
@@ -23,7 +24,7 @@ class FoldsConfig:
     model: str
     folds: int
     rounds: int = 1
-    workers: int = 2
+    compute: Compute = field(default_factory=Compute)
 
     def __post_init__(self) -> None:
         check_folds(self.folds, self.setting.pairs)
@@ -40,6 +41,7 @@ def fold_replicas(
     folds: int,
     name: tuple[str | int, ...] = (),
     read_at: tuple[int, ...] = (),
+    patience: int = 0,
 ) -> tuple[Replica, ...]:
     """K-fold cross validation of the training pairs of each round, round by round; the test digits take no part."""
     replicas = []
@@ -54,6 +56,7 @@ def fold_replicas(
                     train=train,
                     held_out=validation,
                     read_at=read_at,
+                    patience=patience,
                 )
             )
     return tuple(replicas)

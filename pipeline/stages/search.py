@@ -25,11 +25,20 @@ from pipeline.data.prepared import load_pools
 from pipeline.errors import InputError, StageError, UnknownNameError
 from pipeline.locks import machine_lock
 from pipeline.models.registry import get_variant
-from pipeline.models.variant import Variant
+from pipeline.models.variant import DEFAULTS, HYPERPARAMETERS, Variant
 from pipeline.reports.figures import search_history
 from pipeline.reports.tables import Table
 from pipeline.stages.replicas import FoldsConfig, fold_replicas
-from pipeline.stages.stage import Progress, Reporter, StageResult, open_store, percent, show_hyper
+from pipeline.stages.stage import (
+    Progress,
+    Reporter,
+    StageResult,
+    log_composition,
+    open_store,
+    percent,
+    show_hyper,
+    show_value,
+)
 from pipeline.tracking.port import (
     Metric,
     Run,
@@ -46,6 +55,7 @@ from pipeline.tracking.port import (
 from pipeline.training.plan import Job, Outcome
 from pipeline.training.pool import Trainer
 from pipeline.tuning.ledger import PRUNERS, Asked, Finding, Ledger, State, TrialRecord, best_of
+from pipeline.tuning.paths import Paths, read_off
 from pipeline.tuning.space import Space, load_space
 from pipeline.tuning.storage import Storage, open_storage, resolved
 
@@ -114,19 +124,20 @@ def run(config: SearchConfig, tracker: Tracker, reporter: Reporter, parent: Run 
             "n_trials": config.n_trials,
             "population": config.population,
             "pruner": config.pruner,
+            **config.compute.params,
             "space_digest": space.digest[:12],
         },
         tags={"model": variant.name, "study": name},
         data=pools,
     )
     with (
-        Trainer(pools.train, pools.train, config.workers) as trainer,
+        Trainer(pools.train, pools.train, config.compute) as trainer,
         _sole_searcher(config.storage, name),
     ):
         trainer.warm_up()
         ledger = Ledger.open(storage, name, protocol, space, seed=config.setting.seed, pruner=config.pruner)
         with stage_run(tracker, start, parent) as run:
-            search = _Search(config, variant, pools, ledger, trainer, tracker, run, clock)
+            search = _Search(config, variant, space, pools, ledger, trainer, tracker, run, clock)
             search.go_on(reporter)
             return search.finish()
 
@@ -142,6 +153,7 @@ def _protocol(config: SearchConfig, space: Space, pools: DigitPools) -> dict[str
         "rounds": config.rounds,
         "population": config.population,
         "pruner": config.pruner,
+        "precision": config.compute.precision,
     }
 
 
@@ -192,6 +204,7 @@ class _Search:
         self,
         config: SearchConfig,
         variant: Variant,
+        space: Space,
         pools: DigitPools,
         ledger: Ledger,
         trainer: Trainer,
@@ -199,13 +212,14 @@ class _Search:
         run: Run,
         clock: _Clock,
     ) -> None:
-        self.config, self.variant, self.pools = config, variant, pools
+        self.config, self.variant, self.space, self.pools = config, variant, space, pools
         self.ledger, self.trainer, self.tracker, self.run = ledger, trainer, tracker, run
         self.projected: set[int] = set()
         """Trials whose runs are complete."""
         self.begun: dict[int, RunRecord] = {}
         """Runs of trials that an earlier process did not complete."""
         self.clock = clock
+        self.paths = Paths()
         self.replica_epochs = 0
 
     def go_on(self, reporter: Reporter) -> None:
@@ -231,30 +245,35 @@ class _Search:
         best = best_of(records)
         note = "" if best is None else f"best {percent(_error(best))} (trial {best.number})"
         bar.update(len(records), note)
-        jobs = [
-            Job(
-                variant=self.variant.name,
-                replicas=fold_replicas(
-                    self.pools,
-                    self.config.setting,
-                    trial.hyper,
-                    rounds=self.config.rounds,
-                    folds=self.config.folds,
-                    name=("trial", trial.number),
-                ),
-                stop=trial.stop,
-            )
-            for trial in asked
-        ]
+        self.paths.learn(records)
+        trained, sources = self.paths.divide(asked)
         outcomes = self.trainer.run(
-            jobs,
+            [self._job(trial) for trial in trained],
             lambda done, planned: bar.update(len(records) + len(asked) * done / max(planned, 1), note),
             self._project_meanwhile,
         )
+        found = {trial.number: finding_of(folds) for trial, folds in zip(trained, outcomes, strict=True)}
         with self.clock.recording():
-            for trial, folds in zip(asked, outcomes, strict=True):
-                self.ledger.tell(trial.number, finding_of(folds))
+            for trial in asked:
+                if source := sources.get(trial.number):
+                    longer = source if isinstance(source, TrialRecord) else found[source.number]
+                    found[trial.number] = read_off(longer, source.number, trial.hyper.epochs)
+                self.ledger.tell(trial.number, found[trial.number])
         self.replica_epochs += sum(len(outcome.train_loss_E) for folds in outcomes for outcome in folds)
+
+    def _job(self, trial: Asked) -> Job:
+        return Job(
+            variant=self.variant.name,
+            replicas=fold_replicas(
+                self.pools,
+                self.config.setting,
+                trial.hyper,
+                rounds=self.config.rounds,
+                folds=self.config.folds,
+                name=("trial", trial.number),
+            ),
+            stop=trial.stop,
+        )
 
     def _project_meanwhile(self) -> None:
         with self.clock.training():
@@ -307,13 +326,20 @@ class _Search:
                 "trial": record.number,
             },
             metrics=[metric for metric in metrics if math.isfinite(metric.value)],
-            tags={**config_tags(record.hyper), "state": record.state, "projected": "true"},
+            tags={
+                **config_tags(record.hyper),
+                **({} if record.read_off is None else {"read_off": str(record.read_off)}),
+                "state": record.state,
+                "projected": "true",
+            },
             at=ended,
         )
 
     def _describe(self, record: TrialRecord) -> str:
         outcome = record.reason or f"mean validation error {percent(_error(record))}"
         origin = "the report's configuration" if record.number == 0 else "proposed by TPE"
+        if record.read_off is not None:
+            origin += f", read off the longer training of trial {record.read_off}"
         return (
             f"Trial {record.number} of study `{self.ledger.name}`: {self.variant.name} with "
             f"{show_hyper(self.variant, record.hyper)} ({origin}), {len(record.fold_errors)} folds on training digits "
@@ -341,6 +367,7 @@ class _Search:
                 None if baseline is None else baseline.error,
             ),
         )
+        log_composition(self.run, self.trainer)
         everything = self._table(records)
         self.run.text("trials.csv", everything.csv())
         self.run.text("trials.md", everything.markdown())
@@ -386,7 +413,9 @@ class _Search:
         return f"{found}, {gain:.2f} points below the report's configuration ({percent(_error(baseline))})"
 
     def _table(self, records: Sequence[TrialRecord]) -> Table:
-        names = list(self.variant.shown(self.variant.preset))
+        shown = self.variant.shown(self.variant.preset)
+        told = {*self.space.dimensions, *(name for name, value in shown.items() if value != DEFAULTS.get(name))}
+        names = [name for name in HYPERPARAMETERS if name in told]
         return Table(
             ["trial", "state", "validation error", *names],
             [
@@ -394,7 +423,7 @@ class _Search:
                     record.number,
                     record.state,
                     "-" if record.error is None else percent(record.error),
-                    *(f"{record.hyper.as_dict()[name]:.4g}" for name in names),
+                    *(show_value(record.hyper.as_dict()[name]) for name in names),
                 ]
                 for record in records
             ],

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 from collections.abc import Sequence
 from contextlib import AbstractContextManager
@@ -10,9 +11,10 @@ from typing import Protocol
 
 from pipeline.data.prepared import DataConfig
 from pipeline.errors import InputError
-from pipeline.models.variant import Hyperparameters, Variant
+from pipeline.models.variant import DEFAULTS, Hyperparameters, Value, Variant
 from pipeline.reports.tables import Table
-from pipeline.tracking.port import Tracker
+from pipeline.tracking.port import Run, Tracker
+from pipeline.training.pool import Trainer
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -80,8 +82,19 @@ def open_store(tracker: Tracker, reporter: Reporter) -> None:
 
 
 def show_hyper(variant: Variant, hyper: Hyperparameters) -> str:
-    """`lr=0.001 batch_size=25 epochs=25 alpha=1`, as short as it can be said."""
-    return " ".join(f"{name}={value:.4g}" for name, value in variant.shown(hyper).items())
+    """`lr=0.001 batch_size=25 epochs=25 alpha=1`, as short as it can be said: what is at its default is left out."""
+    shown = variant.shown(hyper).items()
+    return " ".join(f"{name}={show_value(value)}" for name, value in shown if value != DEFAULTS.get(name))
+
+
+def show_value(value: Value) -> str:
+    """A hyperparameter's value, short."""
+    return value if isinstance(value, str) else f"{value:.4g}"
+
+
+def log_composition(run: Run, trainer: Trainer) -> None:
+    """Keep which replicas trained beside which, and how: all that their last bits depend on."""
+    run.text("chunks.json", json.dumps(trainer.composition(), indent=1))
 
 
 def percent(value: float) -> str:

@@ -13,7 +13,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal, Protocol
+from typing import Any, Literal, Protocol
 
 import numpy as np
 import torch
@@ -25,9 +25,10 @@ from pipeline.errors import InputError
 from pipeline.models.registry import get_variant
 from pipeline.models.variant import Hyperparameters
 
-CHUNK_BYTES = 28e6
-"""What a chunk's weights, gradients, moments and activations may take: about a core's share of the cache."""
-CHUNK_MIN, CHUNK_MAX = 2, 16
+CHUNK_BYTES = {"cpu": 28e6, "cuda": 8e9}
+"""What a chunk's weights, gradients, moments and activations may take: about a core's share of the cache, or a part
+of a GPU's memory."""
+CHUNK_MIN, CHUNK_MAX = 2, {"cpu": 16, "cuda": 1024}
 """Replicas in a chunk. One alone runs on other kernels, at half the speed where there are convolutions."""
 CHUNKS_MULTIPLE = 2
 """Divided jobs have a multiple of this many chunks, so that two or more workers finish together."""
@@ -49,6 +50,8 @@ class Replica:
     """(M, 2) positions in the digits that the trainer was given as held out."""
     read_at: tuple[int, ...] = ()
     """Epochs after which the error on all training pairs is measured; the last one always is."""
+    patience: int = 0
+    """Stop when so many epochs in a row brought no lower held-out error; 0 for never."""
 
 
 class StopRule(Protocol):
@@ -87,6 +90,8 @@ class Chunk:
     variant: str
     stop: StopRule | None
     keep_models: bool
+    compiled: bool = False
+    """Whether its steps run through torch.compile, which gives other last bits."""
 
     @property
     def replica_epochs(self) -> int:
@@ -94,11 +99,30 @@ class Chunk:
         return sum(replica.hyper.epochs for replica in self.replicas)
 
     @property
+    def epoch_steps(self) -> int:
+        """Steps of an epoch."""
+        first = self.replicas[0]
+        return -(-len(first.train) // first.hyper.batch_size)
+
+    @property
     def cost(self) -> float:
         """A rough measure of time, to start long chunks first: samples, plus a fixed cost a step."""
-        first = self.replicas[0]
-        steps = -(-len(first.train) // first.hyper.batch_size)
-        return float(self.replica_epochs * (len(first.train) + 20 * steps))
+        return float(self.replica_epochs * (len(self.replicas[0].train) + 20 * self.epoch_steps))
+
+    @property
+    def program(self) -> tuple[object, ...]:
+        """Equal for chunks that run the same program, compiled or not."""
+        return self.variant, len(self.replicas), *structure(self.replicas[0])
+
+    @property
+    def composition(self) -> dict[str, Any]:
+        """What its bits depend on, besides the plan of each replica: who trains beside whom, and how."""
+        return {
+            "model": self.variant,
+            "batch_size": self.replicas[0].hyper.batch_size,
+            "compiled": self.compiled,
+            "replicas": ["/".join(map(str, replica.name)) for replica in self.replicas],
+        }
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -137,21 +161,22 @@ class Outcome:
         return float(self.held_out_error_E[-1])
 
 
-def compose_chunks(jobs: Sequence[Job]) -> list[Chunk]:
-    """Divide jobs into chunks; the composition depends on each job alone.
+def compose_chunks(jobs: Sequence[Job], *, device: str = "cpu", limit: int = 0) -> list[Chunk]:
+    """Divide jobs into chunks; the composition depends on each job, the device and `limit` alone.
 
-    Raises InputError when a job with a stop rule has replicas of different structure.
+    `limit` is the number of replicas in a chunk at most; 0 chooses it from the size of the model. Raises InputError
+    when a job with a stop rule has replicas of different structure.
     """
     chunks = []
     for index, job in enumerate(jobs):
-        groups: dict[tuple[int, int, int], list[int]] = defaultdict(list)
+        groups: dict[tuple[int, str, int, int], list[int]] = defaultdict(list)
         for position, replica in enumerate(job.replicas):
-            groups[replica.hyper.batch_size, len(replica.train), len(replica.held_out)].append(position)
+            groups[structure(replica)].append(position)
         if job.stop is not None and len(groups) > 1:
-            raise InputError("replicas that stop together must have the same number of pairs and the same batch size")
-        for (batch_size, _, _), positions in groups.items():
-            limit = len(positions) if job.stop else chunk_limit(job.variant, batch_size)
-            for part in _divide(positions, limit):
+            raise InputError("replicas that stop together must have the same number of pairs, batch size and optimiser")
+        for (batch_size, *_), positions in groups.items():
+            most = len(positions) if job.stop else limit or chunk_limit(job.variant, batch_size, device)
+            for part in _divide(positions, most, exactly=bool(limit)):
                 chunks.append(
                     Chunk(
                         job=index,
@@ -165,17 +190,22 @@ def compose_chunks(jobs: Sequence[Job]) -> list[Chunk]:
     return chunks
 
 
-def _divide(positions: list[int], limit: int) -> list[tuple[int, ...]]:
+def structure(replica: Replica) -> tuple[int, str, int, int]:
+    """What replicas of a chunk have in common; all else may differ."""
+    return replica.hyper.batch_size, replica.hyper.optimiser, len(replica.train), len(replica.held_out)
+
+
+def _divide(positions: list[int], limit: int, *, exactly: bool) -> list[tuple[int, ...]]:
     parts = -(-len(positions) // limit)
-    if parts > 1:
+    if parts > 1 and not exactly:
         balanced = -(-parts // CHUNKS_MULTIPLE) * CHUNKS_MULTIPLE
         parts = max(1, min(balanced, len(positions) // CHUNK_MIN))
     return [tuple(int(position) for position in part) for part in np.array_split(positions, parts)]
 
 
-def chunk_limit(variant: str, batch_size: int) -> int:
+def chunk_limit(variant: str, batch_size: int, device: str = "cpu") -> int:
     """How many replicas of this variant fit `CHUNK_BYTES` at this batch size, within `CHUNK_MIN` and `CHUNK_MAX`."""
-    network = get_variant(variant).build()
+    network = get_variant(variant).build().eval()
     activations = 0
 
     def count(_module: nn.Module, _inputs: object, output: object) -> None:
@@ -189,4 +219,5 @@ def chunk_limit(variant: str, batch_size: int) -> int:
         network(torch.zeros(1, 2, 14, 14))
     parameters = sum(parameter.numel() for parameter in network.parameters())
     # Weight, gradient and Adam's two moments; each sample's activations and their gradients.
-    return int(np.clip(CHUNK_BYTES / (16 * parameters + 8 * activations * batch_size), CHUNK_MIN, CHUNK_MAX))
+    size = 16 * parameters + 8 * activations * batch_size
+    return int(np.clip(CHUNK_BYTES[device] / size, CHUNK_MIN, CHUNK_MAX[device]))

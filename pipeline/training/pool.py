@@ -12,23 +12,33 @@ import os
 import pickle
 import signal
 import threading
+from collections import defaultdict
 from collections.abc import Callable, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
+from dataclasses import replace
 from multiprocessing.shared_memory import SharedMemory
 from multiprocessing.sharedctypes import Synchronized
 from types import TracebackType
+from typing import Any
 
 import torch
 
 from pipeline.data.digits import DigitSet
 from pipeline.errors import StageError
-from pipeline.training.chunk import train_chunk
+from pipeline.models.registry import get_variant
+from pipeline.training.chunk import ChunkTraining
+from pipeline.training.compute import Compute
 from pipeline.training.plan import Chunk, Job, Outcome, compose_chunks
+from pipeline.training.step import can_compile
 
 Progress = Callable[[int, int], None]
 """Called with (replica-epochs done, replica-epochs planned), several times a second."""
 POLL_SECONDS = 0.1
+COMPILE_SECONDS, LOAD_SECONDS = 15.0, 3.0
+"""What compiling a step takes, and what loading it takes where another worker has compiled it: measured on 2 cores."""
+BEST_GAIN = 1.6
+"""The most that compiling has gained."""
 _M_TRIM_THRESHOLD, _M_TOP_PAD, _M_MMAP_THRESHOLD = -1, -2, -3  # of glibc's malloc.h
 
 
@@ -39,9 +49,11 @@ class Trainer:
     digits passes the training digits for both, and the test digits are nowhere in its workers.
     """
 
-    def __init__(self, train: DigitSet, held_out: DigitSet, workers: int) -> None:
+    def __init__(self, train: DigitSet, held_out: DigitSet, compute: Compute) -> None:
         context = multiprocessing.get_context("spawn")
-        self._workers = workers
+        self.compute = compute.resolved()
+        self.trained: list[Chunk] = []
+        """The chunks of all runs so far, in the order of their plans."""
         self._done: Synchronized[int] = context.Value("q", 0)
         # Through shared memory, because a process that is started with large arguments keeps its parent waiting until
         # it has imported what they are made of.
@@ -50,12 +62,15 @@ class Trainer:
         assert self._memory.buf is not None
         self._memory.buf[: len(content)] = content
         self._executor = ProcessPoolExecutor(
-            workers, mp_context=context, initializer=_start_worker, initargs=(self._memory.name, self._done)
+            self.compute.workers,
+            mp_context=context,
+            initializer=_start_worker,
+            initargs=(self._memory.name, self._done, self.compute),
         )
 
     def warm_up(self) -> None:
         """Start the workers now, so that they load while the caller does something else."""
-        for _ in range(self._workers):
+        for _ in range(self.compute.workers):
             self._executor.submit(os.getpid)
 
     def run(
@@ -68,7 +83,8 @@ class Trainer:
 
         Raises StageError when a worker process dies.
         """
-        chunks = compose_chunks(jobs)
+        chunks = self._settled(compose_chunks(jobs, device=self.compute.device, limit=self.compute.chunk))
+        self.trained += chunks
         planned = sum(chunk.replica_epochs for chunk in chunks)
         self._done.value = 0
         futures: dict[Future[list[Outcome]], Chunk] = {
@@ -89,6 +105,26 @@ class Trainer:
             raise StageError("a worker process died (out of memory?); try fewer --workers") from error
         return [[outcomes[index, position] for position in range(len(job.replicas))] for index, job in enumerate(jobs)]
 
+    def _settled(self, chunks: list[Chunk]) -> list[Chunk]:
+        """With the decision what is compiled."""
+        programs: dict[tuple[object, ...], list[Chunk]] = defaultdict(list)
+        for chunk in chunks:
+            if self.compute.compile != "off" and can_compile(get_variant(chunk.variant).build(), self.compute.device):
+                programs[chunk.program].append(chunk)
+        if self.compute.compile == "on":
+            return [replace(chunk, compiled=chunk.program in programs) for chunk in chunks]
+        probes = {program: self._executor.submit(_probe, *self._probed(alike)) for program, alike in programs.items()}
+        return [replace(chunk, compiled=chunk.program in probes and probes[chunk.program].result()) for chunk in chunks]
+
+    def _probed(self, alike: Sequence[Chunk]) -> tuple[Chunk, float]:
+        """One of the chunks that run the same program, and how many steps of it a worker has to do."""
+        steps = sum(max(replica.hyper.epochs for replica in chunk.replicas) * chunk.epoch_steps for chunk in alike)
+        return alike[0], steps / min(self.compute.workers, len(alike))
+
+    def composition(self) -> dict[str, Any]:
+        """Everything that the last bits of all outcomes so far depend on, besides seeds, plans and the machine."""
+        return {**self.compute.params, "chunks": [chunk.composition for chunk in self.trained]}
+
     def __enter__(self) -> Trainer:
         return self
 
@@ -106,13 +142,14 @@ class Trainer:
 
 _pools: tuple[DigitSet, DigitSet]
 _progress: Synchronized[int]
+_compute: Compute
 
 
-def _start_worker(memory_name: str, done: Synchronized[int]) -> None:
-    global _pools, _progress
+def _start_worker(memory_name: str, done: Synchronized[int], compute: Compute) -> None:
+    global _pools, _progress, _compute
     memory = SharedMemory(memory_name)
     assert memory.buf is not None
-    _pools, _progress = pickle.loads(memory.buf), done
+    _pools, _progress, _compute = pickle.loads(memory.buf), done, compute
     memory.close()
     # Ctrl-C reaches the whole process group; the parent decides what becomes of the workers.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
@@ -141,5 +178,18 @@ def _tick(replica_epochs: int) -> None:
         _progress.value += replica_epochs
 
 
+def _training(chunk: Chunk) -> ChunkTraining:
+    return ChunkTraining(chunk, *_pools, bfloat16=_compute.precision == "bfloat16", device=_compute.device)
+
+
+def _probe(chunk: Chunk, steps: float) -> bool:
+    """Whether compiling pays back within this many steps; without compiling where it cannot."""
+    eager = _training(chunk).seconds_per_step()
+    if steps * eager * (1 - 1 / BEST_GAIN) < COMPILE_SECONDS:
+        return False
+    compiled = _training(replace(chunk, compiled=True)).seconds_per_step()
+    return steps * (eager - compiled) > LOAD_SECONDS
+
+
 def _work(chunk: Chunk) -> list[Outcome]:
-    return train_chunk(chunk, *_pools, _tick)
+    return _training(chunk).run(_tick)

@@ -44,6 +44,8 @@ class Asked:
     number: int
     hyper: Hyperparameters
     stop: MedianStop | None
+    generation: int
+    """The first number of its generation."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -56,6 +58,8 @@ class Finding:
     """(F, E) validation error of every fold after every epoch."""
     state: State
     reason: str = ""
+    read_off: int | None = None
+    """The trial whose longer training this one was read off; None if it was trained itself."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -70,6 +74,7 @@ class TrialRecord:
     hyper: Hyperparameters
     curves: Mapping[str, Sequence[float]]
     fold_errors: Sequence[Sequence[float]]
+    read_off: int | None
     started: datetime
     ended: datetime
 
@@ -155,7 +160,9 @@ class Ledger:
         if self._pruner == "median":
             stop = median_stop([trial for trial in trials if trial.number < start])
         numbers = [trial.number for trial in running] + list(range(len(trials), min(end, n_trials)))
-        return [Asked(number=number, hyper=self._ask(number), stop=stop) for number in sorted(numbers)]
+        return [
+            Asked(number=number, hyper=self._ask(number), stop=stop, generation=start) for number in sorted(numbers)
+        ]
 
     def _ask(self, number: int) -> Hyperparameters:
         """Propose the configuration of a trial, creating the trial if there is none of that number."""
@@ -185,10 +192,12 @@ class Ledger:
         trial.set_user_attr("curves", json.dumps({**rounded, "fold_errors": folds}))
         if finding.reason:
             trial.set_user_attr("reason", finding.reason)
+        if finding.read_off is not None:
+            trial.set_user_attr("read_off", finding.read_off)
         if finding.state == "failed":
             self._study.tell(number, state=TrialState.FAIL)
             return
-        errors = finding.curves["validation_error"]
+        errors = rounded["validation_error"]
         for epoch, error in enumerate(errors, start=1):
             # Not `trial.report`, which warns of what a process that died here has reported already.
             self._storage.set_trial_intermediate_value(trial_id, epoch, float(error))
@@ -216,6 +225,7 @@ class Ledger:
             hyper=Hyperparameters(**{**self._space.preset.as_dict(), **trial.params}),
             fold_errors=curves.pop("fold_errors"),
             curves=curves,
+            read_off=trial.user_attrs.get("read_off"),
             started=trial.datetime_start,
             ended=trial.datetime_complete,
         )

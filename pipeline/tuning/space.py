@@ -22,9 +22,10 @@ from typing import Any
 import optuna
 
 from pipeline.errors import InputError, SpaceError, UnknownNameError, near_misses
-from pipeline.models.variant import HYPERPARAMETERS, Hyperparameters, Variant
+from pipeline.models.variant import HYPERPARAMETERS, Hyperparameters, Value, Variant
 from pipeline.tuning.strict_yaml import Node, read_yaml
 
+USE_CHOICE = "names; use type: choice"
 SPACES = Path(__file__).parents[2] / "search_spaces"
 
 
@@ -37,12 +38,21 @@ class FloatRange:
     log: bool = False
     step: float | None = None
 
+    @property
+    def ends(self) -> tuple[float, float]:
+        """The least and the greatest."""
+        return self.low, self.high
+
     def suggest(self, trial: optuna.Trial, name: str) -> float:
         """Let the sampler choose."""
         return trial.suggest_float(name, self.low, self.high, log=self.log, step=self.step)
 
-    def __contains__(self, value: float) -> bool:
-        return self.low <= value <= self.high and (self.step is None or _on_grid(value - self.low, self.step))
+    def __contains__(self, value: Value) -> bool:
+        return (
+            not isinstance(value, str)
+            and self.low <= value <= self.high
+            and (self.step is None or _on_grid(value - self.low, self.step))
+        )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -54,26 +64,37 @@ class IntRange:
     log: bool = False
     step: int = 1
 
+    @property
+    def ends(self) -> tuple[int, int]:
+        """The least and the greatest."""
+        return self.low, self.high
+
     def suggest(self, trial: optuna.Trial, name: str) -> int:
         """Let the sampler choose."""
         return trial.suggest_int(name, self.low, self.high, log=self.log, step=self.step)
 
-    def __contains__(self, value: float) -> bool:
-        return self.low <= value <= self.high and (value - self.low) % self.step == 0
+    def __contains__(self, value: Value) -> bool:
+        return not isinstance(value, str) and self.low <= value <= self.high and (value - self.low) % self.step == 0
 
 
 @dataclass(frozen=True, kw_only=True)
 class Choice:
     """One of several values."""
 
-    values: tuple[float | int, ...]
+    values: tuple[Value, ...]
 
-    def suggest(self, trial: optuna.Trial, name: str) -> float | int:
+    @property
+    def ends(self) -> tuple[Value, ...]:
+        """All values, the least and the greatest among them."""
+        return self.values
+
+    def suggest(self, trial: optuna.Trial, name: str) -> Value:
         """Let the sampler choose."""
-        chosen: float | int = trial.suggest_categorical(name, self.values)
-        return chosen
+        chosen: Any = trial.suggest_categorical(name, self.values)
+        value: Value = chosen
+        return value
 
-    def __contains__(self, value: float) -> bool:
+    def __contains__(self, value: Value) -> bool:
         return value in self.values
 
 
@@ -96,7 +117,7 @@ class Space:
         return hashlib.sha256(json.dumps([content, fixed], sort_keys=True).encode()).hexdigest()
 
     @property
-    def preset_parameters(self) -> dict[str, float | int]:
+    def preset_parameters(self) -> dict[str, Value]:
         """The preset's values of what is searched."""
         return {name: value for name, value in self.preset.as_dict().items() if name in self.dimensions}
 
@@ -128,13 +149,29 @@ def load_space(variant: Variant, path: Path | None = None) -> Space:
             raise SpaceError(name, node.line, f"unknown hyperparameter {key!r}; {near_misses(key, known)}")
         dimensions[key] = _Reader(name, key, node, variant).dimension()
     space = Space(dimensions=dimensions, preset=variant.preset)
+    _check_combinations(name, root.value, space)
     for key, value in space.preset_parameters.items():
         if value not in dimensions[key]:
             line = root.value[key].line
             raise SpaceError(
-                name, line, f"{key} must admit {value:g}, the preset of {variant.name}, which every search tries first"
+                name, line, f"{key} must admit {value}, the preset of {variant.name}, which every search tries first"
             )
     return space
+
+
+def _check_combinations(path: str, fields: Mapping[str, Node], space: Space) -> None:
+    """Refuse a space in which a schedule could end above its beginning."""
+    extremes: dict[str, Value] = {}
+    for name, end in (("lr", min), ("lr_min", max)):
+        if name in space.dimensions:
+            extremes[name] = end(space.dimensions[name].ends)
+    schedule = space.dimensions.get("schedule")
+    schedules = schedule.values if isinstance(schedule, Choice) else (space.preset.schedule,)
+    for value in schedules:
+        try:
+            space.preset.having({**extremes, "schedule": value})
+        except InputError as error:
+            raise SpaceError(path, fields["lr_min" if "lr_min" in fields else "lr"].line, str(error)) from None
 
 
 class _Reader:
@@ -168,6 +205,13 @@ class _Reader:
         if missing:
             raise self.fail(f"{', '.join(sorted(missing))} is missing")
 
+    def _name(self, node: Node) -> str:
+        """A name that this hyperparameter may have."""
+        if not isinstance(node.value, str):
+            raise self.fail(f"must be a name, but got {node.value!r} ({node.kind})", node)
+        self._admitted(node.value, node)
+        return node.value
+
     def _number(self, node: Node) -> float | int:
         """A number that this hyperparameter may have."""
         value = node.value
@@ -175,11 +219,14 @@ class _Reader:
             raise self.fail(f"must be a finite number, but got {value!r} ({node.kind})", node)
         if HYPERPARAMETERS[self.key] is int and not isinstance(value, int):
             raise self.fail(f"must be a whole number, but got {value}", node)
+        self._admitted(value, node)
+        return value
+
+    def _admitted(self, value: Value, node: Node) -> None:
         try:
             self.variant.preset.having({self.key: value})
         except InputError as error:
             raise SpaceError(self.path, node.line, str(error)) from None
-        return value
 
     def _ends(self, fields: dict[str, Node]) -> tuple[float | int, float | int]:
         low, high = self._number(fields["low"]), self._number(fields["high"])
@@ -212,8 +259,9 @@ class _Reader:
         return step
 
     def _float_range(self, fields: dict[str, Node]) -> FloatRange:
-        if HYPERPARAMETERS[self.key] is int:
-            raise self.fail("takes whole numbers; use type: int or choice", fields["type"])
+        if HYPERPARAMETERS[self.key] is not float:
+            rule = "whole numbers; use type: int or choice" if HYPERPARAMETERS[self.key] is int else USE_CHOICE
+            raise self.fail(f"takes {rule}", fields["type"])
         self._only(fields, {"low", "high"}, {"log", "step"})
         low, high = (float(end) for end in self._ends(fields))
         step = float(self._step(fields, low, high)) if "step" in fields else None
@@ -221,7 +269,8 @@ class _Reader:
 
     def _int_range(self, fields: dict[str, Node]) -> IntRange:
         if HYPERPARAMETERS[self.key] is not int:
-            raise self.fail("takes real numbers; use type: float or choice", fields["type"])
+            rule = "real numbers; use type: float or choice" if HYPERPARAMETERS[self.key] is float else USE_CHOICE
+            raise self.fail(f"takes {rule}", fields["type"])
         self._only(fields, {"low", "high"}, {"log", "step"})
         low, high = self._ends(fields)
         assert isinstance(low, int)
@@ -233,8 +282,9 @@ class _Reader:
         self._only(fields, {"values"}, set())
         node = fields["values"]
         if not isinstance(node.value, list) or not node.value:
-            raise self.fail(f"values must be a list of at least one number, but got {node.kind}", node)
-        values = tuple(HYPERPARAMETERS[self.key](self._number(child)) for child in node.value)
+            raise self.fail(f"values must be a list of at least one value, but got {node.kind}", node)
+        kind = HYPERPARAMETERS[self.key]
+        values = tuple(self._name(child) if kind is str else kind(self._number(child)) for child in node.value)
         if len(set(values)) < len(values):
             raise self.fail("values must differ from one another", node)
         return Choice(values=values)

@@ -66,6 +66,8 @@ def test_every_run_says_what_it_is_and_where_it_comes_from(lab: Workplace) -> No
         if tags["role"] in ("cross_validate", "search", "trial", "evaluate", "main"):
             assert run.data.params["model"] == tags["model"]
             assert run.data.params["arch"] == "mlp"
+        if tags["role"] in ("cross_validate", "search", "evaluate"):
+            assert {"device", "precision", "compile"} <= run.data.params.keys()
 
 
 def test_only_runs_that_measure_on_test_digits_have_them_as_input(lab: Workplace) -> None:
@@ -93,9 +95,9 @@ def test_the_study_and_the_runs_tell_the_same(lab: Workplace) -> None:
 def test_figures_and_tables_are_kept(lab: Workplace) -> None:
     expected = {
         "prepare": {"sample_pairs.png", "classes.csv", "classes.md"},
-        "cross_validate": {"curves.png", "cross_validation.csv", "cross_validation.md"},
-        "search": {"history.png", "trials.csv", "trials.md"},
-        "evaluate": {"curves.png", "confusion_by_digit_pair.png", "rounds.csv"},
+        "cross_validate": {"curves.png", "cross_validation.csv", "cross_validation.md", "chunks.json"},
+        "search": {"history.png", "trials.csv", "trials.md", "chunks.json"},
+        "evaluate": {"curves.png", "confusion_by_digit_pair.png", "rounds.csv", "chunks.json"},
         "compare": {"test_error.png", "loss_by_family.png", "comparison.csv", "comparison.md"},
     }
     for role, names in expected.items():

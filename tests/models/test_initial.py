@@ -38,7 +38,11 @@ def test_weights_are_distributed_like_torch_draws_them(variant: Variant) -> None
             assert abs(parameter.mean().item()) < 0.1 * default.std().item()
 
 
-@pytest.mark.parametrize("layer", [nn.Linear(25, 40), nn.Conv2d(1, 40, 5)], ids=lambda layer: type(layer).__name__)
+@pytest.mark.parametrize(
+    "layer",
+    [nn.Linear(25, 40), nn.Conv2d(1, 40, 5), nn.Linear(25, 40, bias=False), nn.Conv2d(1, 40, 5, bias=False)],
+    ids=str,
+)
 def test_weights_and_biases_fill_plus_minus_one_over_root_fan_in(layer: nn.Module) -> None:
     network = build_network(replace(get_variant("mlp"), build=lambda: layer), 0, "weights")
     for parameter in network.parameters():
@@ -46,8 +50,31 @@ def test_weights_and_biases_fill_plus_minus_one_over_root_fan_in(layer: nn.Modul
 
 
 def test_layers_without_a_known_distribution_are_refused_by_name() -> None:
-    with pytest.raises(TypeError, match="BatchNorm2d"):
-        build_network(replace(get_variant("mlp"), build=lambda: nn.BatchNorm2d(3)), 0, "weights")
+    with pytest.raises(TypeError, match="no initial distribution is known for LayerNorm; add it to build_network"):
+        build_network(replace(get_variant("mlp"), build=lambda: nn.LayerNorm(3)), 0, "weights")
+
+
+@pytest.mark.parametrize("affine", [True, False])
+@pytest.mark.parametrize("kind", [nn.BatchNorm1d, nn.BatchNorm2d])
+def test_batch_normalisation_begins_as_torch_has_it_and_draws_nothing(
+    kind: type[nn.BatchNorm1d | nn.BatchNorm2d], affine: bool
+) -> None:
+    def used() -> nn.Module:
+        layer = kind(3, affine=affine)
+        for tensor in layer.state_dict().values():
+            tensor.fill_(7)
+        return nn.Sequential(nn.Linear(4, 3), layer, nn.Linear(3, 3))
+
+    mlp = get_variant("mlp")
+    network = build_network(replace(mlp, build=used), 0, "weights", dtype=torch.float64)
+    assert isinstance(network, nn.Sequential)
+    expected = kind(3, affine=affine).double().state_dict()
+    found = network[1].state_dict()
+    assert list(found) == list(expected)
+    assert all(torch.equal(found[name], expected[name]) for name in expected)
+    without = replace(mlp, build=lambda: nn.Sequential(nn.Linear(4, 3), nn.Identity(), nn.Linear(3, 3)))
+    for name, parameter in build_network(without, 0, "weights", dtype=torch.float64).named_parameters():
+        assert torch.equal(network.get_parameter(name), parameter)
 
 
 @every_variant

@@ -14,9 +14,11 @@ from pipeline.stages import search
 from pipeline.stages.replicas import fold_replicas
 from pipeline.stages.search import SearchConfig, finding_of
 from pipeline.stages.stage import Setting
-from pipeline.tracking.memory import MemoryRun, MemoryTracker
+from pipeline.tracking.memory import MemoryTracker
+from pipeline.training.compute import Compute
 from pipeline.training.plan import Job, Outcome
 from pipeline.training.pool import Trainer
+from tests.stages.runs import run_of, table_of, trained_in, trials_of
 from tests.stages.silent import Silent
 
 
@@ -25,15 +27,6 @@ def config(setting: Setting, space_file: str, storage: str) -> SearchConfig:
     return SearchConfig(
         setting=setting, model="mlp_ws_al", space=space_file, storage=storage, n_trials=5, folds=2, population=2
     )
-
-
-def trials_of(tracker: MemoryTracker) -> list[MemoryRun]:
-    runs = [run for run in tracker.runs if run.tags["role"] == "trial"]
-    return sorted(runs, key=lambda run: int(run.tags["trial"]))
-
-
-def table_of(tracker: MemoryTracker) -> list[tuple[str, str, dict[tuple[str, int], float]]]:
-    return [(run.tags["config"], run.status, run.metrics) for run in trials_of(tracker)]
 
 
 def test_every_trial_has_a_run_with_its_folds_curves_and_the_best_is_the_searchs_configuration(
@@ -55,6 +48,11 @@ def test_every_trial_has_a_run_with_its_folds_curves_and_the_best_is_the_searchs
     assert stage.tags["config"] == best.tags["config"]
     assert stage.metrics["cv_validation_error"] == best.metrics["cv_validation_error", 0]
     assert 0 < stage.metrics["tracking_share"] < 1
+    assert {name: stage.params[name] for name in ("device", "precision", "compile")} == Compute().params
+    trained = [run.tags["trial"] for run in trials if "read_off" not in run.tags]
+    assert trained_in(run_of(tracker, result)) == sorted(
+        f"trial/{trial}/round/0/fold/{fold}" for trial in trained for fold in (0, 1)
+    )
 
 
 def test_the_reports_configuration_is_tried_first(config: SearchConfig) -> None:
@@ -90,8 +88,8 @@ def test_the_runs_can_be_made_again_from_the_study_alone(config: SearchConfig) -
 
 def test_the_answer_does_not_depend_on_the_number_of_workers(config: SearchConfig) -> None:
     one, two = MemoryTracker(), MemoryTracker()
-    search.run(replace(config, workers=1), one, Silent())
-    search.run(replace(config, workers=2, study="two workers"), two, Silent())
+    search.run(replace(config, compute=Compute(workers=1)), one, Silent())
+    search.run(replace(config, compute=Compute(workers=2), study="two workers"), two, Silent())
     assert table_of(one) == table_of(two)
 
 
@@ -128,6 +126,8 @@ def test_another_protocol_in_the_same_study_is_refused_with_the_difference(confi
     search.run(named, tracker, Silent())
     with pytest.raises(InputError, match="folds was 2 and is now 4"):
         search.run(replace(named, folds=4), tracker, Silent())
+    with pytest.raises(InputError, match="precision was 'float32' and is now 'bfloat16'"):
+        search.run(replace(named, compute=Compute(precision="bfloat16")), tracker, Silent())
     assert [run.status for run in tracker.runs if run.tags["role"] == "search"] == ["FINISHED"]
 
 
@@ -151,7 +151,7 @@ def test_when_every_trial_fails_the_stage_ends_with_one_clear_error(
 def outcomes(pools: DigitPools, setting: Setting, lr: float) -> list[Outcome]:
     hyper = replace(get_variant("mlp").preset, lr=lr, epochs=2)
     job = Job(variant="mlp", replicas=fold_replicas(pools, setting, hyper, rounds=1, folds=2))
-    with Trainer(pools.train, pools.train, 1) as trainer:
+    with Trainer(pools.train, pools.train, Compute(workers=1)) as trainer:
         return trainer.run([job])[0]
 
 

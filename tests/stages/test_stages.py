@@ -11,21 +11,19 @@ from pipeline.data.pairs import gather
 from pipeline.errors import InputError, StageError
 from pipeline.models.registry import get_variant
 from pipeline.models.variant import Hyperparameters
-from pipeline.stages import compare, cross_validate, evaluate, prepare, search
+from pipeline.stages import compare, evaluate, prepare, search
 from pipeline.stages import main as whole
 from pipeline.stages.compare import CompareConfig
-from pipeline.stages.cross_validate import CrossValidateConfig, parse_grid
+from pipeline.stages.cross_validate import CrossValidateConfig
 from pipeline.stages.evaluate import EvaluateConfig
 from pipeline.stages.prepare import PrepareConfig
 from pipeline.stages.replicas import fold_replicas, round_replicas
 from pipeline.stages.search import SearchConfig
-from pipeline.stages.stage import Setting, StageResult
-from pipeline.tracking.memory import MemoryRun, MemoryTracker
+from pipeline.stages.stage import Setting, StageResult, percent, show_hyper
+from pipeline.tracking.memory import MemoryTracker
+from pipeline.training.compute import Compute
+from tests.stages.runs import run_of, trained_in
 from tests.stages.silent import Silent
-
-
-def run_of(tracker: MemoryTracker, result: StageResult) -> MemoryRun:
-    return next(run for run in tracker.runs if run.id == result.run_id)
 
 
 def test_prepare_logs_digest_balance_and_a_picture(setting: Setting) -> None:
@@ -59,77 +57,6 @@ def test_folds_validate_each_training_pair_of_a_round_once(setting: Setting) -> 
     assert sorted(map(tuple, validated)) == sorted(map(tuple, first_round.train))
 
 
-def test_one_configuration_is_cross_validated_into_the_stages_own_run(setting: Setting) -> None:
-    tracker = MemoryTracker()
-    config = CrossValidateConfig(setting=setting, model="convnet_ws", grid="epochs=3", folds=2, rounds=2)
-    run = run_of(tracker, cross_validate.run(config, tracker, Silent()))
-    assert tracker.runs == [run]
-    assert run.params["epochs"] == "3"
-    for name in ("train_loss", "train_error", "validation_loss", "validation_error"):
-        assert [step for metric, step in sorted(run.metrics) if metric == name] == [1, 2, 3]
-    assert run.metrics["cv_validation_error", 0] == pytest.approx(run.metrics["validation_error", 3])
-    assert set(run.figures) == {"curves.png"}
-    assert {"cross_validation.md", "cross_validation.csv"} == set(run.texts)
-
-
-def test_a_grid_over_epochs_reads_the_same_figures_as_separate_trainings(setting: Setting) -> None:
-    def cells(grid: str) -> dict[str, dict[tuple[str, int], float]]:
-        tracker = MemoryTracker()
-        config = CrossValidateConfig(setting=setting, model="mlp_al", grid=grid, folds=2)
-        result = cross_validate.run(config, tracker, Silent())
-        runs = [run for run in tracker.runs if run.tags["role"] == "cell"] or [run_of(tracker, result)]
-        return {run.tags["config"]: run.metrics for run in runs}
-
-    together = cells("epochs=1,2,4 lr=1e-3")
-    apart = {**cells("epochs=1"), **cells("epochs=2"), **cells("epochs=4")}
-    assert together.keys() == apart.keys()
-    for config, metrics in together.items():
-        assert metrics == pytest.approx(apart[config])
-
-
-def test_a_cell_that_diverges_is_shown_as_such_and_never_best(setting: Setting) -> None:
-    tracker = MemoryTracker()
-    config = CrossValidateConfig(setting=setting, model="mlp", grid="lr=1e-3,100 epochs=20 batch_size=10", folds=2)
-    pools = cross_validate.inputs(config)[2]
-    assert np.isfinite(pools.train.images_NHW).all()
-    result = cross_validate.run(config, tracker, Silent())
-    record = tracker.get(result.run_id)
-    assert record.config is not None
-    assert record.config.lr == 1e-3
-
-
-@pytest.mark.parametrize(
-    ("grid", "rule"),
-    [
-        ("", "it is empty"),
-        ("lr", "name=value,value"),
-        ("lr=", "name=value,value"),
-        ("lrr=1", "did you mean lr"),
-        ("lr=a", "lr must be a number, but got 'a'"),
-        ("epochs=1.5", "epochs must be a whole number"),
-        ("epochs=0", "epochs must be a whole number between 1 and"),
-        ("lr=nan", "lr must be greater than 0"),
-        ("lr=1 lr=2", "lr stands twice"),
-        ("lr=1,1.0", "names some twice"),
-        ("alpha=1", "mlp has none"),
-        ("epochs=" + ",".join(map(str, range(1, 1500))), "1000 cells at most"),
-    ],
-)
-def test_a_bad_grid_is_refused_with_the_part_that_is_wrong(grid: str, rule: str) -> None:
-    with pytest.raises(InputError, match=rule):
-        parse_grid(grid, get_variant("mlp"))
-
-
-def test_a_grid_is_the_product_of_its_values_over_the_preset() -> None:
-    cells = parse_grid("lr=1e-3,1e-2 epochs=2,3", get_variant("mlp"))
-    assert [(cell.lr, cell.epochs, cell.batch_size) for cell in cells] == [
-        (1e-3, 2, 25),
-        (1e-3, 3, 25),
-        (1e-2, 2, 25),
-        (1e-2, 3, 25),
-    ]
-
-
 def test_evaluate_logs_what_its_rounds_gave_and_a_model_that_gives_it_again(setting: Setting) -> None:
     tracker = MemoryTracker()
     config = EvaluateConfig(setting=setting, model="mlp_ws", rounds=3, preset="report")
@@ -145,6 +72,8 @@ def test_evaluate_logs_what_its_rounds_gave_and_a_model_that_gives_it_again(sett
     assert counts[:, 2].sum() == 3 * setting.pairs
     assert counts[:, 3].sum() == pytest.approx(setting.pairs * sum(tests))
     assert set(run.figures) == {"curves.png", "confusion_by_digit_pair.png"}
+    assert trained_in(run) == ["round/0", "round/1", "round/2"]
+    assert {name: run.params[name] for name in ("device", "precision", "compile")} == Compute().params
 
     median = tests.index(sorted(tests)[1])
     [logged] = run.models
@@ -257,6 +186,14 @@ def test_main_refuses_bad_input_before_any_run(setting: Setting, storage: str) -
 
 
 def test_percent_shows_what_could_not_be_measured_as_a_dash() -> None:
-    from pipeline.stages.stage import percent
-
     assert (percent(0.0989), percent(math.nan)) == ("9.89 %", "-")
+
+
+def test_a_configuration_is_shown_without_its_defaults_and_what_has_no_effect() -> None:
+    hyper = Hyperparameters(lr=1e-3, batch_size=25, epochs=4, alpha=0.5, momentum=0.9)
+    assert show_hyper(get_variant("mlp_al"), hyper) == "lr=0.001 batch_size=25 epochs=4 alpha=0.5"
+    assert show_hyper(get_variant("mlp"), hyper) == "lr=0.001 batch_size=25 epochs=4"
+    changed = hyper.having({"optimiser": "sgd", "schedule": "cosine", "weight_decay": 1e-5})
+    assert show_hyper(get_variant("mlp"), changed) == (
+        "lr=0.001 batch_size=25 epochs=4 optimiser=sgd momentum=0.9 weight_decay=1e-05 schedule=cosine"
+    )

@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 
 from pipeline.models.variant import Hyperparameters
+from pipeline.training.compute import Compute
 from pipeline.training.plan import Job
 from pipeline.training.pool import Trainer
 from tests.synthetic import make_digits
@@ -24,7 +25,7 @@ def main() -> None:
             sys.stdout.flush()
             said = True
 
-    with Trainer(make_digits(400, "train"), make_digits(200, "held out"), workers=2) as trainer:
+    with Trainer(make_digits(400, "train"), make_digits(200, "held out"), Compute(device="cpu", workers=2)) as trainer:
         trainer.run(jobs, progress)
 
 

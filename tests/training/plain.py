@@ -2,18 +2,24 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
+from torch.optim import SGD, Adam, Optimizer, RMSprop
+from torch.optim.lr_scheduler import ConstantLR, CosineAnnealingLR, CosineAnnealingWarmRestarts, LRScheduler
 
 from pipeline.data.digits import DigitSet
 from pipeline.data.pairs import gather
 from pipeline.models.initial import build_network
 from pipeline.models.registry import get_variant
+from pipeline.models.variant import Hyperparameters
 from pipeline.seeds import derive
+from pipeline.training.augmentation import augment
+from pipeline.training.layers import keep_mask
 from pipeline.training.plan import Outcome, Replica
 
 
@@ -26,14 +32,16 @@ class PlainResult:
     held_out_loss_E: list[float] = field(default_factory=list)
     held_out_error_E: list[float] = field(default_factory=list)
     train_error_at_E: list[float] = field(default_factory=list)
+    status: str = "complete"
+    reason: str = ""
     mean: float
     std: float
     weights: dict[str, Tensor]
     predictions: Tensor
 
     def assert_equals(self, outcome: Outcome, tolerance: float = 1e-9) -> None:
-        """Everything that the engine reports of a complete training is the same within `tolerance`."""
-        assert (outcome.status, outcome.reason) == ("complete", "")
+        """Everything that the engine reports of a training is the same within `tolerance`."""
+        assert (outcome.status, outcome.reason) == (self.status, self.reason)
         for name in ("train_loss_E", "train_error_E", "held_out_loss_E", "held_out_error_E", "mean", "std"):
             expected = getattr(self, name)
             np.testing.assert_allclose(getattr(outcome, name), expected, tolerance, tolerance, err_msg=name)
@@ -43,20 +51,56 @@ class PlainResult:
         assert outcome.train_error == outcome.train_error_at[epochs]
         if outcome.weights is not None:
             assert list(outcome.weights) == list(self.weights)
-            for name, weight in self.weights.items():  # kept as float32
-                torch.testing.assert_close(
-                    torch.from_numpy(outcome.weights[name]), weight.float(), rtol=1e-6, atol=1e-7
-                )
+            for name, weight in self.weights.items():
+                kept = weight.float() if weight.is_floating_point() else weight
+                torch.testing.assert_close(torch.from_numpy(outcome.weights[name]), kept, rtol=1e-6, atol=1e-7)
             assert outcome.predictions_M is not None
             assert outcome.predictions_M.tolist() == self.predictions.tolist()
+
+
+class PlainDropout(nn.Module):
+    """Dropout of one training, by its own generator."""
+
+    def __init__(self, p: float, generator: torch.Generator) -> None:
+        super().__init__()
+        self.p, self.generator = p, generator
+
+    def forward(self, x: Tensor) -> Tensor:
+        if not self.training:
+            return x
+        return torch.where(keep_mask(x.shape, self.p, self.generator), x / (1 - self.p), 0.0)
+
+
+def torch_optimiser(parameters: Iterable[Tensor], hyper: Hyperparameters) -> Optimizer:
+    """What these hyperparameters mean in torch."""
+    lr, decay = hyper.lr, hyper.weight_decay
+    if hyper.optimiser == "sgd":
+        return SGD(parameters, lr=lr, momentum=hyper.momentum, weight_decay=decay, foreach=False)
+    if hyper.optimiser == "rmsprop":
+        return RMSprop(parameters, lr=lr, weight_decay=decay, foreach=False)
+    return Adam(parameters, lr=lr, weight_decay=decay, fused=False, foreach=False)
+
+
+def torch_schedule(optimiser: Optimizer, hyper: Hyperparameters) -> LRScheduler:
+    """What the schedule means in torch, stepped once an epoch."""
+    if hyper.schedule == "cosine":
+        return CosineAnnealingLR(optimiser, hyper.epochs, hyper.lr_min)
+    if hyper.schedule == "cosine_restarts":
+        return CosineAnnealingWarmRestarts(optimiser, hyper.restart_epochs, eta_min=hyper.lr_min)
+    return ConstantLR(optimiser, factor=1.0)
 
 
 def train_plain(variant: str, replica: Replica, train: DigitSet, held_out: DigitSet) -> PlainResult:
     """Train one replica in float64."""
     hyper = replica.hyper
     network = build_network(get_variant(variant), replica.seed, *replica.name, dtype=torch.float64)
-    adam = torch.optim.Adam(network.parameters(), lr=hyper.lr, fused=False, foreach=False)
-    order = torch.Generator().manual_seed(derive(replica.seed, "order", *replica.name))
+    order, dropout, augmentation = (
+        torch.Generator().manual_seed(derive(replica.seed, purpose, *replica.name))
+        for purpose in ("order", "dropout", "augmentation")
+    )
+    use_own_dropout(network, dropout)
+    optimiser = torch_optimiser(network.parameters(), hyper)
+    schedule = torch_schedule(optimiser, hyper)
     samples, held_out_samples = gather(train, replica.train), gather(held_out, replica.held_out)
     grey, held_out_grey = (torch.from_numpy(part.x_NCHW).double() for part in (samples, held_out_samples))
     mean, std = grey.mean(), grey.std()
@@ -65,15 +109,20 @@ def train_plain(variant: str, replica: Replica, train: DigitSet, held_out: Digit
     digits, held_out_digits = (torch.from_numpy(part.digits_NC) for part in (samples, held_out_samples))
 
     result = PlainResult(mean=mean.item(), std=std.item(), weights={}, predictions=torch.empty(0))
-    for _ in range(hyper.epochs):
+    for epoch in range(1, hyper.epochs + 1):
         loss_sum, wrong = 0.0, 0
-        for batch in torch.randperm(len(target), generator=order).split(hyper.batch_size):
-            loss, predictions = evaluate(network, x[batch], target[batch], digits[batch], hyper.alpha)
-            adam.zero_grad()
+        network.train()
+        order_N = torch.randperm(len(target), generator=order)
+        seen_x = augment(x[order_N], hyper.augmentation, (-mean / std).item(), augmentation)
+        for batch_x, batch in zip(seen_x.split(hyper.batch_size), order_N.split(hyper.batch_size), strict=True):
+            loss, predictions = evaluate(network, batch_x, target[batch], digits[batch], hyper.alpha)
+            optimiser.zero_grad()
             loss.backward()
-            adam.step()
+            optimiser.step()
             loss_sum += loss.item() * len(batch)
             wrong += int((predictions != target[batch]).sum())
+        schedule.step()
+        network.eval()
         with torch.no_grad():
             _, train_predictions = evaluate(network, x, target, digits, hyper.alpha)
             loss, predictions = evaluate(network, held_out_x, held_out_target, held_out_digits, hyper.alpha)
@@ -83,8 +132,21 @@ def train_plain(variant: str, replica: Replica, train: DigitSet, held_out: Digit
         result.held_out_error_E.append(float((predictions != held_out_target).double().mean()))
         result.train_error_at_E.append(float((train_predictions != target).double().mean()))
         result.predictions = predictions.bool()
+        since_best = epoch - 1 - int(np.argmin(result.held_out_error_E))
+        if 0 < replica.patience <= since_best and epoch < hyper.epochs:
+            result.status = "stopped"
+            result.reason = f"stopped after epoch {epoch}: no lower error for {replica.patience} epochs"
+            break
     result.weights = {name: weight.detach().clone() for name, weight in network.state_dict().items()}
     return result
+
+
+def use_own_dropout(network: nn.Module, generator: torch.Generator) -> None:
+    """Exchange torch's dropout, which draws from the global generator."""
+    for module in list(network.modules()):
+        for name, child in module.named_children():
+            if isinstance(child, nn.Dropout):
+                setattr(module, name, PlainDropout(child.p, generator))
 
 
 def evaluate(network: nn.Module, x: Tensor, target: Tensor, digits: Tensor, alpha: float) -> tuple[Tensor, Tensor]:

@@ -1,7 +1,4 @@
-"""Replicas that train together equal replicas that train alone, and no way of leaving disturbs those that stay.
-
-In float64: in float32 Adam amplifies rounding, and equality would prove nothing.
-"""
+"""What a chunk returns, and that no way of leaving it disturbs the replicas that stay."""
 
 from __future__ import annotations
 
@@ -13,50 +10,14 @@ import pytest
 import torch
 
 from pipeline.data.digits import DigitSet
-from pipeline.models.registry import get_variant, variants
-from pipeline.models.variant import Hyperparameters
-from pipeline.training.chunk import train_chunk
-from pipeline.training.plan import Chunk, Outcome
+from pipeline.models.registry import get_variant
+from pipeline.models.variant import OPTIMISERS, Hyperparameters
+from pipeline.training.plan import Outcome
 from tests.synthetic import make_digits
-from tests.training.plain import train_plain
+from tests.training.conftest import Pools
 from tests.training.plans import make_chunk, make_hypers, make_replica
 
 HYPER = Hyperparameters(lr=1e-3, batch_size=20, epochs=3)
-
-
-class Pools:
-    """What is trained on and what is held out."""
-
-    def __init__(self, train: DigitSet, held_out: DigitSet) -> None:
-        self.train, self.held_out = train, held_out
-
-    def run(self, chunk: Chunk, dtype: torch.dtype = torch.float64) -> list[Outcome]:
-        """Train; whatever happens, the ticks add up to the plan."""
-        ticks: list[int] = []
-        outcomes = train_chunk(chunk, self.train, self.held_out, ticks.append, dtype)
-        assert sum(ticks) == chunk.replica_epochs
-        return outcomes
-
-    def assert_equal_to_plain(self, chunk: Chunk, outcomes: Sequence[Outcome]) -> None:
-        """Replica by replica."""
-        for replica, outcome in zip(chunk.replicas, outcomes, strict=True):
-            train_plain(chunk.variant, replica, self.train, self.held_out).assert_equals(outcome)
-
-
-@pytest.fixture
-def pools(train_digits: DigitSet, held_out_digits: DigitSet) -> Pools:
-    return Pools(train_digits, held_out_digits)
-
-
-@pytest.mark.parametrize(("count", "batch_size"), [(1, 25), (2, 20), (7, 20), (7, 25)])  # 25 does not divide 60
-@pytest.mark.parametrize("variant", variants())
-def test_together_equals_alone(pools: Pools, variant: str, count: int, batch_size: int) -> None:
-    hypers = make_hypers(variant, count, batch_size)
-    chunk = make_chunk(variant, [make_replica(*numbered) for numbered in enumerate(hypers)], keep_models=True)
-    outcomes = pools.run(chunk)
-    assert [len(outcome.train_loss_E) for outcome in outcomes] == [hyper.epochs for hyper in hypers]
-    assert all(outcome.weights is not None for outcome in outcomes)
-    pools.assert_equal_to_plain(chunk, outcomes)
 
 
 def test_more_held_out_pairs_than_are_evaluated_at_once(train_digits: DigitSet) -> None:
@@ -109,9 +70,10 @@ def test_a_long_training_contains_the_shorter_one(pools: Pools) -> None:
 
 
 class TestDivergence:
+    @pytest.mark.parametrize("optimiser", OPTIMISERS)
     @pytest.mark.parametrize("variant", ["mlp_ws_al", "convnet"])
-    def test_leaves_the_neighbours_equal_to_plain(self, pools: Pools, variant: str) -> None:
-        hypers = make_hypers(variant, 4)
+    def test_leaves_the_neighbours_equal_to_plain(self, pools: Pools, variant: str, optimiser: str) -> None:
+        hypers = make_hypers(variant, 4, optimiser=optimiser, momentum=0.9)
         # Adam's steps are as long as the learning rate: it takes one beyond what is accepted to leave float64.
         object.__setattr__(hypers[1], "lr", 1e80)
         replicas = [make_replica(*numbered) for numbered in enumerate(hypers)]
@@ -168,7 +130,7 @@ class TestStopRule:
         for replica, outcome in zip(replicas, outcomes, strict=True):
             assert (outcome.status, outcome.reason) == ("stopped", "stopped after epoch 2")
             assert outcome.weights is None
-            plain = train_plain("mlp_ws", replica, pools.train, pools.held_out)
+            plain = pools.plain("mlp_ws", replica)
             np.testing.assert_allclose(outcome.held_out_loss_E, plain.held_out_loss_E[:2], rtol=1e-9)
 
     def test_is_told_the_mean_held_out_error_of_each_epoch(self, pools: Pools) -> None:
@@ -188,6 +150,46 @@ class TestStopRule:
     def test_that_never_fires_changes_nothing(self, pools: Pools) -> None:
         chunk = make_chunk("mlp_ws", [make_replica(index, HYPER) for index in range(2)], stop=StopAfter(99))
         pools.assert_equal_to_plain(chunk, pools.run(chunk))
+
+
+class TestPatience:
+    @pytest.mark.parametrize("variant", ["mlp_ws_al", "convnet"])
+    def test_stops_a_replica_alone_and_leaves_the_neighbours_equal_to_plain(self, pools: Pools, variant: str) -> None:
+        replicas = [make_replica(*numbered, patience=9) for numbered in enumerate(make_hypers(variant, 4))]
+        replicas[1] = replace(replicas[1], hyper=replace(replicas[1].hyper, lr=1e-12), patience=2)
+        chunk = make_chunk(variant, replicas, keep_models=True)
+        outcomes = pools.run(chunk)
+        stopped = outcomes[1]
+        assert stopped.status == "stopped"
+        assert stopped.reason == "stopped after epoch 3: no lower error for 2 epochs"
+        assert len(stopped.held_out_error_E) == 3
+        assert sorted(stopped.train_error_at) == [3]
+        assert np.isfinite(stopped.train_error)
+        assert [outcome.status for outcome in outcomes] == ["complete", "stopped", "complete", "complete"]
+        pools.assert_equal_to_plain(chunk, outcomes)
+
+    @pytest.mark.parametrize("patience", [1, 2, 3])
+    def test_counts_from_the_lowest_error_so_far(self, pools: Pools, patience: int) -> None:
+        hyper = Hyperparameters(lr=3e-3, batch_size=20, epochs=12)
+        replicas = [make_replica(index, hyper, patience=patience) for index in range(3)]
+        chunk = make_chunk("mlp_ws", replicas)
+        outcomes = pools.run(chunk)
+        pools.assert_equal_to_plain(chunk, outcomes)
+        for outcome in outcomes:
+            errors = outcome.held_out_error_E.tolist()
+            assert outcome.status == "stopped"
+            assert len(errors) - 1 - errors.index(min(errors)) == patience
+
+    def test_that_ends_with_the_last_epoch_is_complete(self, pools: Pools) -> None:
+        hyper = Hyperparameters(lr=1e-12, batch_size=20, epochs=3)
+        [outcome] = pools.run(make_chunk("mlp", [make_replica(0, hyper, patience=2)], keep_models=True))
+        assert (outcome.status, outcome.reason) == ("complete", "")
+        assert outcome.weights is not None
+
+    def test_of_0_never_stops(self, pools: Pools) -> None:
+        hyper = Hyperparameters(lr=1e-12, batch_size=20, epochs=5)
+        [outcome] = pools.run(make_chunk("mlp", [make_replica(0, hyper)]))
+        assert len(outcome.train_loss_E) == 5
 
 
 GOLDEN: dict[str, list[float]] = {

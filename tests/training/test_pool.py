@@ -4,6 +4,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from itertools import chain
 from pathlib import Path
 
@@ -15,6 +16,7 @@ from pipeline.data.digits import DigitSet
 from pipeline.data.pairs import gather
 from pipeline.errors import StageError
 from pipeline.models.variant import Hyperparameters
+from pipeline.training.compute import Compute
 from pipeline.training.plan import Job, Outcome, compose_chunks
 from pipeline.training.pool import Trainer
 from tests.training.plans import make_hypers, make_replica
@@ -55,7 +57,14 @@ def make_jobs() -> list[Job]:
             variant="mlp_ws",
             replicas=tuple(
                 make_replica(index, hyper, pairs=50 + index % 2)
-                for index, hyper in enumerate(make_hypers("mlp_ws", 5, 7))
+                for index, hyper in enumerate(make_hypers("mlp_ws", 5, 7, optimiser="sgd", momentum=0.9))
+            ),
+        ),
+        Job(
+            variant="mlp_al",
+            replicas=tuple(
+                make_replica(index, replace(hyper, optimiser=("rmsprop", "adam")[index % 2]), patience=index)
+                for index, hyper in enumerate(make_hypers("mlp_al", 4, schedule="cosine", augmentation="crop_flip"))
             ),
         ),
         Job(variant="mlp", replicas=tuple(make_replica(index, HYPER) for index in range(3)), stop=StopAfterTwo()),
@@ -64,7 +73,7 @@ def make_jobs() -> list[Job]:
 
 @pytest.fixture(scope="module")
 def two_workers(train_digits: DigitSet, held_out_digits: DigitSet) -> Iterator[Trainer]:
-    with Trainer(train_digits, held_out_digits, workers=2) as trainer:
+    with Trainer(train_digits, held_out_digits, Compute(device="cpu", workers=2)) as trainer:
         trainer.warm_up()
         yield trainer
 
@@ -75,14 +84,45 @@ def outcomes(two_workers: Trainer) -> list[list[Outcome]]:
 
 
 def test_the_jobs_of_these_tests_are_worth_distributing() -> None:
-    assert len(compose_chunks(make_jobs())) >= 5
+    assert len(compose_chunks(make_jobs())) >= 7
 
 
+@pytest.mark.parametrize("workers", [1, 4])
 def test_results_do_not_depend_on_the_number_of_workers(
-    train_digits: DigitSet, held_out_digits: DigitSet, outcomes: list[list[Outcome]]
+    train_digits: DigitSet, held_out_digits: DigitSet, outcomes: list[list[Outcome]], workers: int
 ) -> None:
-    with Trainer(train_digits, held_out_digits, workers=1) as trainer:
+    with Trainer(train_digits, held_out_digits, Compute(device="cpu", workers=workers)) as trainer:
         assert_identical(trainer.run(make_jobs()), outcomes)
+
+
+def test_results_in_chunks_of_a_given_size_do_not_depend_on_the_number_of_workers(
+    train_digits: DigitSet, held_out_digits: DigitSet
+) -> None:
+    given, compositions = [], []
+    for workers in (1, 2):
+        with Trainer(train_digits, held_out_digits, Compute(device="cpu", workers=workers, chunk=3)) as trainer:
+            given.append(trainer.run(make_jobs()))
+            compositions.append(trainer.composition())
+    assert_identical(*given)
+    assert compositions[0] == compositions[1]
+    sizes = [len(chunk["replicas"]) for chunk in compositions[0]["chunks"]]
+    assert max(sizes) == 3
+    assert sum(sizes) == sum(len(job.replicas) for job in make_jobs())
+
+
+def test_the_composition_names_every_replica_of_all_runs_with_how_it_trained(
+    train_digits: DigitSet, held_out_digits: DigitSet
+) -> None:
+    with Trainer(train_digits, held_out_digits, Compute(device="cpu", workers=1, precision="bfloat16")) as trainer:
+        assert trainer.composition()["chunks"] == []
+        for job in make_jobs()[2:]:
+            trainer.run([job])
+        composition = trainer.composition()
+    assert {name: composition[name] for name in ("precision", "compile")} == {"precision": "bfloat16", "compile": "off"}
+    named = [name for chunk in composition["chunks"] for name in chunk["replicas"]]
+    expected = ["/".join(map(str, replica.name)) for job in make_jobs()[2:] for replica in job.replicas]
+    assert sorted(named) == sorted(expected)
+    assert {chunk["model"] for chunk in composition["chunks"]} == {"mlp_al", "mlp"}
 
 
 def test_results_are_the_same_again(two_workers: Trainer, outcomes: list[list[Outcome]]) -> None:
@@ -114,9 +154,10 @@ def test_outcomes_are_in_the_order_of_jobs_and_replicas(train_digits: DigitSet, 
         for replica, outcome in zip(job.replicas, job_outcomes, strict=True):
             grey = gather(train_digits, replica.train).x_NCHW
             assert (outcome.mean, outcome.std) == pytest.approx((grey.mean(), grey.std(ddof=1)), rel=1e-5)
-            epochs = 2 if job.stop else replica.hyper.epochs
-            assert len(outcome.train_loss_E) == epochs
-            assert outcome.status == ("stopped" if job.stop else "complete")
+            epochs = len(outcome.train_loss_E)
+            if not replica.patience:
+                assert epochs == (2 if job.stop else replica.hyper.epochs)
+            assert outcome.status == ("complete" if epochs == replica.hyper.epochs else "stopped")
             assert (outcome.weights is not None) == job.keep_models
 
 
@@ -138,7 +179,10 @@ def test_what_goes_wrong_in_a_worker_is_raised_and_ends_the_workers(
 ) -> None:
     before = set(psutil.Process().children(recursive=True))
     broken = r"the rule broke|a worker process died"
-    with pytest.raises(error, match=broken), Trainer(train_digits, held_out_digits, workers=1) as trainer:
+    with (
+        pytest.raises(error, match=broken),
+        Trainer(train_digits, held_out_digits, Compute(device="cpu", workers=1)) as trainer,
+    ):
         trainer.run([Job(variant="mlp_ws", replicas=(make_replica(0, HYPER),), stop=rule)])
     workers = set(psutil.Process().children(recursive=True)) - before
     assert not [worker for worker in workers if "spawn_main" in " ".join(worker.cmdline())]

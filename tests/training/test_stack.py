@@ -1,3 +1,5 @@
+"""An ordinary module becomes R independent ones, with the containers that a person wrote; the rest is refused."""
+
 from __future__ import annotations
 
 import copy
@@ -6,36 +8,40 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from pipeline.models.initial import build_network
 from pipeline.models.parts import FoldPair, SplitPair
-from pipeline.models.registry import get_variant, variants
-from pipeline.training.stack import replica_state, select_replicas, stack, write_replica
-
-
-def networks_of(variant: str, count: int) -> list[nn.Module]:
-    return [build_network(get_variant(variant), 0, index, dtype=torch.float64) for index in range(count)]
-
-
-def stacked_of(networks: list[nn.Module]) -> nn.Module:
-    stacked = stack(networks[0], len(networks))
-    for position, network in enumerate(networks):
-        write_replica(stacked, position, network.state_dict())
-    return stacked
-
-
-def images(replicas: int, batch: int = 5) -> Tensor:
-    return torch.randn(replicas, batch, 2, 14, 14, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
+from pipeline.models.registry import variants
+from pipeline.training.network import ReplicaNetworks
+from pipeline.training.stack import stack
+from tests.training.networks import (
+    assert_equal,
+    assert_forward_equals_alone,
+    assert_gradients_equal_alone,
+    images,
+    make_networks,
+    networks_of,
+    noise,
+)
 
 
 @pytest.mark.parametrize("replicas", [1, 3])
 @pytest.mark.parametrize("variant", variants())
 def test_a_stacked_forward_equals_that_of_each_replica(variant: str, replicas: int) -> None:
     networks, x = networks_of(variant, replicas), images(replicas)
-    together = stacked_of(networks)(x)
+    together = ReplicaNetworks(networks).model(x)
     for replica, network in enumerate(networks):
         alone = network(x[replica])
-        torch.testing.assert_close(together.comparison[replica], alone.comparison, rtol=0, atol=1e-12)
-        torch.testing.assert_close(together.digits[replica], alone.digits, rtol=0, atol=1e-12)
+        assert_equal(together.comparison[replica], alone.comparison)
+        assert_equal(together.digits[replica], alone.digits)
+
+
+@pytest.mark.parametrize("variant", variants())
+def test_a_loss_gives_gradients_to_its_own_replica_alone(variant: str) -> None:
+    networks = ReplicaNetworks(networks_of(variant, 3))
+    output = networks.model(images(3))
+    (output.comparison[1].sum() + output.digits[1].sum()).backward()
+    for gradient in networks.layout.split(networks.gradient()):
+        assert gradient[1].any()
+        assert not gradient[[0, 2]].any()
 
 
 @pytest.mark.parametrize(
@@ -49,58 +55,103 @@ def test_a_stacked_forward_equals_that_of_each_replica(variant: str, replicas: i
 )
 def test_all_settings_of_layers_are_kept(layers: list[nn.Module]) -> None:
     features = nn.Sequential(*layers, nn.Flatten())(torch.zeros(1, 1, 14, 14)).shape[1]
-    networks: list[nn.Module] = []
-    for _ in range(3):
-        network = nn.Sequential(FoldPair(), *copy.deepcopy(layers), nn.Flatten(), nn.Linear(features, 3, bias=False))
-        for parameter in network.parameters():
-            nn.init.uniform_(parameter, -1, 1, generator=torch.Generator().manual_seed(len(networks)))
-        networks.append(network.double())
-    x = images(3)
-    for replica, output in enumerate(stacked_of(networks)(x)):
-        torch.testing.assert_close(output, networks[replica](x[replica]), rtol=0, atol=1e-12)
+
+    def build() -> nn.Module:
+        return nn.Sequential(FoldPair(), *copy.deepcopy(layers), nn.Flatten(), nn.Linear(features, 3, bias=False))
+
+    networks = make_networks(build)
+    assert_forward_equals_alone(ReplicaNetworks(networks).model, networks, images(3))
 
 
-@pytest.mark.parametrize("variant", variants())
-def test_a_loss_gives_gradients_to_its_own_replica_alone(variant: str) -> None:
-    stacked = stacked_of(networks_of(variant, 3))
-    output = stacked(images(3))
-    (output.comparison[1].sum() + output.digits[1].sum()).backward()
-    for parameter in stacked.parameters():
-        assert parameter.grad is not None
-        assert parameter.grad[1].any()
-        assert not parameter.grad[[0, 2]].any()
+class Wired(nn.Module):
+    """Lists, mappings and sequentials inside one another, with a forward of its own."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.branches = nn.ModuleList(
+            [nn.Sequential(nn.Linear(6, width), nn.Sequential(nn.Tanh(), nn.Linear(width, 5))) for width in (20, 4)]
+        )
+        self.steps = nn.ModuleDict({"squash": nn.Sigmoid(), "mix": nn.Linear(10, 5, bias=False)})
+        self.absent: nn.Module | None = None
+
+    def forward(self, x: Tensor) -> Tensor:
+        parts = [branch(x) for branch in self.branches]
+        mixed = self.steps["mix"](torch.cat(parts, dim=-1)) + parts[0]
+        output: Tensor = self.steps["squash"](mixed) * parts[1]
+        return output
 
 
-@pytest.mark.parametrize("variant", variants())
-def test_replicas_are_written_and_read_back_exactly(variant: str) -> None:
-    networks = networks_of(variant, 3)
-    stacked = stacked_of(networks)
-    for position, network in enumerate(networks):
-        state, expected = replica_state(stacked, position), network.state_dict()
-        assert list(state) == list(expected)
-        assert all(torch.equal(state[name], expected[name]) for name in expected)
+class Residual(nn.Sequential):
+    """A sequential with a forward of its own."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        for layer in self:
+            x = x + layer(x) if isinstance(layer, nn.ReLU) else layer(x)
+        return x
 
 
-def test_a_stack_begins_with_the_weights_of_its_module_and_shares_none() -> None:
-    network = get_variant("convnet").build()
-    before = copy.deepcopy(network.state_dict())
+@pytest.mark.parametrize(
+    "build",
+    [
+        Wired,
+        lambda: Residual(nn.Linear(6, 20), nn.ReLU(), nn.Linear(20, 6)),
+        lambda: nn.Sequential(Residual(nn.Linear(6, 6)), nn.Sequential(Wired(), nn.Linear(5, 2))),
+    ],
+    ids=["own forward", "own sequential", "nested"],
+)
+def test_containers_keep_the_forward_that_was_written(build: type[nn.Module]) -> None:
+    networks, x = make_networks(build), noise(3, 7, 6)
+    together = ReplicaNetworks(networks)
+    assert_forward_equals_alone(together.model, networks, x)
+    together.model(x).square().sum().backward()
+    for network, x_row in zip(networks, x, strict=True):
+        network(x_row).square().sum().backward()
+    assert_gradients_equal_alone(together, networks)
+
+
+class InPlace(nn.Module):
+    """An activation that writes over what a layer gave."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.first = nn.Sequential(nn.Linear(6, 20))
+        self.activation = nn.ReLU(inplace=True)
+        self.last = nn.Sequential(nn.Linear(20, 4), nn.Dropout(0.0), nn.ReLU(inplace=True))
+
+    def forward(self, x: Tensor) -> Tensor:
+        output: Tensor = self.last(self.activation(self.first(x)))
+        return output
+
+
+def test_an_activation_may_write_over_what_a_linear_layer_gave() -> None:
+    networks, x = make_networks(InPlace), noise(3, 7, 6)
+    together = ReplicaNetworks(networks)
+    together.model(x).square().sum().backward()
+    for network, x_row in zip(networks, x, strict=True):
+        network(x_row).square().sum().backward()
+    assert_gradients_equal_alone(together, networks)
+
+
+def test_the_module_that_is_stacked_stays_as_it_is() -> None:
+    network = Wired().double()
+    before, x = copy.deepcopy(network.state_dict()), noise(4, 6)
+    expected = network(x)
     stacked = stack(network, 2)
-    for replica in range(2):
-        assert all(torch.equal(row, before[name]) for name, row in replica_state(stacked, replica).items())
+    stacked.eval()
     with torch.no_grad():
         for parameter in stacked.parameters():
             parameter.zero_()
+    assert network.training
+    assert list(network.state_dict()) == list(before)
     assert all(torch.equal(tensor, before[name]) for name, tensor in network.state_dict().items())
+    assert torch.equal(network(x), expected)
 
 
-def test_selected_replicas_go_on_as_they_were() -> None:
-    networks, x = networks_of("convnet_ws", 4), images(4)
-    stacked = stacked_of(networks)
-    keep = torch.tensor([1, 3])
-    select_replicas(stacked, keep)
-    output = stacked(x[keep])
-    for row, replica in enumerate(keep.tolist()):
-        torch.testing.assert_close(output.comparison[row], networks[replica](x[replica]).comparison, rtol=0, atol=1e-12)
+def test_a_stack_begins_with_the_weights_of_its_module() -> None:
+    [network] = networks_of("convnet", 1)
+    output = stack(network, 2)(images(1).expand(2, -1, -1, -1, -1))
+    for row in output.comparison:
+        assert_equal(row, network(images(1)[0]).comparison)
 
 
 class Twice(nn.Module):
@@ -126,35 +177,69 @@ def test_a_shared_part_is_stacked_once() -> None:
     assert not stacked(same_images).any()
 
 
+def test_a_parameter_that_two_layers_share_is_refused() -> None:
+    first, second = nn.Linear(4, 4), nn.Linear(4, 4)
+    second.weight = first.weight
+    with pytest.raises(TypeError, match="using one module in several places, not one parameter in several modules"):
+        stack(nn.Sequential(first, second), 2)
+
+
+class Square(nn.Module):
+    """A leaf that nobody knows."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x * x
+
+
 @pytest.mark.parametrize(
     "leaf",
     [
-        nn.BatchNorm2d(4),
-        nn.BatchNorm2d(4, affine=False),
-        nn.LSTM(4, 4),
-        nn.Dropout(),
-        nn.Conv1d(1, 1, 1),
-        nn.Softmax(1),
+        *(nn.LSTM(4, 4), nn.Conv1d(1, 1, 1), nn.Softmax(1), nn.LogSoftmax(1), nn.LayerNorm(4), nn.GroupNorm(2, 4)),
+        *(nn.Embedding(4, 4), nn.Dropout1d(), nn.Dropout2d(), nn.AlphaDropout(), nn.BatchNorm3d(4), nn.PReLU()),
+        *(nn.InstanceNorm2d(4), nn.ConvTranspose2d(1, 1, 1), nn.Bilinear(2, 2, 2), nn.Unflatten(1, (2, 2)), nn.GLU()),
+        *(nn.MultiheadAttention(4, 1), nn.MaxPool1d(2), nn.Upsample(2), nn.LazyLinear(4), Square()),
     ],
     ids=lambda leaf: type(leaf).__name__,
 )
-def test_a_leaf_without_a_twin_is_refused_by_name(leaf: nn.Module) -> None:
-    with pytest.raises(TypeError, match=f"{type(leaf).__name__} has no stacked twin"):
-        stack(nn.Sequential(FoldPair(), nn.Sequential(leaf)), 2)
+def test_a_leaf_without_a_twin_is_refused_by_name_with_what_there_is(leaf: nn.Module) -> None:
+    rule = f"^{type(leaf).__name__} has no stacked twin; add one to pipeline.training.stack or build the model from .*"
+    with pytest.raises(TypeError, match=f"{rule}BatchNorm1d.*Linear.*Tanh"):
+        stack(nn.Sequential(FoldPair(), nn.ModuleList([leaf])), 2)
+
+
+class Wide(nn.Linear):
+    """A linear layer that may do something else."""
+
+
+class Centred(nn.ReLU):
+    """An activation that mixes what it should treat apart."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return super().forward(x - x.mean(0))
+
+
+@pytest.mark.parametrize("leaf", [Wide(4, 4), Centred()], ids=lambda leaf: type(leaf).__name__)
+def test_a_leaf_that_was_derived_from_a_known_one_is_refused_by_name(leaf: nn.Module) -> None:
+    with pytest.raises(TypeError, match=f"^{type(leaf).__name__} has no stacked twin"):
+        stack(nn.Sequential(leaf), 2)
 
 
 class Scale(nn.Module):
-    """A container with a parameter of its own."""
+    """A container with a parameter or a buffer of its own."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, trained: bool) -> None:
         super().__init__()
         self.inner = nn.ReLU()
-        self.factor = nn.Parameter(torch.ones(1))
+        if trained:
+            self.factor = nn.Parameter(torch.ones(1))
+        else:
+            self.register_buffer("factor", torch.ones(1))
 
 
-def test_a_container_with_parameters_of_its_own_is_refused_by_name() -> None:
-    with pytest.raises(TypeError, match="Scale has no stacked twin"):
-        stack(Scale(), 2)
+@pytest.mark.parametrize("trained", [True, False], ids=["parameter", "buffer"])
+def test_a_container_with_numbers_of_its_own_is_refused_by_name(trained: bool) -> None:
+    with pytest.raises(TypeError, match=r"^Scale has no stacked twin"):
+        stack(nn.Sequential(Scale(trained=trained)), 2)
 
 
 @pytest.mark.parametrize(

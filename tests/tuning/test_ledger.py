@@ -259,6 +259,27 @@ def test_records_keep_what_was_told(path: Path, state: State, reason: str, error
         assert record.started <= before <= record.ended
 
 
+@pytest.mark.parametrize("read_off", [None, 0, 7])
+@pytest.mark.parametrize("state", ["complete", "pruned", "failed"])
+def test_records_keep_where_a_trial_was_read_off(path: Path, state: State, read_off: int | None) -> None:
+    ledger = open_ledger(path)
+    ledger.next_generation(1, POPULATION)
+    ledger.tell(0, Finding(curves={"validation_error": [0.5]}, fold_errors=[[0.5]], state=state, read_off=read_off))
+    for records in (ledger.records(), open_ledger(path).records()):
+        assert [record.read_off for record in records] == [read_off]
+
+
+def test_a_trial_that_is_read_off_a_record_is_the_same_as_read_off_what_was_found(path: Path) -> None:
+    ledger = open_ledger(path)
+    ledger.next_generation(1, POPULATION)
+    curve = [1 / 3, 2 / 7]
+    ledger.tell(0, Finding(curves={"validation_error": curve}, fold_errors=[curve, curve], state="complete"))
+    (record,) = open_ledger(path).records()
+    assert record.error == record.curves["validation_error"][-1]
+    study = optuna.load_study(study_name="study", storage=open_storage(f"sqlite:///{path}"))
+    assert list(study.trials[0].intermediate_values.values()) == record.curves["validation_error"]
+
+
 @pytest.mark.parametrize("seen", [[], [0.5, math.nan]], ids=["nothing seen", "ends with nan"])
 def test_a_failed_trial_may_have_seen_little(path: Path, seen: list[float]) -> None:
     ledger = open_ledger(path)
@@ -286,6 +307,7 @@ def record(number: int, state: State, error: float | None) -> TrialRecord:
         hyper=Hyperparameters(lr=0.1, batch_size=1, epochs=1),
         curves={},
         fold_errors=[],
+        read_off=None,
         started=datetime.now(),
         ended=datetime.now(),
     )

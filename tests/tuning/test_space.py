@@ -1,17 +1,16 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from pathlib import Path
 
 import optuna
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 from pipeline.errors import SpaceError
 from pipeline.models.registry import get_variant, variants
 from pipeline.models.variant import HYPERPARAMETERS, Variant
-from pipeline.tuning.space import SPACES, Choice, Dimension, FloatRange, IntRange, Space, load_space
+from pipeline.tuning.space import SPACES, Choice, FloatRange, IntRange, Space, load_space
 
 LR = "lr: {type: float, low: 1e-4, high: 1e-2, log: true}\n"
 
@@ -49,13 +48,19 @@ def test_all_kinds_of_dimension_are_read(tmp_path: Path, variant: Variant) -> No
         LR
         + "batch_size: {type: choice, values: [25, 50]}\n"
         + "epochs: {type: int, low: 5, high: 50, step: 5}\n"
-        + "alpha: {type: float, low: 0, high: 2, step: 0.5}\n",
+        + "alpha: {type: float, low: 0, high: 2, step: 0.5}\n"
+        + "optimiser: {type: choice, values: [adam, sgd]}\n"
+        + "restart_epochs: {type: choice, values: [5]}\n"
+        + "momentum: {type: choice, values: [0, 0.9]}\n",
     )
     assert space.dimensions == {
         "lr": FloatRange(low=1e-4, high=1e-2, log=True),
         "batch_size": Choice(values=(25, 50)),
         "epochs": IntRange(low=5, high=50, step=5),
         "alpha": FloatRange(low=0.0, high=2.0, step=0.5),
+        "optimiser": Choice(values=("adam", "sgd")),
+        "restart_epochs": Choice(values=(5,)),
+        "momentum": Choice(values=(0.0, 0.9)),
     }
 
 
@@ -67,7 +72,7 @@ def test_what_is_not_named_keeps_the_preset(tmp_path: Path, variant: Variant) ->
 
 
 BROKEN = {
-    "unknown hyperparameter": ("momentum: {type: float, low: 0, high: 1}", 1, "unknown hyperparameter 'momentum'"),
+    "unknown hyperparameter": ("dropout: {type: float, low: 0, high: 1}", 1, "unknown hyperparameter 'dropout'"),
     "near miss": ("batchsize: {type: int, low: 1, high: 9}", 1, "did you mean batch_size?"),
     "merge key": ("<<: {lr: 1}", 1, "unknown hyperparameter '<<'"),
     "unknown type": ("lr: {type: flaot, low: 1e-4, high: 1e-2}", 1, "unknown type 'flaot'; did you mean float?"),
@@ -102,7 +107,7 @@ BROKEN = {
     "nan": ("alpha: {type: float, low: .nan, high: 1}", 1, "must be a finite number"),
     "inf": ("alpha: {type: float, low: 0, high: .inf}", 1, "must be a finite number"),
     "overflow": ("alpha: {type: float, low: 0, high: 1e999}", 1, "must be a finite number, but got inf"),
-    "empty choice": ("batch_size: {type: choice, values: []}", 1, "values must be a list of at least one number"),
+    "empty choice": ("batch_size: {type: choice, values: []}", 1, "values must be a list of at least one value"),
     "choice of one value": ("batch_size: {type: choice, values: 25}", 1, "values must be a list"),
     "duplicate choice": ("lr: {type: choice, values: [1e-3, 0.001]}", 1, "values must differ from one another"),
     "text in a choice": ("batch_size:\n  type: choice\n  values:\n  - 25\n  - many", 5, "must be a finite number"),
@@ -113,6 +118,29 @@ BROKEN = {
     "lr too high": ("lr: {type: float, low: 1e-4, high: 1e3}", 1, "lr must be"),
     "epochs of 0": ("epochs: {type: int, low: 0, high: 50}", 1, "epochs must be"),
     "negative alpha": ("alpha: {type: choice, values: [-1.0, 1.0]}", 1, "alpha must be"),
+    "float for a name": ("schedule: {type: float, low: 0, high: 1}", 1, "takes names; use type: choice"),
+    "int for a name": (LR + "optimiser:\n  type: int\n  low: 0\n  high: 1", 3, "takes names; use type: choice"),
+    "near miss of a name": ("optimiser: {type: choice, values: [adam, sdg]}", 1, "'sdg'; did you mean sgd?"),
+    "unknown name": (
+        "schedule:\n  type: choice\n  values:\n  - constant\n  - step",
+        5,
+        "unknown schedule 'step'; choose",
+    ),
+    "number for a name": (
+        "augmentation: {type: choice, values: [none, 1]}",
+        1,
+        "must be a name, but got 1 (a whole number)",
+    ),
+    "bool for a name": ("augmentation: {type: choice, values: [false]}", 1, "must be a name, but got False"),
+    "names without a list": ("optimiser: {type: choice, values: adam}", 1, "values must be a list"),
+    "a name twice": ("optimiser: {type: choice, values: [adam, sgd, adam]}", 1, "values must differ from one another"),
+    "preset not among names": (
+        "optimiser: {type: choice, values: [sgd]}",
+        1,
+        "optimiser must admit adam, the preset of",
+    ),
+    "momentum above 1": ("momentum: {type: float, low: 0, high: 1.5}", 1, "momentum must be at least 0 and at most 1"),
+    "restarts of 0 epochs": ("restart_epochs: {type: int, low: 0, high: 9}", 1, "restart_epochs must be"),
     "a list": ("- lr", 1, "a search space must be a mapping of hyperparameters, but got a list"),
     "an empty mapping": ("{}", 1, "a search space must be a mapping of hyperparameters"),
     "a duplicate": (LR + LR, 2, "the key 'lr' stands twice, first on line 1"),
@@ -134,52 +162,41 @@ def test_alpha_is_refused_without_an_auxiliary_loss(tmp_path: Path) -> None:
 
 
 def test_an_unknown_hyperparameter_is_not_likened_to_one_that_the_variant_lacks(tmp_path: Path) -> None:
-    with pytest.raises(SpaceError, match=r"unknown hyperparameter 'alpah'; choose from: lr, batch_size, epochs$"):
+    with pytest.raises(
+        SpaceError, match=r"unknown hyperparameter 'alpah'; choose from: lr, batch_size, epochs, optimiser,"
+    ):
         load(tmp_path, get_variant("mlp"), "alpah: {type: float, low: 0, high: 1}\n")
 
 
-def drawn(dimension: Dimension, seed: int) -> list[float]:
-    study = optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=seed))
-    return [dimension.suggest(study.ask(), "x") for _ in range(5)]
+NAMES = (
+    "optimiser: {type: choice, values: [rmsprop, adam, sgd]}\nschedule: {type: choice, values: [constant, cosine]}\n"
+)
 
 
-def between(low: float, high: float) -> st.SearchStrategy[float]:
-    return st.floats(low, high, allow_nan=False, allow_subnormal=False)
+def test_names_are_suggested_and_make_a_configuration(tmp_path: Path, variant: Variant) -> None:
+    space = load(tmp_path, variant, NAMES)
+    assert space.preset_parameters == {"optimiser": "adam", "schedule": "constant"}
+    study = optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=0))
+    suggested = [space.suggest(study.ask()) for _ in range(40)]
+    assert {(hyper.optimiser, hyper.schedule) for hyper in suggested} == {
+        (optimiser, schedule) for optimiser in ("adam", "sgd", "rmsprop") for schedule in ("constant", "cosine")
+    }
+    assert {replace(hyper, optimiser="adam", schedule="constant") for hyper in suggested} == {variant.preset}
 
 
-@given(low=between(1e-6, 1.0), width=between(1e-3, 10.0), log=st.booleans(), seed=st.integers(0, 99))
-def test_suggested_real_numbers_lie_in_the_range(low: float, width: float, log: bool, seed: int) -> None:
-    dimension = FloatRange(low=low, high=low + width, log=log)
-    assert all(value in dimension for value in drawn(dimension, seed))
+SCHEDULED = "lr: {type: float, low: 1e-4, high: 1e-2}\nschedule: {type: choice, values: [constant, cosine]}\n"
 
 
-@given(low=st.integers(0, 30), step=st.sampled_from([0.1, 0.25, 0.3, 1.0]), steps=st.integers(1, 9))
-def test_suggested_real_numbers_lie_on_the_grid(low: int, step: float, steps: int) -> None:
-    dimension = FloatRange(low=low / 10, high=round(low / 10 + step * steps, 6), step=step)
-    values = drawn(dimension, steps)
-    assert all(value in dimension for value in values)
-    assert all(dimension.low <= value <= dimension.high for value in values)
+def test_a_space_that_could_end_a_schedule_above_its_beginning_is_refused(tmp_path: Path, variant: Variant) -> None:
+    with pytest.raises(SpaceError, match=r"space\.yaml:3: lr_min must be at least 0 and at most 0\.0001, but got"):
+        load(tmp_path, variant, SCHEDULED + "lr_min: {type: float, low: 0, high: 2e-4}\n")
 
 
-@given(low=st.integers(1, 30), step=st.integers(1, 9), steps=st.integers(1, 9), log=st.booleans())
-def test_suggested_whole_numbers_lie_in_the_range(low: int, step: int, steps: int, log: bool) -> None:
-    dimension = IntRange(low=low, high=low + step * steps, log=log, step=1 if log else step)
-    values = drawn(dimension, steps)
-    assert all(value in dimension and isinstance(value, int) for value in values)
-
-
-@given(values=st.lists(st.integers(1, 1000), min_size=1, max_size=5, unique=True), seed=st.integers(0, 99))
-def test_suggested_choices_are_among_the_values(values: list[int], seed: int) -> None:
-    assert set(drawn(Choice(values=tuple(values)), seed)) <= set(values)
-
-
-def test_neighbours_of_a_dimension_are_not_in_it() -> None:
-    assert 0.3 in FloatRange(low=0.1, high=0.5, step=0.1)
-    assert 0.35 not in FloatRange(low=0.1, high=0.5, step=0.1)
-    assert 0.6 not in FloatRange(low=0.1, high=0.5)
-    assert 12 not in IntRange(low=10, high=20, step=5)
-    assert 25 not in IntRange(low=10, high=20, step=5)
-    assert 3 not in Choice(values=(1, 2))
+def test_every_combination_of_a_space_is_a_configuration(tmp_path: Path, variant: Variant) -> None:
+    text = "lr: {type: choice, values: [1e-3, 1e-4]}\nschedule: {type: choice, values: [constant, cosine]}\n"
+    space = load(tmp_path, variant, text + "lr_min: {type: choice, values: [0, 1e-4]}\n")
+    study = optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=0))
+    assert len({space.suggest(study.ask()) for _ in range(60)}) == 8
 
 
 WHOLE = LR + "epochs: {type: int, low: 5, high: 50, step: 5}\n"
@@ -196,6 +213,9 @@ WHOLE = LR + "epochs: {type: int, low: 5, high: 50, step: 5}\n"
         WHOLE.replace("low: 5", "low: 10"),
         WHOLE + "batch_size: {type: choice, values: [25]}\n",
         WHOLE + "batch_size: {type: choice, values: [25, 50]}\n",
+        WHOLE + "optimiser: {type: choice, values: [adam]}\n",
+        WHOLE + "optimiser: {type: choice, values: [adam, sgd]}\n",
+        WHOLE + "optimiser: {type: choice, values: [sgd, adam]}\n",
     ],
 )
 def test_the_digest_changes_with_every_dimension(tmp_path: Path, variant: Variant, text: str) -> None:

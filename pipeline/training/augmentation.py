@@ -1,0 +1,34 @@
+"""Changed images: every epoch, each image of a replica is drawn anew from the replica's own generator."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+FRAME = 4
+"""Black pixels around an image before it is cut out anew."""
+
+
+def augment(x_NCHW: Tensor, name: str, black: float, generator: torch.Generator) -> Tensor:
+    """The images of one replica (N, 2, H, W), changed each for itself; `black` is the value of the background.
+
+    `crop_flip` (report 002) is torchvision's RandomCrop(H, padding=4) followed by RandomHorizontalFlip(0.5).
+    """
+    return {"none": _same, "crop_flip": _crop_flip}[name](x_NCHW, black, generator)
+
+
+def _same(x_NCHW: Tensor, _black: float, _generator: torch.Generator) -> Tensor:
+    return x_NCHW
+
+
+def _crop_flip(x_NCHW: Tensor, black: float, generator: torch.Generator) -> Tensor:
+    images, (height, width) = x_NCHW.shape[:2].numel(), x_NCHW.shape[2:]
+    framed = functional.pad(x_NCHW.flatten(0, 1), (FRAME,) * 4, value=black)
+    top, left = torch.randint(0, 2 * FRAME + 1, (2, images, 1), generator=generator).to(x_NCHW.device)
+    mirrored = torch.rand(images, 1, generator=generator).to(x_NCHW.device) < 0.5
+    columns = torch.arange(width, device=x_NCHW.device).expand(images, -1)
+    columns = left + torch.where(mirrored, columns.flip(1), columns)
+    rows = top + torch.arange(height, device=x_NCHW.device)
+    cut = framed[torch.arange(images, device=x_NCHW.device)[:, None, None], rows[:, :, None], columns[:, None, :]]
+    return cut.view_as(x_NCHW)

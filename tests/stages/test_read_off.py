@@ -1,0 +1,131 @@
+"""A search trains the longest of trials that differ in epochs alone, and reads the others off it."""
+
+from __future__ import annotations
+
+import itertools
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from sqlalchemy import event
+
+from pipeline.stages import search
+from pipeline.stages.search import SearchConfig
+from pipeline.stages.stage import Setting
+from pipeline.tracking.memory import MemoryRun, MemoryTracker
+from pipeline.training.compute import Compute
+from tests.stages.runs import runs_with, table_of, trained_in, trials_of
+from tests.stages.silent import Silent
+
+SPACE = """
+epochs: {type: choice, values: [3, 25]}
+optimiser: {type: choice, values: [adam, sgd]}
+momentum: {type: choice, values: [0, 0.9]}
+"""
+SAME = ("lr", "batch_size", "alpha", "optimiser", "momentum", "schedule")
+
+
+@pytest.fixture(scope="module")
+def config(setting: Setting, tmp_path_factory: pytest.TempPathFactory) -> SearchConfig:
+    folder = tmp_path_factory.mktemp("search")
+    (folder / "space.yaml").write_text(SPACE)
+    return SearchConfig(
+        setting=setting,
+        model="mlp_ws_al",
+        space=str(folder / "space.yaml"),
+        storage=f"sqlite:///{folder / 'optuna.db'}",
+        n_trials=13,
+        folds=2,
+        population=4,
+        compute=Compute(workers=2),
+    )
+
+
+@pytest.fixture(scope="module")
+def whole(config: SearchConfig) -> MemoryTracker:
+    """A search that ran through, in two workers."""
+    tracker = MemoryTracker()
+    search.run(config, tracker, Silent())
+    return tracker
+
+
+def curve(run: MemoryRun, name: str = "validation_error") -> list[float]:
+    return [value for (metric, _), value in sorted(run.metrics.items()) if metric == name]
+
+
+def test_some_trials_are_read_off_earlier_ones_and_some_off_longer_ones_of_their_generation(
+    whole: MemoryTracker,
+) -> None:
+    read = [(int(run.tags["trial"]), int(run.tags["read_off"])) for run in trials_of(whole) if "read_off" in run.tags]
+    generations = [((number + 3) // 4, (source + 3) // 4) for number, source in read]
+    assert any(generation == source for generation, source in generations)
+    assert any(generation > source for generation, source in generations)
+    assert {run.status for run in trials_of(whole)} <= {"FINISHED", "KILLED"}
+
+
+def test_what_was_read_off_is_the_beginning_of_the_training_that_it_names(whole: MemoryTracker) -> None:
+    trials = trials_of(whole)
+    for run in trials:
+        if "read_off" in run.tags:
+            source = trials[int(run.tags["read_off"])]
+            assert "read_off" not in source.tags
+            assert [run.params.get(name) for name in SAME] == [source.params.get(name) for name in SAME]
+            for name in ("train_loss", "validation_error", "fold_00/validation_error", "fold_01/validation_error"):
+                assert curve(run, name) == pytest.approx(curve(source, name)[: len(curve(run, name))], abs=1e-6)
+            assert f"read off the longer training of trial {source.tags['trial']}" in run.description
+        if run.status == "FINISHED":
+            assert len(curve(run)) == int(run.params["epochs"])
+            assert run.metrics["cv_validation_error", 0] == pytest.approx(curve(run)[-1], abs=1e-6)
+
+
+def test_only_the_others_were_trained(whole: MemoryTracker) -> None:
+    [stage] = runs_with(whole, "search")
+    trained = [run for run in trials_of(whole) if "read_off" not in run.tags]
+    assert trained_in(stage) == sorted(
+        f"trial/{run.tags['trial']}/round/0/fold/{fold}" for run in trained for fold in (0, 1)
+    )
+    assert stage.metrics["replica_epochs", 0] == sum(2 * len(curve(run)) for run in trained)
+
+
+def test_the_table_shows_all_that_was_searched(whole: MemoryTracker) -> None:
+    [stage] = runs_with(whole, "search")
+    header, *rows = [line.split(",") for line in stage.texts["trials.csv"].splitlines()]
+    assert {"epochs", "optimiser", "momentum"} <= set(header)
+    assert {row[header.index("optimiser")] for row in rows} == {"adam", "sgd"}
+
+
+def test_the_answer_does_not_depend_on_the_number_of_workers(config: SearchConfig, whole: MemoryTracker) -> None:
+    one = MemoryTracker()
+    search.run(replace(config, study="one worker", compute=Compute(workers=1)), one, Silent())
+    assert table_of(one) == table_of(whole)
+
+
+class Death(BaseException):
+    """The process ends here."""
+
+
+def test_a_search_that_dies_now_and_then_ends_as_one_that_ran_through(
+    config: SearchConfig, whole: MemoryTracker, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    mortal = replace(config, storage=f"sqlite:///{tmp_path / 'optuna.db'}")
+    variant, space, pools, storage = search.inputs(mortal)
+    left = itertools.count()
+
+    def begin(_connection: object) -> None:
+        if next(left) <= 0:
+            raise Death
+
+    event.listen(storage.engine, "begin", begin)
+    monkeypatch.setattr(search, "inputs", lambda _: (variant, space, pools, storage))
+    deaths = 0
+    for transactions in (150, 100, 10_000):
+        left = itertools.count(transactions, -1)
+        try:
+            search.run(mortal, MemoryTracker(), Silent())
+        except Death:
+            deaths += 1
+    assert deaths == 2
+    resumed = MemoryTracker()
+    left = itertools.count(10_000, -1)
+    search.run(mortal, resumed, Silent())
+    assert table_of(resumed) == table_of(whole)

@@ -1,0 +1,44 @@
+from __future__ import annotations
+
+from collections.abc import Hashable, Sequence
+
+import pytest
+import torch
+
+from pipeline.data.digits import DigitSet
+from pipeline.training.chunk import train_chunk
+from pipeline.training.plan import Chunk, Outcome, Replica
+from tests.training.plain import PlainResult, train_plain
+
+
+class Pools:
+    """What is trained on and what is held out."""
+
+    def __init__(self, train: DigitSet, held_out: DigitSet) -> None:
+        self.train, self.held_out = train, held_out
+        self._plain: dict[Hashable, PlainResult] = {}
+
+    def run(self, chunk: Chunk, dtype: torch.dtype = torch.float64, *, bfloat16: bool = False) -> list[Outcome]:
+        """Train; whatever happens, the ticks add up to the plan."""
+        ticks: list[int] = []
+        outcomes = train_chunk(chunk, self.train, self.held_out, ticks.append, dtype=dtype, bfloat16=bfloat16)
+        assert sum(ticks) == chunk.replica_epochs
+        return outcomes
+
+    def plain(self, variant: str, replica: Replica) -> PlainResult:
+        """The same training by the ordinary loop, run once however often it is asked for."""
+        pairs = replica.train.tobytes(), replica.held_out.tobytes()
+        key = (variant, replica.name, replica.hyper, replica.patience, pairs)
+        if key not in self._plain:
+            self._plain[key] = train_plain(variant, replica, self.train, self.held_out)
+        return self._plain[key]
+
+    def assert_equal_to_plain(self, chunk: Chunk, outcomes: Sequence[Outcome]) -> None:
+        """Replica by replica."""
+        for replica, outcome in zip(chunk.replicas, outcomes, strict=True):
+            self.plain(chunk.variant, replica).assert_equals(outcome)
+
+
+@pytest.fixture(scope="module")
+def pools(train_digits: DigitSet, held_out_digits: DigitSet) -> Pools:
+    return Pools(train_digits, held_out_digits)

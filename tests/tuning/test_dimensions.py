@@ -1,0 +1,65 @@
+from __future__ import annotations
+
+import optuna
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from pipeline.models.variant import Value
+from pipeline.tuning.space import Choice, Dimension, FloatRange, IntRange
+
+
+@pytest.mark.parametrize("dimension", [FloatRange(low=0, high=1), IntRange(low=0, high=1), Choice(values=(0, 1))])
+def test_a_name_is_in_no_range_of_numbers(dimension: Dimension) -> None:
+    assert "adam" not in dimension
+    assert "0" not in dimension
+
+
+def drawn(dimension: Dimension, seed: int) -> list[Value]:
+    study = optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=seed))
+    return [dimension.suggest(study.ask(), "x") for _ in range(5)]
+
+
+def between(low: float, high: float) -> st.SearchStrategy[float]:
+    return st.floats(low, high, allow_nan=False, allow_subnormal=False)
+
+
+@given(low=between(1e-6, 1.0), width=between(1e-3, 10.0), log=st.booleans(), seed=st.integers(0, 99))
+def test_suggested_real_numbers_lie_in_the_range(low: float, width: float, log: bool, seed: int) -> None:
+    dimension = FloatRange(low=low, high=low + width, log=log)
+    assert all(value in dimension for value in drawn(dimension, seed))
+
+
+@given(low=st.integers(0, 30), step=st.sampled_from([0.1, 0.25, 0.3, 1.0]), steps=st.integers(1, 9))
+def test_suggested_real_numbers_lie_on_the_grid(low: int, step: float, steps: int) -> None:
+    dimension = FloatRange(low=low / 10, high=round(low / 10 + step * steps, 6), step=step)
+    values = drawn(dimension, steps)
+    assert all(value in dimension for value in values)
+    assert all(isinstance(value, float) and dimension.low <= value <= dimension.high for value in values)
+
+
+@given(low=st.integers(1, 30), step=st.integers(1, 9), steps=st.integers(1, 9), log=st.booleans())
+def test_suggested_whole_numbers_lie_in_the_range(low: int, step: int, steps: int, log: bool) -> None:
+    dimension = IntRange(low=low, high=low + step * steps, log=log, step=1 if log else step)
+    values = drawn(dimension, steps)
+    assert all(value in dimension and isinstance(value, int) for value in values)
+
+
+@given(values=st.lists(st.integers(1, 1000), min_size=1, max_size=5, unique=True), seed=st.integers(0, 99))
+def test_suggested_choices_are_among_the_values(values: list[int], seed: int) -> None:
+    assert set(drawn(Choice(values=tuple(values)), seed)) <= set(values)
+
+
+def test_neighbours_of_a_dimension_are_not_in_it() -> None:
+    assert 0.3 in FloatRange(low=0.1, high=0.5, step=0.1)
+    assert 0.35 not in FloatRange(low=0.1, high=0.5, step=0.1)
+    assert 0.6 not in FloatRange(low=0.1, high=0.5)
+    assert 12 not in IntRange(low=10, high=20, step=5)
+    assert 25 not in IntRange(low=10, high=20, step=5)
+    assert 3 not in Choice(values=(1, 2))
+
+
+@given(values=st.lists(st.sampled_from(["adam", "sgd", "rmsprop"]), min_size=1, unique=True), seed=st.integers(0, 99))
+def test_suggested_names_are_among_the_values(values: list[str], seed: int) -> None:
+    dimension = Choice(values=tuple(values))
+    assert all(value in dimension for value in drawn(dimension, seed))

@@ -1,0 +1,254 @@
+"""Short trainings are read off longer ones, and what is read off what does not depend on interruptions."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from datetime import datetime
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from pipeline.models.registry import get_variant
+from pipeline.models.variant import Hyperparameters
+from pipeline.seeds import numpy_generator
+from pipeline.tuning.ledger import Asked, Finding, Ledger, State, TrialRecord
+from pipeline.tuning.paths import Paths, reaches, read_off
+from pipeline.tuning.space import Choice, Space
+from pipeline.tuning.storage import open_storage
+
+HYPER = Hyperparameters(lr=1e-3, batch_size=25, epochs=10)
+
+
+def asked(number: int, epochs: int, hyper: Hyperparameters = HYPER, generation: int | None = None) -> Asked:
+    """A trial of a generation that begins with it, unless another is given."""
+    begins = number if generation is None else generation
+    return Asked(number=number, hyper=replace(hyper, epochs=epochs), stop=None, generation=begins)
+
+
+def finding(epochs: int, state: State = "complete", seed: int = 0) -> Finding:
+    """What a training of so many epochs saw; of a failed one, the last was no number in one fold."""
+    folds = numpy_generator(seed, "folds").uniform(0, 1, (2, epochs))
+    if state == "failed":
+        folds[1, -1] = np.nan
+    return Finding(
+        curves={"validation_error": folds.mean(0).tolist(), "train_loss": folds.sum(0).tolist()},
+        fold_errors=folds.tolist(),
+        state=state,
+        reason="" if state == "complete" else f"{state} after {epochs}",
+    )
+
+
+def record(
+    number: int, planned: int, found: Finding | None = None, hyper: Hyperparameters = HYPER, read_off: int | None = None
+) -> TrialRecord:
+    """A finished trial of `planned` epochs, complete unless it found something else."""
+    found = found or finding(planned)
+    return TrialRecord(
+        number=number,
+        state=found.state,
+        reason=found.reason,
+        error=found.curves["validation_error"][-1] if found.state == "complete" else None,
+        hyper=replace(hyper, epochs=planned),
+        curves=found.curves,
+        fold_errors=found.fold_errors,
+        read_off=read_off,
+        started=datetime.now(),
+        ended=datetime.now(),
+    )
+
+
+def divided(trials: Sequence[Asked], records: Sequence[TrialRecord] = ()) -> tuple[list[int], dict[int, int]]:
+    """The numbers of the trials that are trained, and for each other one where it is read off."""
+    paths = Paths()
+    paths.learn(records)
+    trained, sources = paths.divide(trials)
+    return [trial.number for trial in trained], {number: source.number for number, source in sources.items()}
+
+
+def test_the_longest_of_a_generation_is_trained_for_all_on_its_path() -> None:
+    assert divided([asked(1, 5), asked(2, 20), asked(3, 10)]) == ([2], {1: 2, 3: 2})
+
+
+def test_of_equals_the_first_is_trained() -> None:
+    assert divided([asked(1, 5), asked(2, 10), asked(3, 10)]) == ([2], {1: 2, 3: 2})
+
+
+@pytest.mark.parametrize(
+    "change",
+    [{"lr": 2e-3}, {"batch_size": 50}, {"alpha": 1.0}, {"optimiser": "sgd"}, {"weight_decay": 0.1}],
+    ids=str,
+)
+def test_trials_on_other_paths_are_trained_themselves(change: dict[str, float | str]) -> None:
+    other = HYPER.having(change)
+    assert divided([asked(1, 5), asked(2, 20, other), asked(3, 10)]) == ([2, 3], {1: 3})
+
+
+def test_a_trial_is_read_off_an_earlier_one_that_was_as_long_or_longer() -> None:
+    assert divided([asked(5, 10)], [record(1, 10)]) == ([], {5: 1})
+    assert divided([asked(5, 10), asked(6, 30), asked(7, 20)], [record(1, 25)]) == ([6], {5: 1, 7: 1})
+
+
+def test_of_several_earlier_ones_the_first_is_taken() -> None:
+    records = [record(0, 5), record(1, 20), record(3, 30)]
+    assert divided([asked(5, 10), asked(6, 5), asked(7, 25)], records) == ([], {5: 1, 6: 0, 7: 3})
+
+
+def test_a_shorter_earlier_trial_gives_nothing() -> None:
+    assert divided([asked(5, 10), asked(6, 3)], [record(1, 9)]) == ([5], {6: 1})
+
+
+def test_the_longest_of_a_generation_is_the_source_though_it_ended_early_and_is_finished() -> None:
+    stopped = record(2, 20, finding(3, "pruned"))
+    assert divided([asked(3, 5, generation=1)], [stopped]) == ([], {3: 2})
+    assert divided([asked(3, 5, generation=3)], [stopped]) == ([3], {})
+
+
+def test_a_trial_that_was_read_off_is_no_source_itself() -> None:
+    assert divided([asked(5, 10)], [record(1, 10, read_off=0)]) == ([5], {})
+
+
+def test_a_trial_without_curves_is_no_source() -> None:
+    lost = Finding(curves={}, fold_errors=[], state="failed", reason="the process died")
+    assert divided([asked(5, 10)], [replace(record(1, 10), curves=lost.curves, state=lost.state)]) == ([5], {})
+
+
+def test_a_cosine_over_all_epochs_is_never_read_off_another_length() -> None:
+    cosine = HYPER.having({"schedule": "cosine"})
+    assert divided([asked(5, 10, cosine), asked(6, 20, cosine)], [record(1, 30, hyper=cosine)]) == ([5, 6], {})
+    restarts = HYPER.having({"schedule": "cosine_restarts"})
+    assert divided([asked(5, 10, restarts), asked(6, 20, restarts)]) == ([6], {5: 6})
+
+
+def test_paths_learn_from_generation_to_generation() -> None:
+    paths, records = Paths(), [record(0, 5)]
+    paths.learn(records)
+    assert paths.divide([asked(1, 10)])[1] == {}
+    records.append(record(1, 10))
+    paths.learn(records)
+    paths.learn(records)
+    assert paths.divide([asked(2, 10)]) == ([], {2: records[1]})
+
+
+@pytest.mark.parametrize(("state", "reached"), [("complete", 8), ("pruned", 8), ("failed", 7)])
+def test_a_training_reaches_its_last_sound_epoch(state: State, reached: int) -> None:
+    for found in (finding(8, state), record(1, 20, finding(8, state))):
+        assert [reaches(found, epochs) for epochs in (1, reached, reached + 1)] == [True, True, False]
+
+
+@pytest.mark.parametrize("state", ["complete", "pruned", "failed"])
+def test_what_is_read_off_is_what_a_training_of_its_own_length_saw(state: State) -> None:
+    longer = finding(8, state)
+    for source in (longer, record(3, 20, longer)):
+        found = read_off(source, 3, 5)
+        assert (found.state, found.reason, found.read_off) == ("complete", "", 3)
+        assert found.curves == {name: values[:5] for name, values in longer.curves.items()}
+        assert found.fold_errors == [errors[:5] for errors in longer.fold_errors]
+
+
+@pytest.mark.parametrize("state", ["pruned", "failed"])
+def test_where_the_longer_training_ended_before_the_shorter_one_ends_with_it(state: State) -> None:
+    longer = finding(8, state)
+    for source in (longer, record(3, 20, longer)):
+        found = read_off(source, 3, 10)
+        assert (found.state, found.reason, found.read_off) == (state, longer.reason, 3)
+        assert found.curves == longer.curves
+        assert found.fold_errors == longer.fold_errors
+
+
+POPULATION, TRIALS, EPOCHS, SEED = 6, 31, (6, 9, 15, 25), 15
+
+
+def space() -> Space:
+    """With so few combinations that most trials lie on the path of another one."""
+    dimensions = {"lr": Choice(values=(1e-3, 3e-3, 1e-2)), "epochs": Choice(values=EPOCHS)}
+    return Space(dimensions=dimensions, preset=get_variant("mlp").preset)
+
+
+def open_ledger(path: Path) -> Ledger:
+    """As a new process would open it."""
+    storage = open_storage(f"sqlite:///{path}")
+    return Ledger.open(storage, "study", {}, space(), seed=SEED, pruner="median")
+
+
+def train(trial: Asked) -> Finding:
+    """A training whose weights come from the number of its trial; one learning rate is bad, and one diverges."""
+    generator = numpy_generator(SEED, "trial", trial.number)
+    level, last = generator.uniform(0.1, 0.2) + 0.2 * (trial.hyper.lr == 3e-3), int(generator.integers(4, 25))
+    errors: list[float] = []
+    state: State = "complete"
+    for epoch in range(1, trial.hyper.epochs + 1):
+        errors.append(level + 0.3 / epoch + 0.01 * generator.random())
+        if trial.hyper.lr == 1e-2 and epoch == last:
+            errors[-1], state = np.nan, "failed"
+        elif trial.stop is not None and epoch < trial.hyper.epochs and trial.stop(errors):
+            state = "pruned"
+        if state != "complete":
+            break
+    reason = "" if state == "complete" else f"{state} after epoch {len(errors)}"
+    return Finding(curves={"validation_error": errors}, fold_errors=[errors, errors], state=state, reason=reason)
+
+
+def search(ledger: Ledger) -> Iterator[int]:
+    """Search as the stage does; yields the number of each trial that was told."""
+    paths = Paths()
+    while asked := ledger.next_generation(TRIALS, POPULATION):
+        paths.learn(ledger.records())
+        trained, sources = paths.divide(asked)
+        found = {trial.number: train(trial) for trial in trained}
+        for trial in asked:
+            if source := sources.get(trial.number):
+                longer = source if isinstance(source, TrialRecord) else found[source.number]
+                found[trial.number] = read_off(longer, source.number, trial.hyper.epochs)
+            ledger.tell(trial.number, found[trial.number])
+            yield trial.number
+
+
+def table(ledger: Ledger) -> list[tuple[object, ...]]:
+    """Everything that is known of finished trials, but for the times."""
+    return [
+        (part.number, part.state, part.reason, part.hyper, part.error, part.read_off, str(part.curves))
+        for part in ledger.records()
+    ]
+
+
+class Whole:
+    """A search that ran through."""
+
+    def __init__(self, path: Path) -> None:
+        ledger = open_ledger(path)
+        list(search(ledger))
+        self.records, self.table = ledger.records(), table(ledger)
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory: pytest.TempPathFactory) -> Whole:
+    return Whole(tmp_path_factory.mktemp("whole") / "optuna.db")
+
+
+def test_the_example_trains_less_than_it_finds_and_reads_off_every_kind_of_trial(whole: Whole) -> None:
+    read = [part for part in whole.records if part.read_off is not None]
+    assert {part.state for part in read} == {"complete", "pruned", "failed"}
+    assert {part.number < (part.read_off or 0) for part in read} == {True, False}
+
+
+def test_what_a_search_reads_off_is_on_the_path_of_a_training(whole: Whole) -> None:
+    for part in whole.records:
+        if part.read_off is not None:
+            source = whole.records[part.read_off]
+            assert source.read_off is None
+            assert source.hyper.path == part.hyper.path
+            length = len(part.curves["validation_error"])
+            assert str(part.curves["validation_error"]) == str(source.curves["validation_error"][:length])
+            assert length == part.hyper.epochs or part.state == source.state != "complete"
+
+
+@pytest.mark.parametrize("life", [1, 2, 4])
+def test_a_search_that_dies_after_so_many_trials_again_and_again_ends_as_one_that_ran_through(
+    tmp_path: Path, whole: Whole, life: int
+) -> None:
+    path = tmp_path / "optuna.db"
+    while [number for number, _ in zip(search(open_ledger(path)), range(life), strict=False)]:
+        pass
+    assert table(open_ledger(path)) == whole.table
