@@ -5,7 +5,7 @@ BIN := .venv/bin
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 export MLFLOW_TRACKING_URI ?= sqlite:///mlflow.db
 
-.PHONY: help search evaluate compare test check format lock ui dashboard clean
+.PHONY: help search evaluate compare test check bench format lock ui dashboard clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z ]+:.*## / {printf "make %-18s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -24,6 +24,9 @@ check: .venv/ready-dev ## the same
 	mypy
 	lint-imports
 	pytest
+
+bench: .venv/ready-bench ## the engine against what people use instead, in a few minutes (benchmarks/README.md)
+	python -m benchmarks
 
 format: .venv/ready-dev ## let ruff format and fix
 	ruff format .
@@ -50,4 +53,8 @@ clean: ## remove the environment and caches
 
 .venv/ready-dev: .venv/ready
 	pip install --quiet --disable-pip-version-check -c requirements.txt --editable '.[dev]'
+	touch $@
+
+.venv/ready-bench: .venv/ready
+	pip install --quiet --disable-pip-version-check -c requirements.txt --editable '.[bench]'
 	touch $@

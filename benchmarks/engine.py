@@ -1,0 +1,123 @@
+"""The engine as a contestant: one job through its public API, in up to three columns."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+
+from benchmarks.work import HEAVY_FLOPS, SEED, Curves, Task, flops_per_epoch, has_convolutions, replica_name
+from pipeline.data.digits import DigitSet
+from pipeline.errors import StageError
+from pipeline.training.compute import Compute
+from pipeline.training.plan import Job, Outcome, Replica, chunk_limit
+from pipeline.training.pool import Trainer
+
+FLOAT32, BFLOAT16, COMPILED = "float32", "bfloat16", "compiled"
+COLUMNS: Mapping[str, Mapping[str, Any]] = {
+    FLOAT32: {"precision": "float32", "compile": "off"},
+    BFLOAT16: {"precision": "bfloat16", "compile": "off"},
+    COMPILED: {"precision": "float32", "compile": "on"},
+}
+"""Column -> how the engine computes."""
+REPLICAS_A_WORKER = 16
+"""At most; folds and rounds come by the dozen."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class JobSize:
+    """Of a measured job."""
+
+    chunks: int
+    """For each worker."""
+    epochs: int
+    """In fewer, building the job and its last evaluation would weigh more than in whole jobs."""
+
+
+USUAL_JOB, HEAVY_JOB = JobSize(chunks=2, epochs=6), JobSize(chunks=1, epochs=3)
+
+
+class Engine:
+    """One column of variantlab."""
+
+    def __init__(self, name: str, trainer: Trainer, workers: int) -> None:
+        self.name = name
+        self.least_epochs = USUAL_JOB.epochs
+        self._trainer, self._workers = trainer, workers
+        self._job: Job | None = None
+
+    @property
+    def replicas(self) -> int:
+        """Enough to fill all workers."""
+        return 0 if self._job is None else len(self._job.replicas)
+
+    def fits(self, task: Task) -> bool:
+        """Whether this column makes sense for the model."""
+        return gains(self.name, task)
+
+    def prepare(self, task: Task) -> None:
+        """Draw the pairs."""
+        size = HEAVY_JOB if flops_per_epoch(task) > HEAVY_FLOPS else USUAL_JOB
+        share = min(size.chunks * chunk_limit(task.model, task.batch_size), REPLICAS_A_WORKER)
+        self._job = make_job(task, self._workers * share, epochs=1)
+        self.least_epochs = size.epochs
+
+    def train(self, epochs: int) -> Curves:
+        """Train one job; means over its replicas."""
+        assert self._job is not None
+        outcomes = self.run(lasting(self._job, epochs))
+        return Curves(
+            loss_E=np.mean([outcome.train_loss_E for outcome in outcomes], 0).tolist(),
+            held_out_error_E=np.mean([outcome.held_out_error_E for outcome in outcomes], 0).tolist(),
+        )
+
+    def run(self, job: Job) -> list[Outcome]:
+        """Train a job. Raises StageError unless all of it is complete."""
+        (outcomes,) = self._trainer.run([job])
+        for outcome in outcomes:
+            if outcome.status != "complete":
+                raise StageError(f"every replica must train to the end, but one of {job.variant}: {outcome.reason}")
+        return outcomes
+
+
+def gains(column: str, task: Task) -> bool:
+    """Compiled is for the MLPs: convolutions gain nothing by it."""
+    return column != COMPILED or not has_convolutions(task)
+
+
+def make_job(task: Task, replicas: int, *, epochs: int, read_at: tuple[int, ...] = ()) -> Job:
+    """The first so many replicas of a task."""
+    parts = []
+    for replica in range(replicas):
+        train, held_out = task.pairs_of(replica)
+        parts.append(
+            Replica(
+                seed=SEED,
+                name=replica_name(replica),
+                hyper=task.hyper(epochs),
+                train=train,
+                held_out=held_out,
+                read_at=read_at,
+            )
+        )
+    return Job(variant=task.model, replicas=tuple(parts))
+
+
+def lasting(job: Job, epochs: int) -> Job:
+    """The same job with another number of epochs."""
+    return replace(
+        job,
+        replicas=tuple(replace(part, hyper=part.hyper.having({"epochs": epochs})) for part in job.replicas),
+    )
+
+
+@contextmanager
+def open_engine(name: str, train: DigitSet, held_out: DigitSet, workers: int) -> Iterator[Engine]:
+    """One column's engine with its worker processes."""
+    compute = Compute(workers=workers, device="cpu", chunk=0, **COLUMNS[name])
+    with Trainer(train, held_out, compute) as trainer:
+        trainer.warm_up()
+        yield Engine(name, trainer, workers)

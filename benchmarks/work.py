@@ -1,0 +1,145 @@
+"""The work that every contestant does: one training, its data, its loss and its FLOPs."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+from torch.utils.flop_counter import FlopCounterMode
+
+from pipeline.data.digits import DigitSet
+from pipeline.data.pairs import Pairs, draw_pairs, gather
+from pipeline.data.prepared import DataConfig, load_pools
+from pipeline.models.initial import build_network
+from pipeline.models.parts import PairOutput
+from pipeline.models.registry import get_variant
+from pipeline.models.variant import Hyperparameters, Variant
+from pipeline.seeds import derive
+
+SEED = 0
+LEARNING_RATE = 1e-3
+"""Of Adam, for all contestants and models."""
+HEAVY_FLOPS = 20e9
+"""An epoch of one replica from which a network counts as heavy: it is measured at fewer batch sizes."""
+GEMM_SIZE = 2048
+"""Rows and columns of the square float32 matrices whose product gives the peak."""
+GEMM_FLOPS = 2 * GEMM_SIZE**3
+
+
+class Samples(NamedTuple):
+    """The pairs of one replica, standardised."""
+
+    x: Tensor
+    """(N, 2, 14, 14)"""
+    target: Tensor
+    """(N,) 1 if the first digit is lesser than or equal to the second."""
+    digits: Tensor
+    """(N, 2)"""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Curves:
+    """What a training returns, means over its replicas: the proof that it trained."""
+
+    loss_E: list[float]
+    """Running training loss of each epoch."""
+    held_out_error_E: list[float]
+    """On the held-out pairs after each epoch."""
+
+
+Training = Callable[[int], Curves]
+"""Trains for a number of epochs, each time anew from the initial weights."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Task:
+    """What is trained. Replica r has the same pairs and initial weights in every contestant."""
+
+    model: str
+    batch_size: int
+    train: DigitSet
+    held_out: DigitSet
+    pairs: int = 1000
+    """Training pairs a replica."""
+    held_out_pairs: int = 100
+    threads: int = 1
+    """Of torch, for the contestants that train one replica in one process."""
+
+    @cached_property
+    def variant(self) -> Variant:
+        """The model's row in the registry."""
+        return get_variant(self.model)
+
+    @property
+    def alpha(self) -> float:
+        """Weight of the auxiliary loss, 0 where there is none."""
+        return self.variant.preset.alpha
+
+    def hyper(self, epochs: int) -> Hyperparameters:
+        """The configuration of a training of so many epochs."""
+        return self.variant.preset.having({"lr": LEARNING_RATE, "batch_size": self.batch_size, "epochs": epochs})
+
+    def pairs_of(self, replica: int) -> tuple[Pairs, Pairs]:
+        """The training and the held-out pairs of a replica."""
+        train = draw_pairs("train", len(self.train), self.pairs, seed=SEED, round_=replica)
+        return train, draw_pairs("held out", len(self.held_out), self.held_out_pairs, seed=SEED, round_=replica)
+
+    def samples(self, replica: int) -> tuple[Samples, Samples]:
+        """The training and the held-out samples of a replica, standardised by the former."""
+        grey = []
+        for digits, pairs in zip((self.train, self.held_out), self.pairs_of(replica), strict=True):
+            part = gather(digits, pairs)
+            grey.append(Samples(*map(torch.from_numpy, (part.x_NCHW, part.target_N, part.digits_NC))))
+        mean, std = grey[0].x.mean(), grey[0].x.std()
+        train, held_out = (part._replace(x=(part.x - mean) / std) for part in grey)
+        return train, held_out
+
+    def network(self, replica: int) -> nn.Module:
+        """A replica's network with its initial weights."""
+        return build_network(self.variant, SEED, *replica_name(replica))
+
+    def generator(self, replica: int) -> torch.Generator:
+        """What a replica's order of samples is drawn from."""
+        return torch.Generator().manual_seed(derive(SEED, "order", *replica_name(replica)))
+
+    def loss(self, output: PairOutput, target: Tensor, digits: Tensor) -> Tensor:
+        """Cross-entropy, plus alpha * (CE digit 1 + CE digit 2) where there is an auxiliary loss."""
+        loss = functional.cross_entropy(output.comparison, target)
+        if self.variant.auxiliary_loss:
+            first, second = (functional.cross_entropy(output.digits[:, digit], digits[:, digit]) for digit in (0, 1))
+            loss = loss + self.alpha * (first + second)
+        return loss
+
+
+def replica_name(replica: int) -> tuple[str, int]:
+    """What a replica's generators are named after."""
+    return "benchmark", replica
+
+
+def load_digits(cache_dir: Path) -> tuple[DigitSet, DigitSet]:
+    """The training and the test digits of `mnist5k`, which needs no network."""
+    pools = load_pools(DataConfig(cache_dir=cache_dir))
+    return pools.train, pools.test
+
+
+def flops_per_epoch(task: Task) -> float:
+    """Of one replica: forward and backward of the ordinary network, no gradient for the input."""
+    network = task.network(0)
+    network.train()
+    x = torch.zeros(2, 2, 14, 14)  # two samples, because batch normalisation refuses one
+    with FlopCounterMode(display=False) as counter:
+        output = network(x)
+        task.loss(output, torch.zeros(2, dtype=torch.int64), torch.zeros(2, 2, dtype=torch.int64)).backward()
+    return float(counter.get_total_flops() / len(x) * task.pairs)
+
+
+def has_convolutions(task: Task) -> bool:
+    """Whether any layer is a convolution."""
+    with torch.device("meta"):
+        return any(isinstance(layer, nn.Conv2d) for layer in task.variant.build().modules())
