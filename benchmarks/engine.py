@@ -37,7 +37,7 @@ class JobSize:
     """In fewer, building the job and its last evaluation would weigh more than in whole jobs."""
 
 
-USUAL_JOB, HEAVY_JOB = JobSize(chunks=2, epochs=6), JobSize(chunks=1, epochs=3)
+USUAL_JOB, HEAVY_JOB = JobSize(chunks=2, epochs=8), JobSize(chunks=1, epochs=3)
 
 
 class Engine:

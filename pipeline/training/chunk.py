@@ -317,17 +317,3 @@ class Record:
 def lesser_or_equal(comparison: Tensor) -> Tensor:
     """Which pairs (..., 2) of logits say that the first digit is lesser than or equal to the second."""
     return comparison[..., 1] > comparison[..., 0]
-
-
-def train_chunk(
-    chunk: Chunk,
-    train: DigitSet,
-    held_out: DigitSet,
-    tick: Callable[[int], None] = lambda _: None,
-    *,
-    dtype: torch.dtype = torch.float32,
-    bfloat16: bool = False,
-    device: str = "cpu",
-) -> list[Outcome]:
-    """Train a chunk in this process; outcomes in the order of its replicas."""
-    return ChunkTraining(chunk, train, held_out, dtype=dtype, bfloat16=bfloat16, device=device).run(tick)

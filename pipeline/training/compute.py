@@ -47,6 +47,5 @@ class Compute:
 
     @property
     def params(self) -> dict[str, str]:
-        """What results depend on, as it is logged."""
-        settled = self.resolved()
-        return {"device": settled.device, "precision": settled.precision, "compile": settled.compile}
+        """What results depend on, as it is logged: `trained_on` is the device, which may have been given as `auto`."""
+        return {"trained_on": self.resolved().device, "precision": self.precision, "compile": self.compile}

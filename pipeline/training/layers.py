@@ -83,42 +83,25 @@ class Activation:
 
     apply_: Callable[[Tensor], Tensor]
     """In place."""
-    pull: Callable[..., Tensor]
-    """(gradient of the output, output) -> gradient of the input; `grad_input=` says where to write it."""
+    derivative: Any
+    """torch's own operator: (gradient of the output, output, *settings) -> gradient of the input."""
+    settings: tuple[float, ...] = ()
+
+    def pull(self, gradient: Tensor, output: Tensor) -> Tensor:
+        """Gradient of the input from that of the output."""
+        pulled: Tensor = self.derivative(gradient, output, *self.settings)
+        return pulled
 
     def pull_(self, gradient: Tensor, output: Tensor) -> Tensor:
-        """`pull` in place of the gradient."""
-        return self.pull(gradient, output, grad_input=gradient)
-
-
-def _pull_relu(gradient: Tensor, output: Tensor, **where: Tensor) -> Tensor:
-    if where:
-        written: Tensor = torch.ops.aten.threshold_backward.grad_input(gradient, output, 0, **where)
-        return written
-    pulled: Tensor = torch.ops.aten.threshold_backward(gradient, output, 0)
-    return pulled
-
-
-def _pull_tanh(gradient: Tensor, output: Tensor, **where: Tensor) -> Tensor:
-    if where:
-        written: Tensor = torch.ops.aten.tanh_backward.grad_input(gradient, output, **where)
-        return written
-    pulled: Tensor = torch.ops.aten.tanh_backward(gradient, output)
-    return pulled
-
-
-def _pull_sigmoid(gradient: Tensor, output: Tensor, **where: Tensor) -> Tensor:
-    if where:
-        written: Tensor = torch.ops.aten.sigmoid_backward.grad_input(gradient, output, **where)
-        return written
-    pulled: Tensor = torch.ops.aten.sigmoid_backward(gradient, output)
-    return pulled
+        """The same, written over the gradient of the output."""
+        pulled: Tensor = self.derivative.grad_input(gradient, output, *self.settings, grad_input=gradient)
+        return pulled
 
 
 ACTIVATIONS: dict[type[nn.Module], Activation] = {
-    nn.ReLU: Activation(torch.relu_, _pull_relu),
-    nn.Tanh: Activation(torch.tanh_, _pull_tanh),
-    nn.Sigmoid: Activation(torch.sigmoid_, _pull_sigmoid),
+    nn.ReLU: Activation(torch.relu_, torch.ops.aten.threshold_backward, settings=(0,)),
+    nn.Tanh: Activation(torch.tanh_, torch.ops.aten.tanh_backward),
+    nn.Sigmoid: Activation(torch.sigmoid_, torch.ops.aten.sigmoid_backward),
 }
 
 

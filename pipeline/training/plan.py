@@ -118,6 +118,7 @@ class Chunk:
     def composition(self) -> dict[str, Any]:
         """What its bits depend on, besides the plan of each replica: who trains beside whom, and how."""
         return {
+            "job": self.job,
             "model": self.variant,
             "batch_size": self.replicas[0].hyper.batch_size,
             "compiled": self.compiled,

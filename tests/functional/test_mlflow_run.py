@@ -67,7 +67,7 @@ def test_every_run_says_what_it_is_and_where_it_comes_from(lab: Workplace) -> No
             assert run.data.params["model"] == tags["model"]
             assert run.data.params["arch"] == "mlp"
         if tags["role"] in ("cross_validate", "search", "evaluate"):
-            assert {"device", "precision", "compile"} <= run.data.params.keys()
+            assert {"trained_on", "precision", "compile"} <= run.data.params.keys()
 
 
 def test_only_runs_that_measure_on_test_digits_have_them_as_input(lab: Workplace) -> None:

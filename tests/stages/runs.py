@@ -32,7 +32,7 @@ def table_of(tracker: MemoryTracker) -> list[tuple[str, str, str | None, dict[tu
 def trained_in(run: MemoryRun) -> Sequence[str]:
     """The names of all replicas that a stage trained, as its chunks.json has them."""
     composition = json.loads(run.texts["chunks.json"])
-    assert composition["device"] == run.params["device"]
+    assert composition["trained_on"] == run.params["trained_on"]
     assert composition["precision"] == run.params["precision"]
     assert all(chunk["model"] == run.params["model"] for chunk in composition["chunks"])
     return sorted(name for chunk in composition["chunks"] for name in chunk["replicas"])

@@ -38,7 +38,7 @@ def test_one_configuration_is_cross_validated_into_the_stages_own_run(setting: S
     assert set(run.figures) == {"curves.png"}
     assert {"cross_validation.md", "cross_validation.csv", "chunks.json"} == set(run.texts)
     assert trained_in(run) == [f"round/{round_}/fold/{fold}" for round_ in (0, 1) for fold in (0, 1)]
-    assert {name: run.params[name] for name in ("device", "precision", "compile")} == Compute().params
+    assert {name: run.params[name] for name in ("trained_on", "precision", "compile")} == Compute().params
 
 
 @pytest.mark.parametrize("schedule", SCHEDULES)
@@ -102,7 +102,7 @@ def test_impatience_is_refused(setting: Setting) -> None:
 def test_precision_and_chunks_are_as_asked_for(setting: Setting) -> None:
     compute = Compute(precision="bfloat16", device="cpu", chunk=1)
     run, [cell] = cells_of(setting, "epochs=3", compute=compute)
-    assert (run.params["precision"], run.params["device"]) == ("bfloat16", "cpu")
+    assert (run.params["precision"], run.params["trained_on"]) == ("bfloat16", "cpu")
     assert [len(chunk["replicas"]) for chunk in json.loads(run.texts["chunks.json"])["chunks"]] == [1, 1]
     _, [full] = cells_of(setting, "epochs=3", compute=Compute(device="cpu"))
     assert cell.metrics["train_loss", 3] != full.metrics["train_loss", 3]

@@ -48,7 +48,7 @@ def test_every_trial_has_a_run_with_its_folds_curves_and_the_best_is_the_searchs
     assert stage.tags["config"] == best.tags["config"]
     assert stage.metrics["cv_validation_error"] == best.metrics["cv_validation_error", 0]
     assert 0 < stage.metrics["tracking_share"] < 1
-    assert {name: stage.params[name] for name in ("device", "precision", "compile")} == Compute().params
+    assert {name: stage.params[name] for name in ("trained_on", "precision", "compile")} == Compute().params
     trained = [run.tags["trial"] for run in trials if "read_off" not in run.tags]
     assert trained_in(run_of(tracker, result)) == sorted(
         f"trial/{trial}/round/0/fold/{fold}" for trial in trained for fold in (0, 1)

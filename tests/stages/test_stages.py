@@ -73,7 +73,7 @@ def test_evaluate_logs_what_its_rounds_gave_and_a_model_that_gives_it_again(sett
     assert counts[:, 3].sum() == pytest.approx(setting.pairs * sum(tests))
     assert set(run.figures) == {"curves.png", "confusion_by_digit_pair.png"}
     assert trained_in(run) == ["round/0", "round/1", "round/2"]
-    assert {name: run.params[name] for name in ("device", "precision", "compile")} == Compute().params
+    assert {name: run.params[name] for name in ("trained_on", "precision", "compile")} == Compute().params
 
     median = tests.index(sorted(tests)[1])
     [logged] = run.models

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from pipeline.data.digits import DigitSet
-from pipeline.training.chunk import train_chunk
+from pipeline.training.chunk import ChunkTraining
 from pipeline.training.plan import Chunk, Outcome, Replica
 from tests.training.plain import PlainResult, train_plain
 
@@ -21,7 +21,7 @@ class Pools:
     def run(self, chunk: Chunk, dtype: torch.dtype = torch.float64, *, bfloat16: bool = False) -> list[Outcome]:
         """Train; whatever happens, the ticks add up to the plan."""
         ticks: list[int] = []
-        outcomes = train_chunk(chunk, self.train, self.held_out, ticks.append, dtype=dtype, bfloat16=bfloat16)
+        outcomes = ChunkTraining(chunk, self.train, self.held_out, dtype=dtype, bfloat16=bfloat16).run(ticks.append)
         assert sum(ticks) == chunk.replica_epochs
         return outcomes
 

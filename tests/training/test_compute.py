@@ -57,7 +57,7 @@ class TestWithoutGPU:
         assert Compute(workers=7).resolved() == Compute(workers=7, device="cpu")
 
     def test_the_params_name_the_device_that_was_used(self) -> None:
-        assert Compute().params == {"device": "cpu", "precision": "float32", "compile": "off"}
+        assert Compute().params == {"trained_on": "cpu", "precision": "float32", "compile": "off"}
 
 
 @pytest.mark.skipif(not HAS_GPU, reason="needs a GPU")
@@ -67,13 +67,13 @@ class TestWithGPU:
         assert Compute(workers=7, device=device).resolved() == Compute(workers=1, device="cuda")
 
     def test_the_params_name_the_device_that_was_used(self) -> None:
-        assert Compute().params == {"device": "cuda", "precision": "float32", "compile": "off"}
+        assert Compute().params == {"trained_on": "cuda", "precision": "float32", "compile": "off"}
 
 
 def test_the_cpu_can_be_chosen_anywhere() -> None:
     chosen = Compute(workers=3, device="cpu", precision="bfloat16", compile="auto", chunk=5)
     assert chosen.resolved() == chosen
-    assert chosen.params == {"device": "cpu", "precision": "bfloat16", "compile": "auto"}
+    assert chosen.params == {"trained_on": "cpu", "precision": "bfloat16", "compile": "auto"}
 
 
 def test_the_params_are_all_that_a_result_may_depend_on_but_for_the_chunks() -> None:
