@@ -9,6 +9,7 @@ is a scalar, or such a vector where replicas differ.
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from itertools import groupby
 
@@ -24,7 +25,7 @@ SMOOTHING = 0.99
 EPSILON = 1e-8
 
 
-class ReplicaOptimiser:
+class ReplicaOptimiser(ABC):
     """What all have in common: hyperparameters by replica, and a state that follows the replicas which stay."""
 
     moments: int
@@ -67,9 +68,9 @@ class ReplicaOptimiser:
             gradient.addcmul_(self.values, self.decay)
         self.update(gradient)
 
+    @abstractmethod
     def update(self, gradient: Tensor) -> None:
         """Update the values from their decayed gradient."""
-        raise NotImplementedError
 
     def select(self, values: Tensor, keep: Tensor) -> None:
         """Go on with the replicas at positions `keep`, whose parameters are `values`."""
@@ -196,6 +197,6 @@ def make_optimiser(
 ) -> ReplicaOptimiser:
     """The optimiser that all replicas share by name, each with its own numbers; `fused` where that is faster."""
     fused_adam = FusedAdam if values.device.type == "cpu" and fused else Adam
-    by_name = {"adam": fused_adam, "sgd": SGD, "rmsprop": RMSProp}
+    by_name: dict[str, type[ReplicaOptimiser]] = {"adam": fused_adam, "sgd": SGD, "rmsprop": RMSProp}
     [name] = {hyper.optimiser for hyper in hypers}
     return by_name[name](values, layout, hypers)
