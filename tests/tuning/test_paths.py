@@ -249,6 +249,7 @@ def test_a_search_that_dies_after_so_many_trials_again_and_again_ends_as_one_tha
     tmp_path: Path, whole: Whole, life: int
 ) -> None:
     path = tmp_path / "optuna.db"
-    while [number for number, _ in zip(search(open_ledger(path)), range(life), strict=False)]:
-        pass
+    lived = [0]
+    while lived:
+        lived = [number for number, _ in zip(search(open_ledger(path)), range(life), strict=False)]
     assert table(open_ledger(path)) == whole.table
