@@ -10,11 +10,12 @@ from typing import Any
 import numpy as np
 
 from benchmarks.work import HEAVY_FLOPS, SEED, Curves, Task, flops_per_epoch, has_convolutions, replica_name
-from pipeline.data.digits import DigitSet
+from pipeline.data.pools import Pool
 from pipeline.errors import StageError
 from pipeline.training.compute import Compute
 from pipeline.training.plan import Job, Outcome, Replica, chunk_limit
 from pipeline.training.pool import Trainer
+from pipeline.training.step import can_compile
 
 FLOAT32, BFLOAT16, COMPILED = "float32", "bfloat16", "compiled"
 COLUMNS: Mapping[str, Mapping[str, Any]] = {
@@ -61,7 +62,8 @@ class Engine:
     def prepare(self, task: Task) -> None:
         """Draw the pairs."""
         size = HEAVY_JOB if flops_per_epoch(task) > HEAVY_FLOPS else USUAL_JOB
-        share = min(size.chunks * chunk_limit(task.model, task.batch_size), REPLICAS_A_WORKER)
+        (replica,) = make_job(task, 1, epochs=1).replicas
+        share = min(size.chunks * chunk_limit(task.model, replica), REPLICAS_A_WORKER)
         self._job = make_job(task, self._workers * share, epochs=1)
         self.least_epochs = size.epochs
 
@@ -84,8 +86,8 @@ class Engine:
 
 
 def gains(column: str, task: Task) -> bool:
-    """Compiled is for the MLPs: convolutions gain nothing by it."""
-    return column != COMPILED or not has_convolutions(task)
+    """Compiled is for what can be, but for convolutions, which gain nothing by it."""
+    return column != COMPILED or (can_compile(task.variant.build(), "cpu") and not has_convolutions(task))
 
 
 def make_job(task: Task, replicas: int, *, epochs: int, read_at: tuple[int, ...] = ()) -> Job:
@@ -115,7 +117,7 @@ def lasting(job: Job, epochs: int) -> Job:
 
 
 @contextmanager
-def open_engine(name: str, train: DigitSet, held_out: DigitSet, workers: int) -> Iterator[Engine]:
+def open_engine(name: str, train: Pool, held_out: Pool, workers: int) -> Iterator[Engine]:
     """One column's engine with its worker processes."""
     compute = Compute(workers=workers, device="cpu", chunk=0, **COLUMNS[name])
     with Trainer(train, held_out, compute) as trainer:

@@ -21,7 +21,7 @@ from benchmarks.page import Page
 from benchmarks.peers import Peer, gemm_peer, library_peers, plain_peers
 from benchmarks.sections import cell_sections, job_section, method_section
 from benchmarks.work import HEAVY_FLOPS, Task, flops_per_epoch, load_digits
-from pipeline.data.digits import DigitSet
+from pipeline.data.pools import Pool
 from pipeline.errors import InputError
 from pipeline.models.registry import variants
 from pipeline.terminal import Bar, Terminal
@@ -113,25 +113,26 @@ def run(plan: Plan) -> Page:
     return Page(day=date.today(), hardware=this_machine(), versions=versions(), sections=sections)
 
 
-def plan_tasks(plan: Plan, digits: tuple[DigitSet, DigitSet]) -> list[Task]:
-    """Each model at each batch size; models that the registry does not hold are skipped with one line."""
+def plan_tasks(plan: Plan, digits: tuple[Pool, Pool]) -> list[Task]:
+    """Each model at each batch size; what is not a model of digits in the registry is skipped with one line."""
     train, held_out = digits
+    known = [name for name, variant in variants().items() if variant.task != "points"]
     tasks = []
     for model in plan.models:
-        if model not in variants():
-            say(f"{model} is not in the registry; it is skipped")
+        if model not in known:
+            say(f"{model} is not a model of digits in the registry; it is skipped")
             continue
         sizes = plan.batch_sizes or BATCH_SIZES
         row = [Task(model=model, batch_size=size, train=train, held_out=held_out) for size in sizes]
         is_spared = plan.batch_sizes is None and flops_per_epoch(row[0]) > HEAVY_FLOPS
         tasks += row[-1:] if is_spared else row
     if not tasks:
-        raise InputError(f"--models must name a model of the registry; choose from: {', '.join(variants())}")
+        raise InputError(f"--models must name a model of digits in the registry; choose from: {', '.join(known)}")
     return tasks
 
 
 @contextmanager
-def open_contest(plan: Plan, digits: tuple[DigitSet, DigitSet]) -> Iterator[Contest]:
+def open_contest(plan: Plan, digits: tuple[Pool, Pool]) -> Iterator[Contest]:
     """Start whoever is wanted and installed, and wait until all have imported what they need."""
     wanted = [peer for peer in library_peers(plan.workers) if peer.name in plan.contestants]
     for peer in wanted:

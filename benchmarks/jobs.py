@@ -14,7 +14,7 @@ from benchmarks.contestants import Contestant
 from benchmarks.engine import Engine, make_job
 from benchmarks.measure import measure_plain
 from benchmarks.work import Task
-from pipeline.data.digits import DigitSet
+from pipeline.data.pools import Pool
 from pipeline.models.registry import variants
 
 FAMILIES = ("mlp", "convnet")
@@ -132,7 +132,7 @@ def time_rows(
     rows: Sequence[Row],
     engine: Engine,
     plain: Mapping[int, Contestant],
-    digits: tuple[DigitSet, DigitSet],
+    digits: tuple[Pool, Pool],
     whole: bool,
     step: Callable[[str], None],
 ) -> Iterator[RowTimes]:

@@ -13,18 +13,19 @@ from torch import Tensor, nn
 from torch.nn import functional
 from torch.utils.flop_counter import FlopCounterMode
 
-from pipeline.data.digits import DigitSet
-from pipeline.data.pairs import Pairs, draw_pairs, gather
+from pipeline.data.pools import Pool, Positions
 from pipeline.data.prepared import DataConfig, load_pools
+from pipeline.data.rounds import draw_samples
+from pipeline.models.hyperparameters import Hyperparameters
 from pipeline.models.initial import build_network
-from pipeline.models.parts import PairOutput
+from pipeline.models.objectives import DigitOutput, Objective, OneLogit, PairOutput, TwoLogits, TwoSigmoids
 from pipeline.models.registry import get_variant
-from pipeline.models.variant import Hyperparameters, Variant
+from pipeline.models.variant import Variant
 from pipeline.seeds import derive
 
 SEED = 0
 LEARNING_RATE = 1e-3
-"""Of Adam, for all contestants and models."""
+"""Of Adam, for all contestants and models, whatever their presets."""
 HEAVY_FLOPS = 20e9
 """An epoch of one replica from which a network counts as heavy: it is measured at fewer batch sizes."""
 GEMM_SIZE = 2048
@@ -53,6 +54,8 @@ class Curves:
     """On the held-out pairs after each epoch."""
 
 
+Output = PairOutput | DigitOutput
+"""Of a network; the answer is read from its first part."""
 Training = Callable[[int], Curves]
 """Trains for a number of epochs, each time anew from the initial weights."""
 
@@ -63,8 +66,8 @@ class Task:
 
     model: str
     batch_size: int
-    train: DigitSet
-    held_out: DigitSet
+    train: Pool
+    held_out: Pool
     pairs: int = 1000
     """Training pairs a replica."""
     held_out_pairs: int = 100
@@ -82,20 +85,27 @@ class Task:
         return self.variant.preset.alpha
 
     def hyper(self, epochs: int) -> Hyperparameters:
-        """The configuration of a training of so many epochs."""
-        return self.variant.preset.having({"lr": LEARNING_RATE, "batch_size": self.batch_size, "epochs": epochs})
+        """The configuration of a training of so many epochs: Adam without schedule and decay, whatever the preset."""
+        preset = self.variant.preset
+        return Hyperparameters(
+            lr=LEARNING_RATE,
+            batch_size=self.batch_size,
+            epochs=epochs,
+            alpha=preset.alpha,
+            structure=preset.structure,
+        )
 
-    def pairs_of(self, replica: int) -> tuple[Pairs, Pairs]:
+    def pairs_of(self, replica: int) -> tuple[Positions, Positions]:
         """The training and the held-out pairs of a replica."""
-        train = draw_pairs("train", len(self.train), self.pairs, seed=SEED, round_=replica)
-        return train, draw_pairs("held out", len(self.held_out), self.held_out_pairs, seed=SEED, round_=replica)
+        train = draw_samples("train", self.train, self.pairs, seed=SEED, round_=replica)
+        return train, draw_samples("held out", self.held_out, self.held_out_pairs, seed=SEED, round_=replica)
 
     def samples(self, replica: int) -> tuple[Samples, Samples]:
         """The training and the held-out samples of a replica, standardised by the former."""
         grey = []
-        for digits, pairs in zip((self.train, self.held_out), self.pairs_of(replica), strict=True):
-            part = gather(digits, pairs)
-            grey.append(Samples(*map(torch.from_numpy, (part.x_NCHW, part.target_N, part.digits_NC))))
+        for pool, pairs in zip((self.train, self.held_out), self.pairs_of(replica), strict=True):
+            part = pool.gather(pairs)
+            grey.append(Samples(*map(torch.from_numpy, (part.x, part.target_N, part.digits_NC))))
         mean, std = grey[0].x.mean(), grey[0].x.std()
         train, held_out = (part._replace(x=(part.x - mean) / std) for part in grey)
         return train, held_out
@@ -108,13 +118,42 @@ class Task:
         """What a replica's order of samples is drawn from."""
         return torch.Generator().manual_seed(derive(SEED, "order", *replica_name(replica)))
 
-    def loss(self, output: PairOutput, target: Tensor, digits: Tensor) -> Tensor:
-        """Cross-entropy, plus alpha * (CE digit 1 + CE digit 2) where there is an auxiliary loss."""
-        loss = functional.cross_entropy(output.comparison, target)
-        if self.variant.auxiliary_loss:
+    def loss(self, output: Output, target: Tensor, digits: Tensor) -> Tensor:
+        """What the variant's objective says of one replica's batch, as anybody would write it."""
+        if isinstance(output, DigitOutput):
+            loss = _digit_loss(output.digits, digits)
+            return loss if output.auxiliary is None else loss + self.alpha * _digit_loss(output.auxiliary, digits)
+        loss = COMPARISON_LOSSES[type(self.variant.objective)](output.comparison, target)
+        if self.variant.auxiliary_loss and output.digits is not None:
             first, second = (functional.cross_entropy(output.digits[:, digit], digits[:, digit]) for digit in (0, 1))
             loss = loss + self.alpha * (first + second)
         return loss
+
+    def error(self, verdict: Tensor, target: Tensor) -> Tensor:
+        """Share of wrong answers, given the first part of the output of all held-out pairs."""
+        return (self.variant.objective.answers(verdict) != target).float().mean()
+
+
+def _digit_loss(scores: Tensor, digits: Tensor) -> Tensor:
+    """Over both digits of all pairs."""
+    return functional.cross_entropy(scores.flatten(0, 1), digits.flatten())
+
+
+def _two_sigmoids(comparison: Tensor, target: Tensor) -> Tensor:
+    wanted = functional.one_hot(target, 2).to(comparison.dtype)
+    return functional.binary_cross_entropy_with_logits(comparison, wanted)
+
+
+def _one_logit(comparison: Tensor, target: Tensor) -> Tensor:
+    return functional.binary_cross_entropy_with_logits(comparison.squeeze(-1), target.to(comparison.dtype))
+
+
+COMPARISON_LOSSES: dict[type[Objective], Callable[[Tensor, Tensor], Tensor]] = {
+    TwoLogits: functional.cross_entropy,
+    TwoSigmoids: _two_sigmoids,
+    OneLogit: _one_logit,
+}
+"""By objective, from the comparison and the target."""
 
 
 def replica_name(replica: int) -> tuple[str, int]:
@@ -122,7 +161,7 @@ def replica_name(replica: int) -> tuple[str, int]:
     return "benchmark", replica
 
 
-def load_digits(cache_dir: Path) -> tuple[DigitSet, DigitSet]:
+def load_digits(cache_dir: Path) -> tuple[Pool, Pool]:
     """The training and the test digits of `mnist5k`, which needs no network."""
     pools = load_pools(DataConfig(cache_dir=cache_dir))
     return pools.train, pools.test

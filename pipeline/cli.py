@@ -77,6 +77,22 @@ def _stop(number: int, _frame: FrameType | None) -> NoReturn:
     raise SystemExit(143)
 
 
+class Pairs(click.ParamType[int]):
+    """A number of samples, or a word for 0."""
+
+    def __init__(self, word: str) -> None:
+        self.name = f"{word}|integer"
+        self.word = word
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:
+        """Read the number."""
+        if value in (0, self.word):  # 0 is what it has become when it is converted again
+            return 0
+        if not (str(value).isdecimal() and int(value) >= 1):
+            self.fail(f"must be {self.word} or a number of at least 1, but got {value!r}", param, ctx)
+        return int(value)
+
+
 class Workers(click.ParamType[int]):
     """A number of processes, or `auto`: one a core."""
 
@@ -96,11 +112,22 @@ def data_options(command: Command) -> Command:
     """The options of every stage that draws data."""
     for option in (
         click.option("--seed", type=click.IntRange(0, 2**53), default=0, show_default=True, help="Root of every draw."),
-        click.option("--pairs", type=int, default=1000, show_default=True, help="Pairs of a round, training and test."),
+        click.option(
+            "--test-pairs", type=Pairs("same"), default="same", show_default=True, help="Test pairs of a round."
+        ),
+        click.option(
+            "--pairs",
+            type=Pairs("all"),
+            default="1000",
+            show_default=True,
+            help="Training pairs (or points) of a round.",
+        ),
         click.option("--pooling", default="average", show_default=True, help="28x28 to 14x14: average or max."),
         click.option("--cache-dir", default="", help="Where prepared data is kept.  [default: $VARIANTLAB_CACHE]"),
         click.option("--data-dir", default="", help="Folder of the four IDX files, for --dataset idx."),
-        click.option("--dataset", default="mnist5k", show_default=True, help="mnist5k, mnist or idx."),
+        click.option(
+            "--dataset", default="mnist5k", show_default=True, help="mnist5k, mnist or idx; disc for disc_mlp."
+        ),
     ):
         command = option(command)
     return command
@@ -109,6 +136,12 @@ def data_options(command: Command) -> Command:
 def model_option(command: Command) -> Command:
     """The variant, required."""
     return click.option("--model", required=True, help="Name of the model variant, such as mlp_ws_al.")(command)
+
+
+def select_option(command: Command) -> Command:
+    """What the best configuration has least of."""
+    text = "What the best has least of, over folds: mean or mean+std of the validation error."
+    return click.option("--select", default="mean", show_default=True, help=text)(command)
 
 
 def compute_options(command: Command) -> Command:
@@ -145,9 +178,8 @@ def prepare_command(**options: Any) -> None:
 
     config = prepare.PrepareConfig(setting=_setting(options))
     Terminal().show(prepare.run(config, _tracker(), Terminal()))
-    show_next(
-        [(stage_command("search", model="mlp_ws_al", **_again(config.setting)), "search hyperparameters"), _look()]
-    )
+    model = "disc_mlp" if config.setting.data.dataset == "disc" else "mlp_ws_al"
+    show_next([(stage_command("search", model=model, **_again(config.setting)), "search hyperparameters"), _look()])
 
 
 @main.command("cross_validate")
@@ -156,11 +188,12 @@ def prepare_command(**options: Any) -> None:
     "--grid",
     default="preset",
     show_default=True,
-    help="preset, or values such as 'epochs=25,50 batch_size=25,50,100' over lr, batch_size, epochs and alpha.",
+    help="preset, or values such as 'epochs=25,50 batch_size=25,50,100 dropout=0,0.4'; see variantlab models MODEL.",
 )
 @click.option("--folds", type=int, default=10, show_default=True, help="Parts that the training pairs are split into.")
 @click.option("--rounds", type=int, default=1, show_default=True, help="Draws of pairs, each cross-validated.")
 @click.option("--patience", type=int, default=0, show_default=True, help="Stop after so many epochs without progress.")
+@select_option
 @data_options
 @compute_options
 def cross_validate_command(**options: Any) -> None:
@@ -177,12 +210,23 @@ def cross_validate_command(**options: Any) -> None:
 
 @main.command("search")
 @model_option
-@click.option("--space", default="", help="Search space file.  [default: search_spaces/MODEL.yaml]")
-@click.option("--n-trials", type=int, default=30, show_default=True, help="Trials in all, earlier starts included.")
+@click.option(
+    "--strategy",
+    default="tpe",
+    show_default=True,
+    help="tpe; two-step: all combinations, then alpha; screen: all on few pairs, then the best on --pairs.",
+)
+@select_option
+@click.option("--space", default="", help="Search space file.  [default: MODEL's in search_spaces/]")
+@click.option("--n-trials", type=int, default=30, show_default=True, help="Trials of tpe, earlier starts included.")
+@click.option("--screen-pairs", type=int, default=350, show_default=True, help="Training pairs while screening.")
+@click.option(
+    "--keep", type=int, default=3, show_default=True, help="How many screened configurations are tried again."
+)
 @click.option("--folds", type=int, default=5, show_default=True, help="Parts that the training pairs are split into.")
 @click.option("--rounds", type=int, default=1, show_default=True, help="Draws of pairs, each cross-validated.")
 @click.option("--population", type=int, default=6, show_default=True, help="Trials that train together.")
-@click.option("--pruner", default="median", show_default=True, help="median or none.")
+@click.option("--pruner", default="median", show_default=True, help="Of tpe: median or none.")
 @click.option("--study", default="", help="Name of the study.  [default: named after model, data and settings]")
 @click.option("--storage", default="sqlite:///optuna.db", show_default=True, help="Database URL of the study.")
 @data_options
@@ -209,6 +253,7 @@ def search_command(**options: Any) -> None:
 @click.option("--rounds", type=int, default=20, show_default=True, help="Fresh draws of pairs and weights.")
 @click.option("--preset", default="best", show_default=True, help="best (of the newest finished search) or report.")
 @click.option("--from-run", default="", help="Take the configuration of this run instead.")
+@click.option("--changes", default="", help="Values to change in it, such as 'optimiser=sgd batch_norm=on'.")
 @data_options
 @compute_options
 def evaluate_command(**options: Any) -> None:
@@ -230,6 +275,15 @@ def compare_command(**options: Any) -> None:
 
     Terminal().show(compare.run(compare.CompareConfig(**options), _tracker(), Terminal()))
     show_next([_look()])
+
+
+@main.command("models")
+@click.argument("name", required=False)
+def models_command(name: str | None) -> None:
+    """List the model variants, or show one: layers, sizes, options, preset, search spaces and source."""
+    from pipeline.stages import catalogue
+
+    click.echo(catalogue.describe(name) if name else catalogue.list_variants())
 
 
 @main.command("main")
@@ -276,7 +330,7 @@ def _setting(options: dict[str, Any]) -> Setting:
     cache_dir = options.pop("cache_dir") or os.environ.get("VARIANTLAB_CACHE") or user_cache_dir("variantlab")
     sources = {name: options.pop(name) for name in ("dataset", "data_dir", "pooling")}
     data = DataConfig(cache_dir=Path(cache_dir), **sources)
-    return Setting(data=data, **{name: options.pop(name) for name in ("seed", "pairs")})
+    return Setting(data=data, **{name: options.pop(name) for name in ("seed", "pairs", "test_pairs")})
 
 
 def _compute(options: dict[str, Any]) -> Compute:
@@ -292,7 +346,8 @@ def _again(setting: Setting) -> dict[str, str]:
         "dataset": setting.data.dataset,
         "data_dir": setting.data.data_dir,
         "pooling": setting.data.pooling,
-        "pairs": str(setting.pairs),
+        "pairs": str(setting.params["pairs"]),
+        "test_pairs": str(setting.params["test_pairs"]),
         "seed": str(setting.seed),
     }
     defaults = {option.name: str(option.default) for option in main.commands["prepare"].params}

@@ -7,8 +7,9 @@ import torch
 from hypothesis import settings
 
 from pipeline.data.digits import DigitSet
+from pipeline.data.points import PointSet
 from tests.idx_files import write_idx_folder
-from tests.synthetic import make_digits
+from tests.synthetic import make_digits, make_points
 
 # No deadline: what an example takes depends on the machine. Derandomised: a failure comes back on every machine.
 settings.register_profile("variantlab", deadline=None, derandomize=True, max_examples=25)
@@ -25,6 +26,16 @@ def train_digits() -> DigitSet:
 @pytest.fixture(scope="session")
 def held_out_digits() -> DigitSet:
     return make_digits(200, "held out")
+
+
+@pytest.fixture(scope="session")
+def train_points() -> PointSet:
+    return make_points(200, "train")
+
+
+@pytest.fixture(scope="session")
+def held_out_points() -> PointSet:
+    return make_points(100, "held out")
 
 
 @pytest.fixture

@@ -1,10 +1,11 @@
-"""Digits made up for tests: a pattern for each class under noise, so that a model learns them quickly."""
+"""Digits and points made up for tests: digits are a pattern for each class under noise, and quickly learned."""
 
 from __future__ import annotations
 
 import numpy as np
 
 from pipeline.data.digits import CLASSES, DigitSet
+from pipeline.data.points import CENTRE, RADIUS, PointSet
 from pipeline.seeds import numpy_generator
 
 
@@ -16,3 +17,10 @@ def make_digits(count: int, name: str, *, broken: int = 0) -> DigitSet:
     images_NHW = (patterns_KHW[labels_N] + generator.uniform(0, 55, (count, 14, 14))).round().astype(np.float32)
     images_NHW[count - broken :] = np.nan
     return DigitSet(images_NHW=images_NHW, labels_N=labels_N)
+
+
+def make_points(count: int, name: str) -> PointSet:
+    """`count` points of the unit square, and whether they lie in the disc."""
+    points_ND = numpy_generator(0, "points", name).random((count, 2), dtype=np.float32)
+    inside_N = np.hypot(*(points_ND - CENTRE).T) <= RADIUS
+    return PointSet(points_ND=points_ND, labels_N=inside_N.astype(np.int64))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
 import json
 import os
 import shutil
@@ -12,12 +13,16 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+import click
 import pytest
 from click.testing import CliRunner, Result
 
 from pipeline.cli import main
+from pipeline.models.registry import variants
+from pipeline.models.variant import Variant
+from tests.idx_files import write_idx_folder
 
-COMMANDS = ("prepare", "cross_validate", "search", "evaluate", "compare", "main")
+COMMANDS = ("prepare", "cross_validate", "search", "evaluate", "compare", "main", "models")
 HEAVY = ("torch", "torchvision", "mlflow", "optuna", "numpy", "scipy", "sklearn", "matplotlib", "pandas", "sqlalchemy")
 
 
@@ -68,9 +73,25 @@ def test_help_imports_nothing_heavy(arguments: list[str]) -> None:
 @pytest.mark.parametrize("command", COMMANDS)
 def test_every_option_is_explained(command: str) -> None:
     for option in main.commands[command].params:
-        assert getattr(option, "help", None), f"--{option.name} of {command} has no help"
+        if isinstance(option, click.Option):
+            assert option.help, f"--{option.name} of {command} has no help"
 
 
+@pytest.mark.parametrize(
+    ("command", "names"),
+    [
+        ("cross_validate", ["--select", "--pairs", "--test-pairs"]),
+        ("search", ["--strategy", "--select", "--screen-pairs", "--keep", "--pairs", "--test-pairs"]),
+        ("evaluate", ["--changes", "--test-pairs"]),
+        ("models", ["NAME"]),
+    ],
+)
+def test_help_names_what_can_be_chosen(command: str, names: list[str]) -> None:
+    shown = invoke(command, "--help").stdout
+    assert [name for name in names if name not in shown] == []
+
+
+SCREEN = ["search", "--model", "linear_digits", "--strategy", "screen"]
 BAD: Sequence[tuple[str, list[str], str]] = [
     ("command", ["serch"], "Did you mean 'search'?"),
     ("option", ["compare", "--modles", "mlp"], "Did you mean '--models'?"),
@@ -81,11 +102,27 @@ BAD: Sequence[tuple[str, list[str], str]] = [
     (
         "space",
         ["search", "--model", "mlp", "--space", "no.yaml"],
-        "unknown search space 'no.yaml'; choose from: search_spaces/convnet.yaml",
+        "unknown search space 'no.yaml'; choose from: search_spaces/alexnet_digits.yaml",
     ),
     ("study storage", ["search", "--model", "mlp", "--storage", "sqlite:////dev/null/x.db"], "--storage must be"),
+    ("strategy", ["search", "--model", "mlp", "--strategy", "two_step"], "did you mean two-step?"),
+    (
+        "select",
+        ["search", "--model", "mlp", "--select", "best"],
+        "unknown selection 'best'; choose from: mean, mean+std",
+    ),
+    ("selection", ["cross_validate", "--model", "mlp", "--select", "mean+sd"], "did you mean mean+std"),
+    ("screen", [*SCREEN, "--screen-pairs", "1001"], "but got --screen-pairs 1001 and --pairs 1000"),
+    ("screen folds", [*SCREEN, "--screen-pairs", "4"], "number of folds must lie between 2 and the 4 samples"),
+    ("keep", [*SCREEN, "--keep", "0"], "--keep must be between 1 and"),
+    ("screen space", ["search", "--model", "mlp", "--strategy", "screen"], "unknown search space"),
     ("folds", ["cross_validate", "--model", "mlp", "--folds", "1"], "number of folds must lie between 2 and the 1000"),
     ("grid", ["cross_validate", "--model", "mlp", "--grid", "epoch=3"], "did you mean epochs?"),
+    ("switch", ["cross_validate", "--model", "mlp", "--grid", "batch_norm=maybe"], "batch_norm must be on or off"),
+    ("changes", ["evaluate", "--model", "mlp", "--changes", "optimser=sgd"], "did you mean optimiser"),
+    ("points", ["evaluate", "--model", "disc_mlp"], "disc_mlp learns from points, so use --dataset disc"),
+    ("digits", ["search", "--model", "mlp", "--dataset", "disc"], "mlp learns from digits, so use --dataset mnist5k"),
+    ("models", ["models", "mlp_wss"], "unknown model 'mlp_wss'; did you mean mlp_ws"),
     ("rounds", ["evaluate", "--model", "mlp", "--rounds", "0"], "--rounds must be between 1 and"),
     ("preset", ["evaluate", "--model", "mlp", "--preset", "reports"], "did you mean report?"),
     ("no search", ["evaluate", "--model", "mlp"], "run search first, or choose --preset report"),
@@ -95,7 +132,11 @@ BAD: Sequence[tuple[str, list[str], str]] = [
     ("data dir", ["prepare", "--dataset", "idx", "--data-dir", "."], "has no train-images-idx3-ubyte"),
     ("pooling", ["prepare", "--pooling", "mean"], "unknown pooling 'mean'"),
     ("pairs", ["prepare", "--pairs", "1251"], "ask for at most --pairs 1250"),
-    ("no pairs", ["prepare", "--pairs", "0"], "at least 1 pair, but got --pairs 0"),
+    ("no pairs", ["prepare", "--pairs", "-1"], "must be all or a number of at least 1, but got '-1'"),
+    ("zero pairs", ["prepare", "--pairs", "0"], "must be all or a number of at least 1, but got '0'"),
+    ("word", ["prepare", "--pairs", "some"], "must be all or a number of at least 1, but got 'some'"),
+    ("test pairs", ["prepare", "--test-pairs", "1251"], "ask for at most --test-pairs 1250"),
+    ("test word", ["evaluate", "--model", "mlp", "--test-pairs", "all"], "must be same or a number of at least 1"),
     ("seed", ["prepare", "--seed", "-1"], "-1 is not in the range"),
     ("workers", ["evaluate", "--model", "mlp", "--workers", "none"], "must be auto or a number from 1 to 256"),
     ("device", ["evaluate", "--model", "mlp", "--device", "cuda0"], "unknown device 'cuda0'; did you mean cuda?"),
@@ -158,3 +199,61 @@ def test_the_result_and_the_next_commands_are_shown(folder: Path) -> None:
     assert f"mlflow ui --backend-store-uri sqlite:///{folder / 'mlflow.db'}" in result.stdout
     assert result.stderr == ""  # no terminal: no progress
     assert runs_in(folder) == ["evaluate mlp"]
+
+
+@pytest.mark.parametrize(
+    ("options", "expected"),
+    [
+        (
+            ["--pairs", "all", "--test-pairs", "5"],
+            "search --model mlp_ws_al --dataset idx --data-dir idx --pairs all --test-pairs 5",
+        ),
+        (
+            ["--pairs", "20", "--test-pairs", "same"],
+            "search --model mlp_ws_al --dataset idx --data-dir idx --pairs 20 ",
+        ),
+    ],
+    ids=["all", "as many"],
+)
+def test_the_next_command_has_the_same_pairs(folder: Path, options: list[str], expected: str) -> None:
+    write_idx_folder(folder / "idx", compress=False)
+    result = invoke("prepare", "--dataset", "idx", "--data-dir", "idx", *options)
+    assert result.exit_code == 0, result.output
+    [line] = [line for line in result.stdout.splitlines() if " search " in line]
+    assert expected in line
+
+
+def test_after_points_comes_the_model_of_points(folder: Path) -> None:
+    result = invoke("prepare", "--dataset", "disc")
+    assert result.exit_code == 0, result.output
+    assert "search --model disc_mlp --dataset disc " in result.stdout
+    assert runs_in(folder) == ["prepare disc"]
+
+
+def test_the_models_are_listed_without_a_trace(folder: Path) -> None:
+    before = sorted(folder.iterdir())
+    result = invoke("models")
+    assert result.exit_code == 0
+    rows = [[cell.strip() for cell in line.strip("|").split("|")] for line in result.stdout.splitlines()]
+    listed = {row[0]: row for row in rows if len(row) == 5}
+    for name, variant in variants().items():
+        assert listed[name][1:4] == [variant.arch, variant.report, f"{variant.parameters:,}"]
+        assert listed[name][4].split(", ") == [option.name for option in variant.options]
+    assert len(listed) == len(variants()) + 2  # header and rule
+    assert runs_in(folder) == []
+    assert sorted(folder.iterdir()) == before
+
+
+@pytest.mark.parametrize("variant", variants().values(), ids=lambda variant: variant.name)
+def test_a_model_is_shown_with_source_layers_options_and_spaces(variant: Variant) -> None:
+    result = invoke("models", variant.name)
+    assert result.exit_code == 0, result.output
+    assert variant.source.strip() in result.stdout
+    for option in variant.options:
+        assert option.meaning in result.stdout
+    assert f"search_spaces/{variant.name}.yaml" in result.stdout
+    header, *rest = result.stdout.splitlines()
+    assert f"{variant.parameters:,} parameters" in header
+    layers = itertools.takewhile(bool, itertools.dropwhile(lambda line: not line.startswith("| layer"), rest))
+    counts = [line.strip("|").split("|")[2].strip().replace(",", "") for line in layers]
+    assert sum(int(count) for count in counts if count.isdecimal()) == variant.parameters

@@ -30,7 +30,8 @@ def options_of(command: str) -> list[click.Option]:
 
 
 def test_the_entry_points_are_the_commands(entry_points: dict[str, Any]) -> None:
-    assert set(entry_points) == set(COMMANDS) == set(main.commands)
+    without = {"models"}  # which only prints
+    assert set(entry_points) == set(COMMANDS) == set(main.commands) - without - {"models"}  # which tracks nothing
 
 
 @pytest.mark.parametrize("command", COMMANDS)

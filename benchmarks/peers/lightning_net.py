@@ -45,7 +45,7 @@ class PairModule(lightning.LightningModule):
     def validation_step(self, batch: Batch, _index: int) -> None:
         """All held-out pairs are one batch."""
         x, target, _ = batch
-        self.error_E.append((self.network(x).comparison.argmax(1) != target).float().mean())
+        self.error_E.append(self.task.error(self.network(x)[0], target))
 
 
 def build(task: Task, replicas: range) -> Training:

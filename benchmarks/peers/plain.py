@@ -20,7 +20,7 @@ def build(task: Task, replicas: range) -> Training:
         loss_E, error_E = [], []
         for _ in range(epochs):
             loss_E.append(_train_epoch(task, network, adam, train, order))
-            error_E.append(_error(network, held_out))
+            error_E.append(_error(task, network, held_out))
         return Curves(loss_E=[float(loss) for loss in loss_E], held_out_error_E=[float(error) for error in error_E])
 
     return run
@@ -41,7 +41,6 @@ def _train_epoch(
 
 
 @torch.inference_mode()
-def _error(network: nn.Module, held_out: Samples) -> Tensor:
+def _error(task: Task, network: nn.Module, held_out: Samples) -> Tensor:
     network.eval()
-    wrong: Tensor = network(held_out.x).comparison.argmax(1) != held_out.target
-    return wrong.float().mean()
+    return task.error(network(held_out.x)[0], held_out.target)

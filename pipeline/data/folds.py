@@ -1,29 +1,29 @@
-"""K-fold splits of the pairs of one round."""
+"""K-fold splits of the training samples of one round."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 
-from pipeline.data.pairs import Pairs
+from pipeline.data.pools import Positions
 from pipeline.errors import InputError
 from pipeline.seeds import derive
 
 
-def split_folds(pairs: Pairs, folds: int, *, seed: int, round_: int) -> Iterator[tuple[Pairs, Pairs]]:
-    """Yield (training pairs, validation pairs) for each fold; every pair is validated exactly once.
+def split_folds(samples: Positions, folds: int, *, seed: int, round_: int) -> Iterator[tuple[Positions, Positions]]:
+    """Yield (training samples, validation samples) for each fold; every sample is validated exactly once.
 
-    Raises InputError unless 2 <= folds <= number of pairs.
+    Raises InputError unless 2 <= folds <= number of samples.
     """
     from sklearn.model_selection import KFold  # a second to import, and only cross validation needs it
 
-    check_folds(folds, len(pairs))
+    check_folds(folds, len(samples))
     # scikit-learn takes 32-bit seeds only.
     splitter = KFold(folds, shuffle=True, random_state=derive(seed, "folds", "round", round_) % 2**32)
-    for train, validation in splitter.split(pairs):
-        yield pairs[train], pairs[validation]
+    for train, validation in splitter.split(samples):
+        yield samples[train], samples[validation]
 
 
-def check_folds(folds: int, n_pairs: int) -> None:
-    """Raise InputError unless `n_pairs` can be split into `folds` parts."""
-    if not 2 <= folds <= n_pairs:
-        raise InputError(f"the number of folds must lie between 2 and the {n_pairs} pairs of a round, but got {folds}")
+def check_folds(folds: int, count: int) -> None:
+    """Raise InputError unless `count` samples can be split into `folds` parts."""
+    if not 2 <= folds <= count:
+        raise InputError(f"the number of folds must lie between 2 and the {count} samples of a round, but got {folds}")

@@ -17,7 +17,9 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.data.digits import DigitPools, DigitSet
+from pipeline.data.digits import DigitSet
+from pipeline.data.points import disc_pools
+from pipeline.data.pools import Pools
 from pipeline.data.sources import RawDigits, Source, open_source
 from pipeline.errors import InputError, UnknownNameError
 
@@ -31,7 +33,7 @@ class DataConfig:
     """Which digits an experiment uses."""
 
     dataset: str = "mnist5k"
-    """`mnist5k`, `mnist` or `idx`."""
+    """`mnist5k`, `mnist`, `idx`, or `disc`, which is points."""
     data_dir: str = ""
     """The folder of the IDX files, for `idx` alone."""
     pooling: str = "average"
@@ -44,11 +46,15 @@ class DataConfig:
             raise UnknownNameError("pooling", self.pooling, POOLINGS)
 
 
-def load_pools(config: DataConfig) -> DigitPools:
+def load_pools(config: DataConfig) -> Pools:
     """The pools of a data set, from the cache or built anew and cached.
 
     Raises InputError or DataError when the source cannot be had or the cache folder cannot be written.
     """
+    if config.dataset == "disc":
+        if config.data_dir:
+            raise InputError(f"--dataset disc takes no --data-dir, but got {config.data_dir!r}")
+        return disc_pools()
     cache_dir = writable_folder(config.cache_dir, "--cache-dir")
     source = open_source(config.dataset, data_dir=config.data_dir, cache_dir=cache_dir)
     path = cache_dir / f"{source.name}-{config.pooling}-{source.fingerprint}.pool"
@@ -74,13 +80,13 @@ def writable_folder(path: Path, option: str) -> Path:
         raise InputError(f"{option} must be a folder that can be written, but {path}: {reason}") from error
 
 
-def build_pools(raw: RawDigits, source: Source, pooling: str) -> DigitPools:
+def build_pools(raw: RawDigits, source: Source, pooling: str) -> Pools:
     """Reduce raw digits to 14x14."""
 
     def reduce(images: NDArray[np.uint8], labels: NDArray[np.uint8]) -> DigitSet:
         return DigitSet(images_NHW=pool_2x2(images, pooling), labels_N=labels.astype(np.int64))
 
-    return DigitPools(
+    return Pools(
         name=source.name,
         source=source.description,
         pooling=pooling,
@@ -97,15 +103,16 @@ def pool_2x2(images: NDArray[np.uint8], pooling: str) -> NDArray[np.float32]:
     return reduced
 
 
-def _write(path: Path, pools: DigitPools) -> None:
+def _write(path: Path, pools: Pools) -> None:
+    (train_images, train_labels), (test_images, test_labels) = pools.train.arrays, pools.test.arrays
     archive = io.BytesIO()
     # A quarter step of a byte fits float16 exactly, so the file is half the size at no loss.
     np.savez(
         archive,
-        train_images=pools.train.images_NHW.astype(np.float16),
-        train_labels=pools.train.labels_N.astype(np.uint8),
-        test_images=pools.test.images_NHW.astype(np.float16),
-        test_labels=pools.test.labels_N.astype(np.uint8),
+        train_images=train_images.astype(np.float16),
+        train_labels=train_labels.astype(np.uint8),
+        test_images=test_images.astype(np.float16),
+        test_labels=test_labels.astype(np.uint8),
     )
     content = archive.getvalue()
     descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=path.stem, suffix=".part")
@@ -122,7 +129,7 @@ def _write(path: Path, pools: DigitPools) -> None:
         ) from error
 
 
-def _read(path: Path, source: Source, pooling: str) -> DigitPools | None:
+def _read(path: Path, source: Source, pooling: str) -> Pools | None:
     """The cached pools, or None when the file cannot be read or is not what was written."""
     try:
         content = path.read_bytes()
@@ -139,4 +146,4 @@ def _read(path: Path, source: Source, pooling: str) -> DigitPools | None:
             )
             for part in ("train", "test")
         )
-    return DigitPools(name=source.name, source=source.description, pooling=pooling, train=train, test=test)
+    return Pools(name=source.name, source=source.description, pooling=pooling, train=train, test=test)

@@ -19,7 +19,8 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.data.digits import CLASSES, digest_of
+from pipeline.data.digits import CLASSES
+from pipeline.data.pools import digest_of
 from pipeline.errors import DataError, InputError, UnknownNameError
 from pipeline.seeds import derive
 
@@ -70,7 +71,7 @@ def open_source(name: str, *, data_dir: str, cache_dir: Path) -> Source:
     """
     openers = {"mnist5k": _open_mnist5k, "mnist": _open_mnist, "idx": _open_idx}
     if name not in openers:
-        raise UnknownNameError("dataset", name, openers)
+        raise UnknownNameError("dataset", name, (*openers, "disc"))
     if (name == "idx") != bool(data_dir):
         rule = "--dataset idx needs" if name == "idx" else f"--dataset {name} takes no"
         raise InputError(f"{rule} --data-dir (a folder with the four IDX files), but got {data_dir!r}")

@@ -7,20 +7,32 @@ import math
 import torch
 from torch import nn
 
+from pipeline.models.hyperparameters import Structure
 from pipeline.models.variant import Variant
 from pipeline.seeds import derive
 
 
-def build_network(variant: Variant, seed: int, *name: str | int, dtype: torch.dtype = torch.float32) -> nn.Module:
-    """A network of this variant with the weights that belong to the name (seed, "weights", *name).
+def weights_generator(seed: int, *name: str | int) -> torch.Generator:
+    """What the initial weights of the name (seed, "weights", *name) are drawn from."""
+    return torch.Generator().manual_seed(derive(seed, "weights", *name))
+
+
+def build_network(
+    variant: Variant,
+    seed: int,
+    *name: str | int,
+    structure: Structure | None = None,
+    dtype: torch.dtype = torch.float32,
+) -> nn.Module:
+    """A network of this variant, by default with the preset's structure, with the weights that belong to the name.
 
     The distribution is the default of torch's layers: weights and biases uniform in +-1/sqrt(fan in); batch
     normalisation begins with factor 1 and shift 0.
     """
     with torch.device("meta"):  # where layers draw nothing, in particular not from the global generator
-        network = variant.build().to(dtype)
+        network: nn.Module = variant.build(structure).to(dtype)
     network.to_empty(device="cpu")
-    generator = torch.Generator().manual_seed(derive(seed, "weights", *name))
+    generator = weights_generator(seed, *name)
     for layer in network.modules():
         if isinstance(layer, nn.Linear | nn.Conv2d):
             bound = 1 / math.sqrt(layer.weight[0].numel())

@@ -11,7 +11,7 @@ from pipeline.models.registry import variants
 from pipeline.reports.figures import box_plot, loss_by_family
 from pipeline.reports.statistics import Summary, summarise
 from pipeline.reports.tables import Table
-from pipeline.stages.stage import Reporter, StageResult, open_store, show_hyper
+from pipeline.stages.stage import Reporter, StageResult, open_store, percent, show_hyper
 from pipeline.tracking.port import Metric, Run, RunRecord, RunStart, Tracker, stage_run
 
 
@@ -32,6 +32,8 @@ class Evaluated:
     run: RunRecord
     test_errors: Sequence[float]
     train_errors: Sequence[float]
+    digit_errors: Sequence[float]
+    """On the digits of the test samples; empty for a variant that is not trained to name them."""
     train_loss_E: Sequence[float]
 
     @property
@@ -103,6 +105,7 @@ def _read(config: CompareConfig, tracker: Tracker) -> list[Evaluated]:
             run=newest[name],
             test_errors=tracker.history(newest[name].id, "round/test_error"),
             train_errors=tracker.history(newest[name].id, "round/train_error"),
+            digit_errors=tracker.history(newest[name].id, "round/test_digit_error"),
             train_loss_E=tracker.history(newest[name].id, "train_loss"),
         )
         for name in variants()
@@ -112,6 +115,7 @@ def _read(config: CompareConfig, tracker: Tracker) -> list[Evaluated]:
 
 def _table(evaluated: Sequence[Evaluated], *, paired: bool) -> Table:
     best = min(evaluated, key=lambda entry: entry.test.mean)
+    digits = ["digit error"] if any(entry.digit_errors for entry in evaluated) else []
     rows = []
     for entry in evaluated:
         variant, hyper = variants()[entry.model], entry.run.config
@@ -122,15 +126,17 @@ def _table(evaluated: Sequence[Evaluated], *, paired: bool) -> Table:
                 summarise(entry.train_errors).percent(),
                 entry.test.percent(),
                 entry.test.interval(),
+                percent(min(entry.test_errors)),
+                *(summarise(entry.digit_errors).percent() if entry.digit_errors else "-" for _ in digits),
                 entry.test.n,
-                variant.parameters,
+                variant.count(hyper.structure),
                 f"{entry.run.metrics['seconds_per_epoch']:.3f}",
                 _behind(entry, best) if paired and entry is not best else "-",
                 show_hyper(variant, hyper),
             ]
         )
-    headers = ["model", "train error", "test error", "95 % interval", "rounds", "parameters", "s/epoch"]
-    return Table([*headers, "behind the best", "configuration"], rows)
+    errors = ["train error", "test error", "95 % interval", "least", *digits]
+    return Table(["model", *errors, "rounds", "parameters", "s/epoch", "behind the best", "configuration"], rows)
 
 
 def _behind(entry: Evaluated, best: Evaluated) -> str:
@@ -146,7 +152,7 @@ def _differences(evaluated: Sequence[Evaluated]) -> list[str]:
         ("data (digest)", {entry.model: entry.run.tags.get("dataset_digest", "?")[:8] for entry in evaluated}),
         *(
             (name, {entry.model: entry.run.params.get(name, "?") for entry in evaluated})
-            for name in ("rounds", "pairs", "seed")
+            for name in ("rounds", "pairs", "test_pairs", "seed")
         ),
     ):
         if len(set(values.values())) > 1:

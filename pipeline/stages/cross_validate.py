@@ -2,21 +2,21 @@
 
 from __future__ import annotations
 
-import itertools
 import math
 from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from pipeline.data.digits import DigitPools
-from pipeline.data.prepared import load_pools
-from pipeline.errors import InputError, StageError, UnknownNameError
+from pipeline.data.pools import Pools
+from pipeline.errors import InputError, StageError
+from pipeline.models.hyperparameters import Hyperparameters
 from pipeline.models.registry import get_variant
-from pipeline.models.variant import DEFAULTS, HYPERPARAMETERS, Hyperparameters, Value, Variant
+from pipeline.models.variant import Variant
 from pipeline.reports.figures import learning_curves
 from pipeline.reports.statistics import Summary, summarise
 from pipeline.reports.tables import Table
-from pipeline.stages.replicas import FoldsConfig, fold_replicas
+from pipeline.stages.configurations import parse_grid
+from pipeline.stages.replicas import FoldsConfig, curves_of, error_series, fold_replicas, open_pools
 from pipeline.stages.stage import Reporter, StageResult, log_composition, open_store, percent, show_hyper, show_value
 from pipeline.tracking.port import (
     Metric,
@@ -31,8 +31,7 @@ from pipeline.tracking.port import (
 )
 from pipeline.training.plan import Job, Outcome
 from pipeline.training.pool import Trainer
-
-MAX_CELLS = 1000
+from pipeline.tuning.trials import selection_score
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -66,28 +65,42 @@ class Cell:
             for outcome in self.outcomes
         )
 
-    def series(self, name: str) -> list[list[float]]:
-        """A curve of every training, cut at the cell's epochs."""
-        return [getattr(outcome, name)[: self.hyper.epochs].tolist() for outcome in self.outcomes]
+    @property
+    def curves(self) -> dict[str, list[list[float]]]:
+        """Metric name -> the curve of every training, cut at the cell's epochs."""
+        curves = curves_of(self.outcomes, "validation")
+        return {name: [values[: self.hyper.epochs] for values in each] for name, each in curves.items()}
 
     @property
     def train_error(self) -> Summary:
-        """On all training pairs after the last epoch, over folds and rounds."""
+        """On all training samples after the last epoch, over folds and rounds."""
         return summarise(
             [outcome.train_error_at.get(self.hyper.epochs, outcome.train_error) for outcome in self.outcomes]
         )
 
     @property
     def validation_error(self) -> Summary:
-        """On the validation pairs after the last epoch, over folds and rounds; NaN when a training diverged."""
-        return summarise([math.nan if self.diverged else errors[-1] for errors in self.series("held_out_error_E")])
+        """On the validation samples after the last epoch, over folds and rounds; NaN when a training diverged."""
+        return summarise(self._last("validation_error"))
+
+    @property
+    def digit_error(self) -> Summary | None:
+        """The same of their digits, where they are named."""
+        return summarise(self._last("validation_digit_error")) if "validation_digit_error" in self.curves else None
+
+    def score(self, select: str) -> float:
+        """What the best cell has least of."""
+        return selection_score(self._last("validation_error"), select)
+
+    def _last(self, name: str) -> list[float]:
+        return [math.nan if self.diverged else values[-1] for values in self.curves[name]]
 
 
-def inputs(config: CrossValidateConfig) -> tuple[Variant, list[Hyperparameters], DigitPools, list[Job]]:
+def inputs(config: CrossValidateConfig) -> tuple[Variant, list[Hyperparameters], Pools, list[Job]]:
     """The variant, the cells of its grid, the pools, and the trainings that give all cells."""
     variant = get_variant(config.model)
     cells = parse_grid(config.grid, variant)
-    pools = load_pools(config.setting.data)
+    pools = open_pools(variant, config.setting, config.compute)
     jobs = [
         Job(
             variant=variant.name,
@@ -122,6 +135,7 @@ def run(config: CrossValidateConfig, tracker: Tracker, reporter: Reporter, paren
             "folds": config.folds,
             "rounds": config.rounds,
             "patience": config.patience,
+            "select": config.select,
         },
         tags={"model": variant.name},
         data=pools,
@@ -152,62 +166,22 @@ def run(config: CrossValidateConfig, tracker: Tracker, reporter: Reporter, paren
         run.text("cross_validation.csv", table.csv())
         if all(cell.diverged for cell in results):
             raise StageError("the loss of every configuration became infinite; choose smaller learning rates")
-        best = min(results, key=lambda cell: (cell.diverged, cell.validation_error.mean))
+        best = min(results, key=lambda cell: (cell.diverged, cell.score(config.select)))
         run.log(metrics=_summary_metrics(best), tags=config_tags(best.hyper))
         result = StageResult(
             run_id=run.id,
-            headline=f"{variant.name}: validation error {best.validation_error.percent()} over "
-            f"{config.rounds} x {config.folds} folds with {show_hyper(variant, best.hyper)}"
-            + (f", the best of {len(results)} cells" if len(results) > 1 else ""),
+            headline=f"{variant.name}: validation error {best.validation_error.percent()}"
+            + ("" if best.digit_error is None else f" (digits {best.digit_error.percent()})")
+            + f" over {config.rounds} x {config.folds} folds with {show_hyper(variant, best.hyper)}"
+            + (f", the best of {len(results)} cells by {config.select}" if len(results) > 1 else ""),
             table=table,
             notes=[
-                f"Training digits of {pools.name} alone; ± is the standard deviation over all folds of all rounds.",
+                f"The training pool of {pools.name} alone; ± is the standard deviation over all folds of all rounds.",
                 "Cells that differ in epochs alone are read off one training where the schedule allows it.",
             ][: 2 if len(jobs) < len(results) else 1],
         )
         run.describe(result.markdown())
     return result
-
-
-def parse_grid(text: str, variant: Variant) -> list[Hyperparameters]:
-    """All configurations of a grid in the order of its text.
-
-    `preset` is the variant's own; otherwise `name=value,value ...` for each hyperparameter that is varied.
-    Raises InputError that names the part which is wrong.
-    """
-    if text.strip() == "preset":
-        return [variant.preset]
-    values: dict[str, list[Value]] = {}
-    for part in text.split():
-        name, equals, listed = part.partition("=")
-        if not equals or not listed:
-            raise InputError(f"a grid is made of name=value,value parts separated by spaces, but got {part!r}")
-        if name not in HYPERPARAMETERS:
-            raise UnknownNameError("hyperparameter", name, HYPERPARAMETERS)
-        if name in values:
-            raise InputError(f"a grid names each hyperparameter once, but {name} stands twice")
-        values[name] = [_value(name, item) for item in listed.split(",")]
-    if not values:
-        raise InputError("a grid must be `preset` or name at least one hyperparameter, but it is empty")
-    if (count := math.prod(len(listed) for listed in values.values())) > MAX_CELLS:
-        raise InputError(f"a grid may have {MAX_CELLS} cells at most, but got {count}")
-    cells = [
-        variant.check(variant.preset.having(dict(zip(values, chosen, strict=True))))
-        for chosen in itertools.product(*values.values())
-    ]
-    if len(set(cells)) < len(cells):
-        raise InputError(f"the cells of a grid must differ from one another, but {text!r} names some twice")
-    return cells
-
-
-def _value(name: str, text: str) -> Value:
-    kind = HYPERPARAMETERS[name]
-    try:
-        value: Value = kind(text)
-    except ValueError:
-        rule = "a whole number" if kind is int else "a number"
-        raise InputError(f"{name} must be {rule}, but got {text!r}") from None
-    return value
 
 
 def _trainings(cells: Sequence[Hyperparameters]) -> dict[Hyperparameters, set[int]]:
@@ -224,13 +198,7 @@ def _read_cells(cells: Sequence[Hyperparameters], outcomes: Sequence[Sequence[Ou
 
 
 def _log_cell(run: Run, variant: Variant, cell: Cell) -> None:
-    names = {
-        "train_loss": "train_loss_E",
-        "train_error": "train_error_E",
-        "validation_loss": "held_out_loss_E",
-        "validation_error": "held_out_error_E",
-    }
-    curves = {name: cell.series(attribute) for name, attribute in names.items()}
+    curves = cell.curves
     metrics = []
     for name, folds in curves.items():
         shortest = min(map(len, folds))
@@ -240,20 +208,21 @@ def _log_cell(run: Run, variant: Variant, cell: Cell) -> None:
         metrics=[metric for metric in (*metrics, *_summary_metrics(cell)) if math.isfinite(metric.value)],
         tags=config_tags(cell.hyper),
     )
-    title = f"{variant.name}, {show_hyper(variant, cell.hyper)}: mean and one standard deviation over folds"
+    title = f"{variant.name}: mean and one standard deviation over folds\n{show_hyper(variant, cell.hyper)}"
     run.figure(
         "curves.png",
         learning_curves(
             {"training": curves["train_loss"], "validation": curves["validation_loss"]},
-            {"training": curves["train_error"], "validation": curves["validation_error"]},
+            error_series(curves, "validation"),
             title,
         ),
     )
 
 
 def _summary_metrics(cell: Cell) -> list[Metric]:
-    validation, train = cell.validation_error, cell.train_error
+    validation, train, digits = cell.validation_error, cell.train_error, cell.digit_error
     return [
+        *([] if digits is None else [Metric("cv_validation_digit_error", digits.mean)]),
         Metric("cv_validation_error", validation.mean),
         Metric("cv_validation_error_std", validation.std),
         Metric("cv_train_error", train.mean),
@@ -265,17 +234,20 @@ def _table(variant: Variant, cells: Sequence[Cell]) -> Table:
     shown = [variant.shown(cell.hyper) for cell in cells]
     names = [
         name
-        for name in HYPERPARAMETERS
-        if any(hyper.get(name) != DEFAULTS.get(name) for hyper in shown if name in hyper)
+        for name in variant.hyperparameters
+        if any(hyper.get(name) != variant.defaults.get(name) for hyper in shown if name in hyper)
     ]
+    digits = ["digit error"] if variant.recognises_digits else []
     rows = []
     for cell, hyper in zip(cells, shown, strict=True):
         values = [show_value(hyper[name]) if name in hyper else "-" for name in names]
         if cell.diverged:
-            rows.append([*values, "diverged", "-", "diverged", "-"])
+            rows.append([*values, "diverged", "-", "diverged", "-", *["-" for _ in digits]])
             continue
-        train, validation = cell.train_error, cell.validation_error
-        rows.append(
-            [*values, percent(train.mean), percent(train.std), percent(validation.mean), percent(validation.std)]
-        )
-    return Table([*names, "train error", "± std", "validation error", "± std"], rows)
+        errors = [
+            text
+            for summary in (cell.train_error, cell.validation_error)
+            for text in (percent(summary.mean), percent(summary.std))
+        ]
+        rows.append([*values, *errors, *([] if cell.digit_error is None else [percent(cell.digit_error.mean)])])
+    return Table([*names, "train error", "± std", "validation error", "± std", *digits], rows)

@@ -2,25 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 
-from pipeline.data.digits import CLASSES, DigitPools
-from pipeline.data.pairs import gather
-from pipeline.data.prepared import load_pools
+from pipeline.data.pools import Pools
 from pipeline.errors import InputError, StageError, UnknownNameError
-from pipeline.models.comparator import Comparator
+from pipeline.models.exported import DESCRIPTIONS, Exported, trained_network
+from pipeline.models.hyperparameters import Hyperparameters
 from pipeline.models.registry import get_variant
-from pipeline.models.variant import Hyperparameters, Variant
-from pipeline.reports.figures import digit_confusion, learning_curves
-from pipeline.reports.statistics import Summary, summarise
+from pipeline.models.variant import Variant
+from pipeline.reports.figures import error_by_epoch, learning_curves
+from pipeline.reports.statistics import summarise
 from pipeline.reports.tables import Table
-from pipeline.stages.replicas import round_replicas
+from pipeline.stages.configurations import parse_changes
+from pipeline.stages.replicas import curves_of, error_series, open_pools, round_replicas
 from pipeline.stages.stage import Reporter, Setting, StageResult, log_composition, open_store, percent, show_hyper
+from pipeline.stages.views import log_errors
 from pipeline.tracking.port import (
     Metric,
     ModelToLog,
@@ -52,6 +52,8 @@ class EvaluateConfig:
     """`best`: of the newest finished search of this model on this data set; `report`: the report's configuration."""
     from_run: str = ""
     """Id of a run whose configuration to take instead: a search, trial, cross_validate, cell or evaluate run."""
+    changes: str = ""
+    """Values to change in that configuration, such as `optimiser=sgd batch_norm=on`."""
     compute: Compute = field(default_factory=Compute)
 
     def __post_init__(self) -> None:
@@ -61,10 +63,11 @@ class EvaluateConfig:
             raise UnknownNameError("preset", self.preset, PRESETS)
 
 
-def inputs(config: EvaluateConfig) -> tuple[Variant, DigitPools]:
+def inputs(config: EvaluateConfig) -> tuple[Variant, Pools]:
     """The variant and the pools, which suffice for the pairs that are asked for."""
     variant = get_variant(config.model)
-    pools = load_pools(config.setting.data)
+    parse_changes(config.changes, variant.preset, variant)
+    pools = open_pools(variant, config.setting, config.compute)
     round_replicas(pools, config.setting, variant.preset, rounds=1)
     return variant, pools
 
@@ -73,7 +76,8 @@ def run(config: EvaluateConfig, tracker: Tracker, reporter: Reporter, parent: Ru
     """Train and test in every round; log errors with their interval, curves, confusion and the median model."""
     setting = config.setting
     variant, pools = inputs(config)
-    hyper, origin = _choose(config, variant, pools, tracker)
+    chosen, origin = _choose(config, variant, pools, tracker)
+    hyper = parse_changes(config.changes, chosen, variant)
     replicas = round_replicas(pools, setting, hyper, rounds=config.rounds)
     open_store(tracker, reporter)
     start = RunStart(
@@ -100,7 +104,8 @@ def run(config: EvaluateConfig, tracker: Tracker, reporter: Reporter, parent: Ru
                 f"every round must end with a finite loss, but {len(diverged)} of {len(outcomes)} did not "
                 f"({diverged[0]}); choose a smaller learning rate"
             )
-        _log_outcomes(run, variant, pools, replicas, outcomes)
+        _log_outcomes(run, variant, hyper, outcomes)
+        log_errors(run, variant, pools, replicas, outcomes)
         log_composition(run, trainer)
         median = _median_round(outcomes)
         run.model(_model(variant, pools, replicas[median], outcomes[median]))
@@ -110,7 +115,7 @@ def run(config: EvaluateConfig, tracker: Tracker, reporter: Reporter, parent: Ru
 
 
 def _choose(
-    config: EvaluateConfig, variant: Variant, pools: DigitPools, tracker: Tracker
+    config: EvaluateConfig, variant: Variant, pools: Pools, tracker: Tracker
 ) -> tuple[Hyperparameters, RunRecord | None]:
     """The configuration to evaluate and the run that it comes from (None for the report's)."""
     if config.from_run:
@@ -132,94 +137,82 @@ def _choose(
     )
 
 
-def _log_outcomes(
-    run: Run, variant: Variant, pools: DigitPools, replicas: Sequence[Replica], outcomes: Sequence[Outcome]
-) -> None:
-    names = {
-        "train_loss": "train_loss_E",
-        "train_error": "train_error_E",
-        "test_loss": "held_out_loss_E",
-        "test_error": "held_out_error_E",
-    }
-    curves = {name: [getattr(outcome, attribute) for outcome in outcomes] for name, attribute in names.items()}
+def _log_outcomes(run: Run, variant: Variant, hyper: Hyperparameters, outcomes: Sequence[Outcome]) -> None:
+    curves = curves_of(outcomes, "test")
     metrics = [metric for name, rounds in curves.items() for metric in curve(name, np.mean(rounds, axis=0).tolist())]
-    test, train, seconds = _summaries(outcomes)
+    errors = final_errors(outcomes)
+    for name, values in errors.items():
+        summary = summarise(values)
+        metrics += [
+            Metric(f"final_{name}", summary.mean),
+            Metric(f"final_{name}_min", min(values)),
+            *(Metric(f"round/{name}", value, number) for number, value in enumerate(values)),
+        ]
+        if len(outcomes) > 1:
+            metrics += [
+                Metric(f"final_{name}_std", summary.std),
+                Metric(f"final_{name}_low", summary.low),
+                Metric(f"final_{name}_high", summary.high),
+            ]
     metrics += [
-        Metric("final_test_error", test.mean),
-        Metric("final_train_error", train.mean),
-        Metric("seconds_per_epoch", seconds.mean),
-        Metric("parameters", variant.parameters),
+        Metric("seconds_per_epoch", float(np.mean([outcome.seconds_per_epoch for outcome in outcomes]))),
+        Metric("parameters", variant.count(hyper.structure)),
     ]
-    if len(outcomes) > 1:
-        metrics += [
-            Metric("final_test_error_std", test.std),
-            Metric("final_test_error_low", test.low),
-            Metric("final_test_error_high", test.high),
-            Metric("final_train_error_std", train.std),
-            Metric("final_train_error_low", train.low),
-            Metric("final_train_error_high", train.high),
-        ]
-    for number, outcome in enumerate(outcomes):
-        metrics += [
-            Metric("round/test_error", outcome.held_out_error, number),
-            Metric("round/train_error", outcome.train_error, number),
-        ]
     run.log(metrics=metrics)
-    rounds = _round_table(outcomes)
-    run.text("rounds.md", rounds.markdown())
-    run.text("rounds.csv", rounds.csv())
+    rounds, epochs = _round_table(outcomes, errors), _epoch_table(curves)
+    for name, table in (("rounds", rounds), ("epochs", epochs)):
+        run.text(f"{name}.md", table.markdown())
+        run.text(f"{name}.csv", table.csv())
+    title = f"{variant.name}: mean and one standard deviation over {len(outcomes)} rounds"
     run.figure(
         "curves.png",
         learning_curves(
-            {"training": curves["train_loss"], "test": curves["test_loss"]},
-            {"training": curves["train_error"], "test": curves["test_error"]},
-            f"{variant.name}: mean and one standard deviation over {len(outcomes)} rounds",
+            {"training": curves["train_loss"], "test": curves["test_loss"]}, error_series(curves, "test"), title
         ),
     )
-    wrong, seen = count_digit_pairs(pools, replicas, outcomes)
-    run.figure("confusion_by_digit_pair.png", digit_confusion(wrong, seen))
-    run.text("confusion_by_digit_pair.csv", _confusion_table(wrong, seen).csv())
+    test = np.array(curves["test_error"])
+    train = np.mean(curves["train_error"], axis=0)
+    run.figure("error_by_epoch.png", error_by_epoch(train, test.mean(0), test.std(0), test.min(0), title))
 
 
-def _summaries(outcomes: Sequence[Outcome]) -> tuple[Summary, Summary, Summary]:
-    """Of test error, train error and seconds per epoch."""
-    return (
-        summarise([outcome.held_out_error for outcome in outcomes]),
-        summarise([outcome.train_error for outcome in outcomes]),
-        summarise([outcome.seconds_per_epoch for outcome in outcomes]),
+def final_errors(outcomes: Sequence[Outcome]) -> dict[str, list[float]]:
+    """Name -> the error of each round after its last epoch; digit errors where digits are named."""
+    errors = {
+        "test_error": [outcome.held_out_error for outcome in outcomes],
+        "train_error": [outcome.train_error for outcome in outcomes],
+        "test_digit_error": [outcome.held_out_digit_error for outcome in outcomes],
+        "train_digit_error": [outcome.train_digit_error for outcome in outcomes],
+    }
+    return {name: values for name, values in errors.items() if np.isfinite(values).all()}
+
+
+def _epoch_table(curves: Mapping[str, Sequence[Sequence[float]]]) -> Table:
+    """What the training would have given if it had ended with each epoch (report 004's tables)."""
+    test, train = np.array(curves["test_error"]), np.mean(curves["train_error"], axis=0)
+    digits = np.mean(curves["test_digit_error"], axis=0) if "test_digit_error" in curves else None
+    spread = test.std(0, ddof=1) if len(test) > 1 else np.full(test.shape[1], np.nan)
+    columns = {
+        "train error while learning": train,
+        "mean test error": test.mean(0),
+        "minimum": test.min(0),
+        "std": spread,
+        **({} if digits is None else {"mean test digit error": digits}),
+    }
+    return Table(
+        ["epoch", *columns],
+        [[epoch + 1, *(f"{values[epoch]:.4f}" for values in columns.values())] for epoch in range(test.shape[1])],
     )
 
 
-def count_digit_pairs(
-    pools: DigitPools, replicas: Sequence[Replica], outcomes: Sequence[Outcome]
-) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """(10, 10) counts of wrong answers and of all test pairs by (first digit, second digit), over all rounds."""
-    wrong = np.zeros((CLASSES, CLASSES), dtype=np.int64)
-    seen = np.zeros_like(wrong)
-    for replica, outcome in zip(replicas, outcomes, strict=True):
-        samples = gather(pools.test, replica.held_out)
-        assert outcome.predictions_M is not None
-        where = (samples.digits_NC[:, 0], samples.digits_NC[:, 1])
-        np.add.at(seen, where, 1)
-        np.add.at(wrong, where, outcome.predictions_M != samples.target_N)
-    return wrong, seen
-
-
-def _confusion_table(wrong: NDArray[np.int64], seen: NDArray[np.int64]) -> Table:
+def _round_table(outcomes: Sequence[Outcome], errors: Mapping[str, Sequence[float]]) -> Table:
     return Table(
-        ["first digit", "second digit", "pairs", "wrong"],
+        ["round", *(name.replace("_", " ") for name in errors), "s/epoch"],
         [
-            [first, second, int(seen[first, second]), int(wrong[first, second])]
-            for first, second in np.ndindex(seen.shape)
-        ],
-    )
-
-
-def _round_table(outcomes: Sequence[Outcome]) -> Table:
-    return Table(
-        ["round", "train error", "test error", "s/epoch"],
-        [
-            [number, f"{outcome.train_error:.4f}", f"{outcome.held_out_error:.4f}", f"{outcome.seconds_per_epoch:.4f}"]
+            [
+                number,
+                *(f"{values[number]:.4f}" for values in errors.values()),
+                f"{outcome.seconds_per_epoch:.4f}",
+            ]
             for number, outcome in enumerate(outcomes)
         ],
     )
@@ -231,15 +224,14 @@ def _median_round(outcomes: Sequence[Outcome]) -> int:
     return int(order[(len(order) - 1) // 2])
 
 
-def _model(variant: Variant, pools: DigitPools, replica: Replica, outcome: Outcome) -> ModelToLog:
+def _model(variant: Variant, pools: Pools, replica: Replica, outcome: Outcome) -> ModelToLog:
     assert outcome.weights is not None
-    network = variant.build()
-    network.load_state_dict({name: torch.from_numpy(weights) for name, weights in outcome.weights.items()})
-    examples = gather(pools.test, replica.held_out[:EXAMPLES])
+    weights = {name: torch.from_numpy(values) for name, values in outcome.weights.items()}
+    network = trained_network(variant, replica.hyper.structure, weights)
     return ModelToLog(
-        network=Comparator(network, mean=outcome.mean, std=outcome.std).eval(),
-        example=torch.from_numpy(examples.x_NCHW),
-        description=f"{variant.name}: P(first > second), P(first <= second) of two 14x14 digits, grey values 0 to 255",
+        network=Exported(network, variant.objective, mean=outcome.mean, std=outcome.std).eval(),
+        example=torch.from_numpy(pools.test.gather(replica.held_out[:EXAMPLES]).x),
+        description=f"{variant.name}: {DESCRIPTIONS[variant.task]}",
     )
 
 
@@ -251,22 +243,28 @@ def _result(
     outcomes: Sequence[Outcome],
     median: int,
 ) -> StageResult:
-    test, train, seconds = _summaries(outcomes)
+    errors = {name: summarise(values) for name, values in final_errors(outcomes).items()}
+    seconds = summarise([outcome.seconds_per_epoch for outcome in outcomes])
+    test = errors["test_error"]
+    digits = f" (digits {errors['test_digit_error'].percent()})" if "test_digit_error" in errors else ""
     source = "the report's configuration" if origin is None else f"the configuration of run {origin.name} ({origin.id})"
+    shown = [name for name in ("train_error", "test_error", "test_digit_error") if name in errors]
     return StageResult(
         run_id=run.id,
-        headline=f"{variant.name}: test error {test.percent()} over {len(outcomes)} rounds with "
+        headline=f"{variant.name}: test error {test.percent()}{digits} over {len(outcomes)} rounds with "
         f"{show_hyper(variant, hyper)}",
         table=Table(
-            ["model", "train error", "95 % interval", "test error", "95 % interval", "parameters", "s/epoch"],
+            [
+                "model",
+                *(title for name in shown for title in (name.replace("_", " "), "95 % interval")),
+                *("least test error", "parameters", "s/epoch"),
+            ],
             [
                 [
                     variant.name,
-                    train.percent(),
-                    train.interval(),
-                    test.percent(),
-                    test.interval(),
-                    variant.parameters,
+                    *(text for name in shown for text in (errors[name].percent(), errors[name].interval())),
+                    percent(min(outcome.held_out_error for outcome in outcomes)),
+                    variant.count(hyper.structure),
                     f"{seconds.mean:.3f}",
                 ]
             ],

@@ -8,27 +8,24 @@ from __future__ import annotations
 
 import hashlib
 import json
-import math
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
-from datetime import UTC, datetime
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from filelock import Timeout
 
-from pipeline.data.digits import DigitPools
-from pipeline.data.prepared import load_pools
+from pipeline.data.folds import check_folds
+from pipeline.data.pools import Pools
 from pipeline.errors import InputError, StageError, UnknownNameError
 from pipeline.locks import machine_lock
 from pipeline.models.registry import get_variant
-from pipeline.models.variant import DEFAULTS, HYPERPARAMETERS, Variant
-from pipeline.reports.figures import search_history
-from pipeline.reports.tables import Table
-from pipeline.stages.replicas import FoldsConfig, fold_replicas
+from pipeline.models.variant import Variant
+from pipeline.stages.replicas import FoldsConfig, curves_of, fold_replicas, open_pools
+from pipeline.stages.search_result import Found, error_of
 from pipeline.stages.stage import (
     Progress,
     Reporter,
@@ -36,30 +33,26 @@ from pipeline.stages.stage import (
     log_composition,
     open_store,
     percent,
-    show_hyper,
-    show_value,
 )
+from pipeline.stages.trial_runs import RUN_STATUS, TrialRuns
 from pipeline.tracking.port import (
     Metric,
     Run,
-    RunRecord,
     RunStart,
-    Status,
     Tracker,
     config_tags,
-    curve,
-    killed_if_broken,
     stage_run,
     variant_params,
 )
 from pipeline.training.plan import Job, Outcome
 from pipeline.training.pool import Trainer
-from pipeline.tuning.ledger import PRUNERS, Asked, Finding, Ledger, State, TrialRecord, best_of
+from pipeline.tuning.ledger import PRUNERS, Ledger
 from pipeline.tuning.paths import Paths, read_off
-from pipeline.tuning.space import Space, load_space
+from pipeline.tuning.space import SPACES, Space, load_space
 from pipeline.tuning.storage import Storage, open_storage, resolved
+from pipeline.tuning.strategies import ALPHA, STRATEGIES, Strategy, make_strategy
+from pipeline.tuning.trials import Asked, Finding, State, TrialRecord
 
-RUN_STATUS: dict[State, Status] = {"complete": "FINISHED", "pruned": "KILLED", "failed": "FAILED"}
 MAX_TRIALS = 100_000
 MAX_POPULATION = 1000
 SHOWN_TRIALS = 5
@@ -70,37 +63,86 @@ class SearchConfig(FoldsConfig):
     """What to search."""
 
     folds: int = 5
+    strategy: str = "tpe"
+    """`tpe`: Optuna's sampler, the preset first; `two-step`: all combinations, then alpha; `screen`: all combinations
+    on few samples, then the best of them on all."""
     space: str = ""
-    """A search space file; empty for `search_spaces/<model>.yaml`."""
+    """A search space file; empty for the model's own in `search_spaces/`, see `default_space`."""
     n_trials: int = 30
-    """Trials in all, those of earlier starts included."""
+    """Trials of `tpe` in all, those of earlier starts included; the others have as many as there are combinations."""
+    screen_pairs: int = 350
+    """Training samples of a round while `screen` tries all combinations."""
+    keep: int = 3
+    """How many of them it tries again on all samples."""
     population: int = 6
     """Trials that are asked for, and train, together."""
     pruner: str = "median"
+    """Of `tpe`: `median` or `none`; the others train every trial to its end."""
     study: str = ""
     """Name of the study; empty for one that is named after the protocol, so that the same command resumes it."""
     storage: str = "sqlite:///optuna.db"
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        limits = (("n-trials", self.n_trials, MAX_TRIALS), ("population", self.population, MAX_POPULATION))
+        if self.strategy not in STRATEGIES:
+            raise UnknownNameError("strategy", self.strategy, STRATEGIES)
+        limits = (
+            ("n-trials", self.n_trials, MAX_TRIALS),
+            ("population", self.population, MAX_POPULATION),
+            ("keep", self.keep, MAX_TRIALS),
+        )
         for name, value, high in limits:
             if not 1 <= value <= high:
                 raise InputError(f"--{name} must be between 1 and {high}, but got {value}")
         if self.pruner not in PRUNERS:
             raise UnknownNameError("pruner", self.pruner, PRUNERS)
-        if self.pruner != "none" and self.setting.pairs % self.folds:
+        if self.strategy == "screen":
+            check_folds(self.folds, self.screen_pairs)
+        if self.setting.pairs:
+            self.check_pairs(self.setting.pairs)
+
+    @property
+    def prunes(self) -> bool:
+        """Whether trials may be stopped early."""
+        return self.strategy == "tpe" and self.pruner != "none"
+
+    def check_pairs(self, pairs: int) -> None:
+        """Raise InputError unless screening and pruning are possible with so many training samples in a round."""
+        if self.strategy == "screen" and self.screen_pairs > pairs:
             raise InputError(
-                f"pruning needs folds of equal size, but {self.setting.pairs} pairs do not divide into {self.folds}; "
+                f"a screening takes no more pairs than the trials after it, but got --screen-pairs "
+                f"{self.screen_pairs} and --pairs {pairs}"
+            )
+        if self.prunes and pairs % self.folds:
+            raise InputError(
+                f"pruning needs folds of equal size, but {pairs} pairs do not divide into {self.folds}; "
                 f"choose another --folds, or --pruner none"
             )
 
+    def make_strategy(self) -> Strategy:
+        """How this search chooses what to try."""
+        return make_strategy(self.strategy, n_trials=self.n_trials, screen_pairs=self.screen_pairs, keep=self.keep)
 
-def inputs(config: SearchConfig) -> tuple[Variant, Space, DigitPools, Storage]:
+
+def default_space(variant: Variant, strategy: str) -> Path:
+    """The file in `search_spaces/` that a search reads when it is not given one."""
+    if strategy == "two-step":
+        return SPACES / "two_step" / ("with_alpha.yaml" if variant.auxiliary_loss else "without_alpha.yaml")
+    return (SPACES / "screen" if strategy == "screen" else SPACES) / f"{variant.name}.yaml"
+
+
+def inputs(config: SearchConfig) -> tuple[Variant, Space, Pools, Storage]:
     """The variant, its space, the pools, which suffice for the pairs that are asked for, and the open storage."""
     variant = get_variant(config.model)
-    space = load_space(variant, Path(config.space) if config.space else None)
-    pools = load_pools(config.setting.data)
+    path = Path(config.space) if config.space else default_space(variant, config.strategy)
+    space = load_space(variant, path, complete=config.make_strategy().complete)
+    alpha = space.dimensions.get(ALPHA)
+    if config.strategy == "two-step" and alpha is not None and space.preset.alpha not in alpha:
+        raise InputError(
+            f"{path}: alpha must admit {space.preset.alpha:g}, the preset of {variant.name}, which the first step uses"
+        )
+    pools = open_pools(variant, config.setting, config.compute)
+    config.check_pairs(config.setting.training_samples(pools))
     fold_replicas(pools, config.setting, space.preset, rounds=1, folds=config.folds)
     return variant, space, pools, open_storage(config.storage)
 
@@ -121,7 +163,11 @@ def run(config: SearchConfig, tracker: Tracker, reporter: Reporter, parent: Run 
             **config.setting.params,
             "folds": config.folds,
             "rounds": config.rounds,
+            "strategy": config.strategy,
+            "select": config.select,
             "n_trials": config.n_trials,
+            "screen_pairs": config.screen_pairs,
+            "keep": config.keep,
             "population": config.population,
             "pruner": config.pruner,
             **config.compute.params,
@@ -135,14 +181,23 @@ def run(config: SearchConfig, tracker: Tracker, reporter: Reporter, parent: Run 
         _sole_searcher(config.storage, name),
     ):
         trainer.warm_up()
-        ledger = Ledger.open(storage, name, protocol, space, seed=config.setting.seed, pruner=config.pruner)
+        ledger = Ledger.open(
+            storage,
+            name,
+            protocol,
+            space,
+            config.make_strategy(),
+            seed=config.setting.seed,
+            pruner=config.pruner if config.prunes else "none",
+            select=config.select,
+        )
         with stage_run(tracker, start, parent) as run:
             search = _Search(config, variant, space, pools, ledger, trainer, tracker, run, clock)
             search.go_on(reporter)
             return search.finish()
 
 
-def _protocol(config: SearchConfig, space: Space, pools: DigitPools) -> dict[str, Any]:
+def _protocol(config: SearchConfig, space: Space, pools: Pools) -> dict[str, Any]:
     """Everything that the trials' numbers depend on."""
     return {
         "model": config.model,
@@ -154,6 +209,9 @@ def _protocol(config: SearchConfig, space: Space, pools: DigitPools) -> dict[str
         "population": config.population,
         "pruner": config.pruner,
         "precision": config.compute.precision,
+        "strategy": config.strategy,
+        "select": config.select,
+        **({"screen_pairs": config.screen_pairs, "keep": config.keep} if config.strategy == "screen" else {}),
     }
 
 
@@ -205,7 +263,7 @@ class _Search:
         config: SearchConfig,
         variant: Variant,
         space: Space,
-        pools: DigitPools,
+        pools: Pools,
         ledger: Ledger,
         trainer: Trainer,
         tracker: Tracker,
@@ -214,36 +272,28 @@ class _Search:
     ) -> None:
         self.config, self.variant, self.space, self.pools = config, variant, space, pools
         self.ledger, self.trainer, self.tracker, self.run = ledger, trainer, tracker, run
-        self.projected: set[int] = set()
-        """Trials whose runs are complete."""
-        self.begun: dict[int, RunRecord] = {}
-        """Runs of trials that an earlier process did not complete."""
+        origin = "proposed by TPE" if config.strategy == "tpe" else f"of a {config.strategy} search"
+        self.runs = TrialRuns(tracker, run, ledger, variant, pools, setting=config.setting, origin=origin)
         self.clock = clock
         self.paths = Paths()
         self.replica_epochs = 0
 
     def go_on(self, reporter: Reporter) -> None:
         """Take up what is there, then train until the study has its trials."""
-        for record in self.tracker.find("trial", study_id=self.ledger.id):
-            self.tracker.reopen(record, self.run)
-            number = int(record.tags["trial"])
-            if record.status != "RUNNING" and record.tags.get("projected") == "true":
-                self.projected.add(number)
-            else:
-                self.begun[number] = record
-        self._project()
+        self.runs.take_up()
+        self.runs.project()
         if done := len(self.ledger.records()):
-            reporter.say(f"study {self.ledger.name} goes on: {done} trials are finished, {self.config.n_trials} wanted")
-        with reporter.progress(f"search {self.variant.name}", self.config.n_trials) as bar:
-            while asked := self.ledger.next_generation(self.config.n_trials, self.config.population):
+            reporter.say(f"study {self.ledger.name} goes on: {done} trials are finished, {self.ledger.planned} wanted")
+        with reporter.progress(f"search {self.variant.name}", self.ledger.planned) as bar:
+            while asked := self.ledger.next_generation(self.config.population):
                 self._train(asked, bar)
-        self._project()
+        self.runs.project()
 
     def _train(self, asked: Sequence[Asked], bar: Progress) -> None:
         """Train and tell one generation, and project the one before while it trains."""
         records = self.ledger.records()
-        best = best_of(records)
-        note = "" if best is None else f"best {percent(_error(best))} (trial {best.number})"
+        best = self._found(records).best
+        note = "" if best is None else f"best {percent(error_of(best))} (trial {best.number})"
         bar.update(len(records), note)
         self.paths.learn(records)
         trained, sources = self.paths.divide(asked)
@@ -266,7 +316,7 @@ class _Search:
             variant=self.variant.name,
             replicas=fold_replicas(
                 self.pools,
-                self.config.setting,
+                replace(self.config.setting, pairs=trial.pairs or self.config.setting.pairs),
                 trial.hyper,
                 rounds=self.config.rounds,
                 folds=self.config.folds,
@@ -277,74 +327,7 @@ class _Search:
 
     def _project_meanwhile(self) -> None:
         with self.clock.training():
-            self._project()
-
-    def _project(self) -> None:
-        """Bring the tracker up to the ledger: one run for each finished trial."""
-        for record in self.ledger.records():
-            if record.number not in self.projected:
-                self._project_trial(record)
-                self.projected.add(record.number)
-
-    def _project_trial(self, record: TrialRecord) -> None:
-        ended = record.ended.astimezone(UTC)
-        shown = record.state if record.error is None else f"err {100 * record.error:.1f} %"
-        if record.number in self.begun:
-            run = self.tracker.reopen(self.begun[record.number], self.run)
-        else:
-            start = RunStart(
-                name=f"trial {record.number:03d} · {shown}",
-                role="trial",
-                tags={
-                    "model": self.variant.name,
-                    "study": self.ledger.name,
-                    "study_id": self.ledger.id,
-                    "trial": str(record.number),
-                },
-                description=self._describe(record),
-                data=self.pools,
-                started=record.started.astimezone(UTC),
-            )
-            run = self.tracker.start(start, self.run)
-        with killed_if_broken(run):
-            self._log_trial(run, record, ended)
-        run.end(RUN_STATUS[record.state], ended)
-
-    def _log_trial(self, run: Run, record: TrialRecord, ended: datetime) -> None:
-        metrics = [metric for name, values in record.curves.items() for metric in curve(name, values)]
-        for fold, errors in enumerate(record.fold_errors):
-            metrics += curve(f"fold_{fold:02d}/validation_error", errors)
-        if record.error is not None:
-            last = [errors[-1] for errors in record.fold_errors]
-            metrics.append(Metric("cv_validation_error", record.error))
-            metrics.append(Metric("cv_validation_error_std", float(np.std(last, ddof=1))))
-        run.log(
-            params={
-                **variant_params(self.variant),
-                **self.config.setting.params,
-                **self.variant.shown(record.hyper),
-                "trial": record.number,
-            },
-            metrics=[metric for metric in metrics if math.isfinite(metric.value)],
-            tags={
-                **config_tags(record.hyper),
-                **({} if record.read_off is None else {"read_off": str(record.read_off)}),
-                "state": record.state,
-                "projected": "true",
-            },
-            at=ended,
-        )
-
-    def _describe(self, record: TrialRecord) -> str:
-        outcome = record.reason or f"mean validation error {percent(_error(record))}"
-        origin = "the report's configuration" if record.number == 0 else "proposed by TPE"
-        if record.read_off is not None:
-            origin += f", read off the longer training of trial {record.read_off}"
-        return (
-            f"Trial {record.number} of study `{self.ledger.name}`: {self.variant.name} with "
-            f"{show_hyper(self.variant, record.hyper)} ({origin}), {len(record.fold_errors)} folds on training digits "
-            f"alone. {record.state.capitalize()}: {outcome}."
-        )
+            self.runs.project()
 
     def finish(self) -> StageResult:
         """Log what was found and what it cost.
@@ -352,92 +335,61 @@ class _Search:
         Raises StageError when no trial is complete.
         """
         records = self.ledger.records()
-        best = best_of(records)
+        found = self._found(records)
+        best = found.best
         if best is None:
             reasons = sorted({record.reason for record in records})
             raise StageError(f"no trial of study {self.ledger.name} could be completed: {'; '.join(reasons)}")
         counts = {state: sum(record.state == state for record in records) for state in RUN_STATUS}
-        baseline = records[0] if records[0].error is not None else None
-        pruned = {r.number: r.curves["validation_error"][-1] for r in records if r.state == "pruned"}
-        self.run.figure(
-            "history.png",
-            search_history(
-                {record.number: record.error for record in records if record.error is not None},
-                pruned,
-                None if baseline is None else baseline.error,
-            ),
-        )
+        found.log_history(self.run)
+        if self.config.strategy == "two-step":
+            found.log_two_steps(self.run, best)
         log_composition(self.run, self.trainer)
-        everything = self._table(records)
+        everything = found.table(records)
         self.run.text("trials.csv", everything.csv())
         self.run.text("trials.md", everything.markdown())
         result = StageResult(
             run_id=self.run.id,
-            headline=self._headline(best, baseline),
-            table=self._table(sorted(records, key=_rank)[:SHOWN_TRIALS]),
+            headline=found.headline(best),
+            table=found.table(found.ranked[:SHOWN_TRIALS]),
             notes=[
                 f"Study `{self.ledger.name}`: {counts['complete']} complete, {counts['pruned']} pruned, "
                 f"{counts['failed']} failed trials; the best are shown.",
-                "The best of many validation errors is optimistic: `evaluate` measures it on test digits.",
-                self._log_costs(best, baseline, counts),
+                "The best of many validation errors is optimistic: `evaluate` measures it on the test pool.",
+                self._log_costs(best, found.baseline, counts),
             ],
         )
         self.run.describe(result.markdown())
         return result
 
+    def _found(self, records: Sequence[TrialRecord]) -> Found:
+        samples = self.config.setting.training_samples(self.pools)
+        return Found(self.variant, self.space, records, select=self.config.select, samples=samples)
+
     def _log_costs(self, best: TrialRecord, baseline: TrialRecord | None, counts: dict[State, int]) -> str:
         seconds, tracking = self.clock.read()
         metrics = [
-            Metric("cv_validation_error", _error(best)),
+            Metric("cv_validation_error", error_of(best)),
             *(Metric(f"trials_{state}", count) for state, count in counts.items()),
             Metric("replica_epochs", self.replica_epochs),
             Metric("seconds", seconds),
             Metric("tracking_seconds", tracking),
             Metric("tracking_share", tracking / seconds),
         ]
+        if digits := best.curves.get("validation_digit_error"):
+            metrics.append(Metric("cv_validation_digit_error", digits[-1]))
         if baseline is not None:
-            metrics.append(Metric("preset_cv_validation_error", _error(baseline)))
+            metrics.append(Metric("preset_cv_validation_error", error_of(baseline)))
         self.run.log(metrics=metrics, tags={**config_tags(best.hyper), "best_trial": str(best.number)})
         return (
             f"{self.replica_epochs} replica-epochs in {seconds:.1f} s; for {tracking / seconds:.1%} of it training "
             f"waited for MLflow and the study."
         )
 
-    def _headline(self, best: TrialRecord, baseline: TrialRecord | None) -> str:
-        found = f"{self.variant.name}: best mean validation error {percent(_error(best))} (trial {best.number})"
-        if baseline is None:
-            return f"{found}; the report's configuration gave none ({self.ledger.records()[0].reason})"
-        if best.number == baseline.number:
-            return f"{found}, which is the report's own configuration: no other beat it"
-        gain = 100 * (_error(baseline) - _error(best))
-        return f"{found}, {gain:.2f} points below the report's configuration ({percent(_error(baseline))})"
-
-    def _table(self, records: Sequence[TrialRecord]) -> Table:
-        shown = self.variant.shown(self.variant.preset)
-        told = {*self.space.dimensions, *(name for name, value in shown.items() if value != DEFAULTS.get(name))}
-        names = [name for name in HYPERPARAMETERS if name in told]
-        return Table(
-            ["trial", "state", "validation error", *names],
-            [
-                [
-                    record.number,
-                    record.state,
-                    "-" if record.error is None else percent(record.error),
-                    *(show_value(record.hyper.as_dict()[name]) for name in names),
-                ]
-                for record in records
-            ],
-        )
-
 
 def finding_of(folds: Sequence[Outcome]) -> Finding:
     """What the folds of one trial say together; a trial with a fold that diverged has failed."""
     epochs = min(len(fold.held_out_error_E) for fold in folds)
-
-    def mean(name: str) -> list[float]:
-        values: list[float] = np.mean([getattr(fold, name)[:epochs] for fold in folds], axis=0).tolist()
-        return values
-
     diverged = [(number, fold) for number, fold in enumerate(folds) if fold.status == "diverged"]
     state: State = "complete"
     reason = ""
@@ -447,20 +399,10 @@ def finding_of(folds: Sequence[Outcome]) -> Finding:
         state, reason = "pruned", f"worse than the median of earlier trials after epoch {epochs}"
     return Finding(
         curves={
-            "train_loss": mean("train_loss_E"),
-            "train_error": mean("train_error_E"),
-            "validation_loss": mean("held_out_loss_E"),
-            "validation_error": mean("held_out_error_E"),
+            name: np.mean([values[:epochs] for values in each], axis=0).tolist()
+            for name, each in curves_of(folds, "validation").items()
         },
         fold_errors=[fold.held_out_error_E.tolist() for fold in folds],
         state=state,
         reason=reason,
     )
-
-
-def _error(record: TrialRecord) -> float:
-    return math.nan if record.error is None else record.error
-
-
-def _rank(record: TrialRecord) -> tuple[bool, float, int]:
-    return record.error is None, record.error or 0.0, record.number

@@ -9,12 +9,17 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from typing import Protocol
 
+from pipeline.data.pools import Pools
 from pipeline.data.prepared import DataConfig
 from pipeline.errors import InputError
-from pipeline.models.variant import DEFAULTS, Hyperparameters, Value, Variant
+from pipeline.models.hyperparameters import Hyperparameters, Value
+from pipeline.models.variant import Variant
 from pipeline.reports.tables import Table
 from pipeline.tracking.port import Run, Tracker
 from pipeline.training.pool import Trainer
+
+ALL, SAME = "all", "same"
+"""How 0 is said of training and of test samples."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -25,11 +30,14 @@ class Setting:
     seed: int = 0
     """Root of every named draw."""
     pairs: int = 1000
-    """Training pairs of a round, and test pairs of a round."""
+    """Training samples (pairs, or points) of a round; 0 for all that there are."""
+    test_pairs: int = 0
+    """Test samples of a round; 0 for as many as there are training samples, or all if there are fewer."""
 
     def __post_init__(self) -> None:
-        if self.pairs < 1:
-            raise InputError(f"a round needs at least 1 pair, but got --pairs {self.pairs}")
+        for name, value in (("pairs", self.pairs), ("test-pairs", self.test_pairs)):
+            if value < 0:
+                raise InputError(f"a round needs at least 1 pair, but got --{name} {value}")
 
     @property
     def params(self) -> dict[str, str | int]:
@@ -37,9 +45,18 @@ class Setting:
         return {
             "dataset": self.data.dataset,
             "pooling": self.data.pooling,
-            "pairs": self.pairs,
+            "pairs": self.pairs or ALL,
+            "test_pairs": self.test_pairs or SAME,
             "seed": self.seed,
         }
+
+    def training_samples(self, pools: Pools) -> int:
+        """How many a round has."""
+        return self.pairs or pools.train.samples
+
+    def test_samples(self, pools: Pools) -> int:
+        """How many a round has."""
+        return self.test_pairs or min(self.training_samples(pools), pools.test.samples)
 
 
 class Progress(Protocol):
@@ -84,11 +101,13 @@ def open_store(tracker: Tracker, reporter: Reporter) -> None:
 def show_hyper(variant: Variant, hyper: Hyperparameters) -> str:
     """`lr=0.001 batch_size=25 epochs=25 alpha=1`, as short as it can be said: what is at its default is left out."""
     shown = variant.shown(hyper).items()
-    return " ".join(f"{name}={show_value(value)}" for name, value in shown if value != DEFAULTS.get(name))
+    return " ".join(f"{name}={show_value(value)}" for name, value in shown if value != variant.defaults.get(name))
 
 
 def show_value(value: Value) -> str:
     """A hyperparameter's value, short."""
+    if isinstance(value, bool):
+        return "on" if value else "off"
     return value if isinstance(value, str) else f"{value:.4g}"
 
 

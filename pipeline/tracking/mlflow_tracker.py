@@ -30,7 +30,7 @@ from mlflow.utils.mlflow_tags import MLFLOW_PARENT_RUN_ID, MLFLOW_RUN_NAME, MLFL
 from sqlalchemy import make_url
 from sqlalchemy.exc import SQLAlchemyError
 
-from pipeline.data.digits import DigitPools, DigitSet
+from pipeline.data.pools import Pool, Pools
 from pipeline.errors import InputError, UnknownNameError, hide_secrets
 from pipeline.locks import machine_lock
 from pipeline.tracking.port import Metric, ModelToLog, Run, RunRecord, RunStart, Status, killed_if_broken, param_text
@@ -228,8 +228,8 @@ class OpenRun:
             )
         self._taken |= fresh.keys()
 
-    def inputs(self, pools: DigitPools, test_data: bool) -> None:
-        """Attach the digits as dataset inputs."""
+    def inputs(self, pools: Pools, test_data: bool) -> None:
+        """Attach the pools as dataset inputs."""
         parts = [("train", "training", pools.train)] + ([("test", "evaluation", pools.test)] if test_data else [])
         with self._tracker.timed():
             self._tracker.client.log_inputs(self.id, [_dataset(pools, *part) for part in parts])
@@ -271,13 +271,13 @@ class OpenRun:
             self._tracker.client.set_terminated(self.id, status, None if ended is None else _milliseconds(ended))
 
 
-def _dataset(pools: DigitPools, part: str, context: str, digits: DigitSet) -> DatasetInput:
+def _dataset(pools: Pools, part: str, context: str, pool: Pool) -> DatasetInput:
     dataset = Dataset(
         name=f"{pools.name}-{part}",
-        digest=digits.digest[:12],  # to tell them apart in lists; the tag dataset_digest is whole
+        digest=pool.digest[:12],  # to tell them apart in lists; the tag dataset_digest is whole
         source_type="local",
         source=json.dumps({"description": pools.source, "pooling": pools.pooling}),
-        profile=json.dumps({"digits": len(digits), "shape": list(digits.images_NHW.shape)}),
+        profile=json.dumps({f"{pool.part}s": len(pool), "shape": list(pool.arrays[0].shape)}),
     )
     return DatasetInput(dataset, [InputTag("mlflow.data.context", context)])
 

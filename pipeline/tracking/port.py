@@ -13,8 +13,9 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, Literal, Protocol
 
-from pipeline.data.digits import DigitPools
-from pipeline.models.variant import Hyperparameters, Variant
+from pipeline.data.pools import Pools
+from pipeline.models.hyperparameters import Hyperparameters
+from pipeline.models.variant import Variant
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -40,10 +41,10 @@ class RunStart:
     role: str
     params: Mapping[str, Any] = field(default_factory=dict)
     tags: Mapping[str, str] = field(default_factory=dict)
-    data: DigitPools | None = None
-    """The digits used: their digest and source are attached as the run's dataset inputs."""
+    data: Pools | None = None
+    """The pools used: their digest and source are attached as the run's dataset inputs."""
     test_data: bool = False
-    """Whether the test digits are used as well."""
+    """Whether the test pool is used as well."""
     description: str = ""
     """Markdown, where it is known from the beginning."""
     started: datetime | None = None
@@ -66,7 +67,7 @@ class RunRecord:
     def config(self) -> Hyperparameters | None:
         """The one configuration that the run stands for, if it does."""
         text = self.tags.get("config")
-        return None if text is None else Hyperparameters(**json.loads(text))
+        return None if text is None else Hyperparameters.of(json.loads(text))
 
 
 @dataclass(frozen=True, kw_only=True)

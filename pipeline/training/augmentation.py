@@ -8,14 +8,17 @@ from torch.nn import functional
 
 FRAME = 4
 """Black pixels around an image before it is cut out anew."""
+DEGREES = 10
+"""An image is turned by no more than this, either way."""
 
 
 def augment(x_NCHW: Tensor, name: str, black: float, generator: torch.Generator) -> Tensor:
     """The images of one replica (N, 2, H, W), changed each for itself; `black` is the value of the background.
 
     `crop_flip` (report 002) is torchvision's RandomCrop(H, padding=4) followed by RandomHorizontalFlip(0.5).
+    `rotate` (a wish of report 004, without an angle) is RandomRotation(10, BILINEAR); background comes in from outside.
     """
-    return {"none": _same, "crop_flip": _crop_flip}[name](x_NCHW, black, generator)
+    return {"none": _same, "crop_flip": _crop_flip, "rotate": _rotate}[name](x_NCHW, black, generator)
 
 
 def _same(x_NCHW: Tensor, _black: float, _generator: torch.Generator) -> Tensor:
@@ -32,3 +35,20 @@ def _crop_flip(x_NCHW: Tensor, black: float, generator: torch.Generator) -> Tens
     rows = top + torch.arange(height, device=x_NCHW.device)
     cut = framed[torch.arange(images, device=x_NCHW.device)[:, None, None], rows[:, :, None], columns[:, None, :]]
     return cut.view_as(x_NCHW)
+
+
+def _rotate(x_NCHW: Tensor, black: float, generator: torch.Generator) -> Tensor:
+    images, (height, width) = x_NCHW.shape[:2].numel(), x_NCHW.shape[2:]
+    exact = torch.promote_types(x_NCHW.dtype, torch.float32)  # bfloat16 is too coarse for places
+    drawn = 2 * torch.rand(images, 1, 1, generator=generator) - 1
+    angle = torch.deg2rad(DEGREES * drawn.to(x_NCHW.device, exact))
+    right = torch.arange(width, device=x_NCHW.device) - (width - 1) / 2
+    down = torch.arange(height, device=x_NCHW.device)[:, None] - (height - 1) / 2
+    # Counted from the centre, to the right and downwards: where each pixel of a picture turned to the left comes from.
+    columns = angle.cos() * right - angle.sin() * down
+    rows = angle.sin() * right + angle.cos() * down
+    places = torch.stack([columns / (width / 2), rows / (height / 2)], dim=-1)
+    # Outside of an image grid_sample sees zeros, which are background only while black is zero.
+    bright = x_NCHW.flatten(0, 1)[:, None].to(exact) - black
+    turned = functional.grid_sample(bright, places, mode="bilinear", padding_mode="zeros", align_corners=False) + black
+    return turned.view_as(x_NCHW).to(x_NCHW.dtype)

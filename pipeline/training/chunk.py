@@ -9,45 +9,45 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
-from typing import Literal
+from typing import Literal, NamedTuple
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from pipeline.data.digits import DigitSet
-from pipeline.data.pairs import Pairs, gather
-from pipeline.models.initial import build_network
+from pipeline import mini
+from pipeline.data.pools import Pool, Positions
+from pipeline.models.initial import build_network, weights_generator
 from pipeline.models.registry import get_variant
 from pipeline.seeds import derive
 from pipeline.training.augmentation import augment
 from pipeline.training.network import ReplicaNetworks
 from pipeline.training.plan import Chunk, Outcome, Replica
-from pipeline.training.step import make_step
+from pipeline.training.step import MiniStep, Step, make_step
 
 EVALUATION_BATCH = 100
 Status = Literal["complete", "stopped", "diverged"]
 
 
 class StackedSamples:
-    """The samples of R replicas: x (R, N, 2, 14, 14), target (R, N), digits (R, N, 2)."""
+    """The samples of R replicas: x (R, N, 2, 14, 14) or (R, N, 2), target (R, N), digits (R, N, 2 or 0)."""
 
     def __init__(self, x: Tensor, target: Tensor, digits: Tensor) -> None:
         self.x, self.target, self.digits = x, target, digits
 
     @classmethod
-    def gather(cls, digits: DigitSet, pairs_R: Sequence[Pairs], dtype: torch.dtype, device: str) -> StackedSamples:
-        """Look the pairs of every replica up, as grey values."""
-        samples = [gather(digits, pairs) for pairs in pairs_R]
+    def gather(cls, pool: Pool, positions_R: Sequence[Positions], dtype: torch.dtype, device: str) -> StackedSamples:
+        """Look the samples of every replica up, with inputs as they are in the pool."""
+        samples = [pool.gather(positions) for positions in positions_R]
         return cls(
-            torch.from_numpy(np.stack([sample.x_NCHW for sample in samples])).to(device, dtype),
+            torch.from_numpy(np.stack([sample.x for sample in samples])).to(device, dtype),
             torch.from_numpy(np.stack([sample.target_N for sample in samples])).to(device),
             torch.from_numpy(np.stack([sample.digits_NC for sample in samples])).to(device),
         )
 
     def standardised(self, mean_R: Tensor, std_R: Tensor, dtype: torch.dtype) -> StackedSamples:
         """With x := (x - mean) / std, rounded to `dtype`."""
-        shape = (-1, 1, 1, 1, 1)
+        shape = (-1, *[1] * (self.x.dim() - 1))
         x = self.x.sub_(mean_R.view(shape)).div_(std_R.view(shape))
         return StackedSamples(x.to(dtype), self.target, self.digits)
 
@@ -65,9 +65,25 @@ class StackedSamples:
 
         return StackedSamples(pick(self.x), pick(self.target), pick(self.digits))
 
-    def batches(self, size: int) -> zip[tuple[Tensor, Tensor, Tensor]]:
-        """(x, target, digits) views of at most `size` samples each."""
-        return zip(self.x.split(size, 1), self.target.split(size, 1), self.digits.split(size, 1), strict=True)
+    def batches(self, size: int, *, least: int = 1) -> zip[tuple[Tensor, Tensor, Tensor]]:
+        """(x, target, digits) views of at most `size` samples each.
+
+        A last batch of fewer than `least` samples is added to the one before it.
+        """
+        count = self.target.shape[1]
+        sizes = [min(size, count - start) for start in range(0, count, size)]
+        if len(sizes) > 1 and sizes[-1] < least:
+            sizes[-2:] = [sum(sizes[-2:])]
+        return zip(self.x.split(sizes, 1), self.target.split(sizes, 1), self.digits.split(sizes, 1), strict=True)
+
+
+class Evaluation(NamedTuple):
+    """What R replicas make of N samples each."""
+
+    loss_R: Tensor
+    error_R: Tensor
+    digit_error_R: Tensor | None
+    answers_RN: Tensor
 
 
 class ChunkTraining:
@@ -76,8 +92,8 @@ class ChunkTraining:
     def __init__(
         self,
         chunk: Chunk,
-        train: DigitSet,
-        held_out: DigitSet,
+        train: Pool,
+        held_out: Pool,
         *,
         dtype: torch.dtype = torch.float32,
         bfloat16: bool = False,
@@ -86,23 +102,15 @@ class ChunkTraining:
         self.chunk = chunk
         self.variant = get_variant(chunk.variant)
         replicas = chunk.replicas
-        networks = [build_network(self.variant, replica.seed, *replica.name, dtype=dtype) for replica in replicas]
-        self.networks = ReplicaNetworks(networks, bfloat16=bfloat16, device=device)
-        self.networks.use_generators([_generator(replica, "dropout") for replica in replicas])
-        self.step = make_step(
-            self.networks,
-            [replica.hyper for replica in replicas],
-            auxiliary_loss=self.variant.auxiliary_loss,
-            compiled=chunk.compiled,
-        )
+        self.step = _make_step(chunk, dtype=dtype, bfloat16=bfloat16, device=device)
         self.orders = [_generator(replica, "order") for replica in replicas]
         self.augmentations = [_generator(replica, "augmentation") for replica in replicas]
         grey = StackedSamples.gather(train, [replica.train for replica in replicas], dtype, device)
         held_out_grey = StackedSamples.gather(held_out, [replica.held_out for replica in replicas], dtype, device)
         self.mean_R, self.std_R = mean_and_std(grey.x.flatten(1))
         self.black = (-self.mean_R / self.std_R).tolist()
-        self.train_samples = grey.standardised(self.mean_R, self.std_R, self.networks.dtype)
-        self.held_out_samples = held_out_grey.standardised(self.mean_R, self.std_R, self.networks.dtype)
+        self.train_samples = grey.standardised(self.mean_R, self.std_R, self.step.dtype)
+        self.held_out_samples = held_out_grey.standardised(self.mean_R, self.std_R, self.step.dtype)
         self.active = list(range(len(replicas)))
         """Positions in the chunk of the replicas that still train."""
         self.records = [Record(replica) for replica in replicas]
@@ -115,7 +123,7 @@ class ChunkTraining:
         while self.active:
             epoch += 1
             trained = len(self.active)
-            self._record_epoch(*self.train_epoch(epoch), *self._evaluate(self.held_out_samples)[:2])
+            self._record_epoch(*self.train_epoch(epoch), self._evaluate(self.held_out_samples))
             curve_E.append(float(np.mean([self.records[position].held_out_error_E[-1] for position in self.active])))
             self._read_train_error(epoch)
             stop = self.chunk.stop is not None and self.chunk.stop(curve_E)
@@ -129,24 +137,25 @@ class ChunkTraining:
         ]
 
     def train_epoch(self, epoch: int) -> tuple[Tensor, Tensor]:
-        """One pass over the training pairs, counted from 1; mean loss (R,) and error (R,) while learning."""
-        self.networks.model.train()
-        self.step.optimiser.begin_epoch(epoch - 1)
+        """One pass over the training samples, counted from 1; mean loss (R,) and error (R,) while learning."""
+        self.step.begin_epoch(epoch - 1)
         samples = self._epoch_samples()
-        losses, comparisons = [], []
-        for x, target, digits in samples.batches(self.chunk.replicas[0].hyper.batch_size):
-            loss_R, comparison = self.step(x, target, digits)
+        losses, verdicts = [], []
+        for x, target, digits in self._batches(samples):
+            loss_R, verdict = self.step(x, target, digits)
             losses.append(loss_R * target.shape[1])
-            comparisons.append(comparison)
+            verdicts.append(verdict)
         count = samples.target.shape[1]
-        wrong_R = (lesser_or_equal(torch.cat(comparisons, 1)) != samples.target).sum(1)
+        wrong_R = (self.step.objective.answers(torch.cat(verdicts, 1)) != samples.target).sum(1)
         return torch.stack(losses).sum(0) / count, wrong_R.double() / count
+
+    def _batches(self, samples: StackedSamples) -> zip[tuple[Tensor, Tensor, Tensor]]:
+        return samples.batches(self.chunk.replicas[0].hyper.batch_size, least=2 if self.step.needs_two else 1)
 
     def seconds_per_step(self, seconds: float = 0.3) -> float:
         """The time of a step, the median of as many as fit into `seconds`; the training is of no use afterwards."""
-        self.networks.model.train()
-        self.step.optimiser.begin_epoch(0)
-        batch = next(self._epoch_samples().batches(self.chunk.replicas[0].hyper.batch_size))
+        self.step.begin_epoch(0)
+        batch = next(self._batches(self._epoch_samples()))
         self.step(*batch)
         times: list[float] = []
         while sum(times) < seconds or len(times) < 3:
@@ -168,37 +177,47 @@ class ChunkTraining:
         return samples
 
     @torch.inference_mode()
-    def _evaluate(self, samples: StackedSamples) -> tuple[Tensor, Tensor, Tensor]:
-        """Mean loss (R,), error (R,) and predictions (R, N) without learning."""
-        self.networks.model.eval()
-        losses, comparisons = [], []
+    def _evaluate(self, samples: StackedSamples) -> Evaluation:
+        """What the replicas make of samples without learning."""
+        self.step.begin_evaluation()
+        objective = self.step.objective
+        losses, verdicts, scores = [], [], []
         for x, target, digits in samples.batches(EVALUATION_BATCH):
-            loss_R, comparison = self.step.evaluate(x, target, digits)
+            loss_R, output = self.step.evaluate(x, target, digits)
             losses.append(loss_R * target.shape[1])
-            comparisons.append(comparison)
+            verdicts.append(objective.verdict(output))
+            if self.variant.recognises_digits and (digit_scores := objective.digits(output)) is not None:
+                scores.append(digit_scores)
         count = samples.target.shape[1]
-        predictions_RN = lesser_or_equal(torch.cat(comparisons, 1))
-        wrong_R = (predictions_RN != samples.target).sum(1)
-        return torch.stack(losses).sum(0) / count, wrong_R.double() / count, predictions_RN
+        answers_RN = objective.answers(torch.cat(verdicts, 1))
+        wrong_R = (answers_RN != samples.target).sum(1)
+        digit_error_R = None
+        if scores:
+            misread_R = (torch.cat(scores, 1).argmax(-1) != samples.digits).sum((1, 2))
+            digit_error_R = misread_R.double() / samples.digits[0].numel()
+        return Evaluation(torch.stack(losses).sum(0) / count, wrong_R.double() / count, digit_error_R, answers_RN)
 
-    def _record_epoch(self, *curves: Tensor) -> None:
-        for position, (train_loss, train_error, loss, error) in zip(
+    def _record_epoch(self, train_loss_R: Tensor, train_error_R: Tensor, held_out: Evaluation) -> None:
+        curves = [train_loss_R, train_error_R, held_out.loss_R, held_out.error_R]
+        if held_out.digit_error_R is not None:
+            curves.append(held_out.digit_error_R)
+        for position, values in zip(
             self.active, torch.stack([curve.double() for curve in curves], 1).tolist(), strict=True
         ):
-            record = self.records[position]
-            record.train_loss_E.append(train_loss)
-            record.train_error_E.append(train_error)
-            record.held_out_loss_E.append(loss)
-            record.held_out_error_E.append(error)
+            self.records[position].append(*values)
 
     def _read_train_error(self, epoch: int) -> None:
         rows = [row for row, position in enumerate(self.active) if self.records[position].reads(epoch)]
         if rows:
-            errors = self._evaluate(self.train_samples)[1].tolist()
+            found = self._evaluate(self.train_samples)
+            errors = found.error_R.tolist()
+            digit_errors = None if found.digit_error_R is None else found.digit_error_R.tolist()
             for row in rows:
                 record = self.records[self.active[row]]
                 if record.is_finite():
                     record.train_error_at[epoch] = errors[row]
+                    if digit_errors is not None:
+                        record.train_digit_error_at[epoch] = digit_errors[row]
 
     def _leave(self, epoch: int, *, stop: bool) -> int:
         """Part with the replicas that are done; the number of epochs that they will not need."""
@@ -220,19 +239,19 @@ class ChunkTraining:
         return skipped
 
     def _keep_models(self, rows: list[int]) -> None:
-        predictions_RN = self._evaluate(self.held_out_samples)[2]
+        answers_RN = self._evaluate(self.held_out_samples).answers_RN
         for row in rows:
             record = self.records[self.active[row]]
-            record.predictions_M = predictions_RN[row].cpu().numpy().copy()
+            record.answers_M = answers_RN[row].cpu().numpy().copy()
             record.weights = {
                 name: (tensor.float() if tensor.is_floating_point() else tensor).cpu().numpy()
-                for name, tensor in self.networks.state(row).items()
+                for name, tensor in self.step.state(row).items()
             }
 
     def _select(self, keep: Tensor) -> None:
         self.active = [self.active[row] for row in keep.tolist()]
         if self.active:
-            keep = keep.to(self.networks.values.device)
+            keep = keep.to(self.train_samples.x.device)
             self.step.select(keep)
             self.train_samples = self.train_samples.select(keep)
             self.held_out_samples = self.held_out_samples.select(keep)
@@ -243,6 +262,22 @@ def mean_and_std(x_RD: Tensor) -> tuple[Tensor, Tensor]:
     mean_R = x_RD.mean(1)
     distance_R = torch.linalg.vector_norm(x_RD - mean_R.unsqueeze(1), dim=1)
     return mean_R, distance_R / (x_RD.shape[1] - 1) ** 0.5
+
+
+def _make_step(chunk: Chunk, *, dtype: torch.dtype, bfloat16: bool, device: str) -> Step:
+    variant, replicas = get_variant(chunk.variant), chunk.replicas
+    hypers, structure = [replica.hyper for replica in replicas], replicas[0].hyper.structure
+    network = variant.build(structure)
+    if isinstance(network, mini.Sequential):
+        weights = [weights_generator(replica.seed, *replica.name) for replica in replicas]
+        return MiniStep(network, hypers, weights, objective=variant.objective, dtype=dtype, device=device)
+    networks = ReplicaNetworks(
+        [build_network(variant, part.seed, *part.name, structure=structure, dtype=dtype) for part in replicas],
+        bfloat16=bfloat16,
+        device=device,
+    )
+    networks.use_generators([_generator(replica, "dropout") for replica in replicas])
+    return make_step(networks, hypers, variant, compiled=chunk.compiled)
 
 
 def _generator(replica: Replica, purpose: str) -> torch.Generator:
@@ -258,14 +293,27 @@ class Record:
         self.train_error_E: list[float] = []
         self.held_out_loss_E: list[float] = []
         self.held_out_error_E: list[float] = []
+        self.held_out_digit_error_E: list[float] = []
         self.train_error_at: dict[int, float] = {}
+        self.train_digit_error_at: dict[int, float] = {}
         self.status: Status = "complete"
         self.reason = ""
         self.weights: dict[str, np.ndarray] | None = None
-        self.predictions_M: np.ndarray | None = None
+        self.answers_M: np.ndarray | None = None
+
+    def append(
+        self, train_loss: float, train_error: float, loss: float, error: float, digit_error: float | None = None
+    ) -> None:
+        """Note what an epoch gave."""
+        self.train_loss_E.append(train_loss)
+        self.train_error_E.append(train_error)
+        self.held_out_loss_E.append(loss)
+        self.held_out_error_E.append(error)
+        if digit_error is not None:
+            self.held_out_digit_error_E.append(digit_error)
 
     def reads(self, epoch: int) -> bool:
-        """Whether the error on all training pairs is wanted after this epoch."""
+        """Whether the errors on all training samples are wanted after this epoch."""
         return epoch == self.replica.hyper.epochs or epoch in self.replica.read_at or self.is_stuck()
 
     def is_finite(self) -> bool:
@@ -305,15 +353,12 @@ class Record:
             train_error_E=np.array(self.train_error_E),
             held_out_loss_E=np.array(self.held_out_loss_E),
             held_out_error_E=np.array(self.held_out_error_E),
+            held_out_digit_error_E=np.array(self.held_out_digit_error_E),
             train_error_at=self.train_error_at,
+            train_digit_error_at=self.train_digit_error_at,
             seconds_per_epoch=seconds_per_epoch,
             mean=mean,
             std=std,
             weights=self.weights,
-            predictions_M=self.predictions_M,
+            answers_M=self.answers_M,
         )
-
-
-def lesser_or_equal(comparison: Tensor) -> Tensor:
-    """Which pairs (..., 2) of logits say that the first digit is lesser than or equal to the second."""
-    return comparison[..., 1] > comparison[..., 0]

@@ -8,6 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from pipeline.models.variant import normalises
 from pipeline.training.layers import GradientSlot, StackedDropout, StackedFlatten, StackedLinear, StackedSequential
 from pipeline.training.stack import stack
 
@@ -51,6 +52,8 @@ class ReplicaNetworks:
         self, networks: Sequence[nn.Module], *, bfloat16: bool = False, device: torch.device | str = "cpu"
     ) -> None:
         self.model = stack(networks[0], len(networks)).to(device)
+        self.normalise = normalises(networks[0])
+        """Whether any layer is a batch normalisation."""
         self._bfloat16 = bfloat16
         self._names, self._parameters = zip(*self.model.named_parameters(), strict=True)
         self.layout = Layout(len(networks), [parameter.shape[1:] for parameter in self._parameters])

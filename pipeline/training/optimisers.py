@@ -16,7 +16,7 @@ from itertools import groupby
 import torch
 from torch import Tensor
 
-from pipeline.models.variant import Hyperparameters
+from pipeline.models.hyperparameters import Hyperparameters
 from pipeline.training.network import Layout
 from pipeline.training.schedules import learning_rate
 

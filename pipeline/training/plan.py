@@ -20,14 +20,19 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from pipeline.data.pairs import Pairs
+from pipeline.data.pools import Positions
 from pipeline.errors import InputError
+from pipeline.models.hyperparameters import Hyperparameters, Structure
 from pipeline.models.registry import get_variant
-from pipeline.models.variant import Hyperparameters
+from pipeline.models.variant import Variant, normalises
 
 CHUNK_BYTES = {"cpu": 28e6, "cuda": 8e9}
 """What a chunk's weights, gradients, moments and activations may take: about a core's share of the cache, or a part
 of a GPU's memory."""
+SAMPLE_BYTES = 1e9
+"""What the samples of a chunk may take."""
+PAIR_BYTES = 2 * 2 * 14 * 14 * 4
+"""Of one pair: both images, twice in float32 (in the order of an epoch as well)."""
 CHUNK_MIN, CHUNK_MAX = 2, {"cpu": 16, "cuda": 1024}
 """Replicas in a chunk. One alone runs on other kernels, at half the speed where there are convolutions."""
 CHUNKS_MULTIPLE = 2
@@ -44,12 +49,12 @@ class Replica:
     """Which training this is, for example ("trial", 3, "round", 0, "fold", 1): its weights and its order of samples
     are drawn from generators of this name."""
     hyper: Hyperparameters
-    train: Pairs
-    """(N, 2) positions in the training digits."""
-    held_out: Pairs
-    """(M, 2) positions in the digits that the trainer was given as held out."""
+    train: Positions
+    """(N, parts) of its samples in the training pool."""
+    held_out: Positions
+    """(M, parts) of its samples in the pool that the trainer was given as held out."""
     read_at: tuple[int, ...] = ()
-    """Epochs after which the error on all training pairs is measured; the last one always is."""
+    """Epochs after which the errors on all training samples are measured; the last one always is."""
     patience: int = 0
     """Stop when so many epochs in a row brought no lower held-out error; 0 for never."""
 
@@ -70,7 +75,7 @@ class Job:
     stop: StopRule | None = None
     """With a stop rule all replicas train in one chunk, and leave together."""
     keep_models: bool = False
-    """Return each replica's weights and its predictions on the held-out pairs."""
+    """Return each replica's weights and its answers on the held-out samples."""
 
     @property
     def replica_epochs(self) -> int:
@@ -80,7 +85,7 @@ class Job:
 
 @dataclass(frozen=True, kw_only=True)
 class Chunk:
-    """Replicas that train as one program: same variant, same batch size, same number of pairs."""
+    """Replicas that train as one program: of one structure."""
 
     job: int
     """Position of the job in the plan."""
@@ -112,7 +117,7 @@ class Chunk:
     @property
     def program(self) -> tuple[object, ...]:
         """Equal for chunks that run the same program, compiled or not."""
-        return self.variant, len(self.replicas), *structure(self.replicas[0])
+        return self.variant, len(self.replicas), *shape(self.replicas[0])
 
     @property
     def composition(self) -> dict[str, Any]:
@@ -121,6 +126,7 @@ class Chunk:
             "job": self.job,
             "model": self.variant,
             "batch_size": self.replicas[0].hyper.batch_size,
+            "structure": dict(self.replicas[0].hyper.structure),
             "compiled": self.compiled,
             "replicas": ["/".join(map(str, replica.name)) for replica in self.replicas],
         }
@@ -136,47 +142,64 @@ class Outcome:
     train_loss_E: NDArray[np.float64]
     """Mean loss (with the auxiliary part) over the steps of the epoch, while learning."""
     train_error_E: NDArray[np.float64]
-    """Share of wrong comparisons over the steps of the epoch, while learning."""
+    """Share of wrong answers over the steps of the epoch, while learning."""
     held_out_loss_E: NDArray[np.float64]
     held_out_error_E: NDArray[np.float64]
-    """On all held-out pairs after the epoch."""
+    """On all held-out samples after the epoch."""
+    held_out_digit_error_E: NDArray[np.float64]
+    """Share of their digits that are named wrong; empty for a variant that is not trained to name them."""
     train_error_at: dict[int, float]
-    """Epoch -> share of wrong comparisons on all training pairs after it."""
+    """Epoch -> share of wrong answers on all training samples after it."""
+    train_digit_error_at: dict[int, float]
+    """Epoch -> share of their digits that are named wrong."""
     seconds_per_epoch: float
     """A worker's time for one epoch of this replica: the chunk's time over its replica-epochs."""
     mean: float
-    """Of the training pairs' grey values: inputs are (x - mean) / std."""
+    """Of all numbers in the training samples: inputs are (x - mean) / std."""
     std: float
     weights: dict[str, NDArray[np.float32]] | None
-    predictions_M: NDArray[np.bool_] | None
-    """Whether each held-out pair was called "lesser or equal"."""
+    answers_M: NDArray[np.bool_] | None
+    """Whether each held-out sample was said to be of class 1."""
 
     @property
     def train_error(self) -> float:
-        """On all training pairs, after the last epoch (NaN when it diverged)."""
+        """On all training samples, after the last epoch (NaN when it diverged)."""
         return self.train_error_at.get(len(self.train_error_E), float("nan"))
 
     @property
+    def train_digit_error(self) -> float:
+        """On the digits of all training samples, after the last epoch (NaN when it diverged or names none)."""
+        return self.train_digit_error_at.get(len(self.train_error_E), float("nan"))
+
+    @property
     def held_out_error(self) -> float:
-        """On all held-out pairs, after the last epoch."""
+        """On all held-out samples, after the last epoch."""
         return float(self.held_out_error_E[-1])
+
+    @property
+    def held_out_digit_error(self) -> float:
+        """On the digits of all held-out samples, after the last epoch (NaN when it names none)."""
+        return float(self.held_out_digit_error_E[-1]) if len(self.held_out_digit_error_E) else float("nan")
 
 
 def compose_chunks(jobs: Sequence[Job], *, device: str = "cpu", limit: int = 0) -> list[Chunk]:
     """Divide jobs into chunks; the composition depends on each job, the device and `limit` alone.
 
     `limit` is the number of replicas in a chunk at most; 0 chooses it from the size of the model. Raises InputError
-    when a job with a stop rule has replicas of different structure.
+    when a job with a stop rule has replicas of different structure, or one sample is to be normalised.
     """
     chunks = []
     for index, job in enumerate(jobs):
-        groups: dict[tuple[int, str, int, int], list[int]] = defaultdict(list)
+        groups: dict[Shape, list[int]] = defaultdict(list)
         for position, replica in enumerate(job.replicas):
-            groups[structure(replica)].append(position)
+            groups[shape(replica)].append(position)
         if job.stop is not None and len(groups) > 1:
-            raise InputError("replicas that stop together must have the same number of pairs, batch size and optimiser")
-        for (batch_size, *_), positions in groups.items():
-            most = len(positions) if job.stop else limit or chunk_limit(job.variant, batch_size, device)
+            raise InputError(
+                "replicas that stop together must have the same structure, batch size, optimiser and number of samples"
+            )
+        for positions in groups.values():
+            _check_samples(job, job.replicas[positions[0]])
+            most = len(positions) if job.stop else limit or chunk_limit(job.variant, job.replicas[positions[0]], device)
             for part in _divide(positions, most, exactly=bool(limit)):
                 chunks.append(
                     Chunk(
@@ -191,9 +214,21 @@ def compose_chunks(jobs: Sequence[Job], *, device: str = "cpu", limit: int = 0) 
     return chunks
 
 
-def structure(replica: Replica) -> tuple[int, str, int, int]:
+def _check_samples(job: Job, replica: Replica) -> None:
+    if len(replica.train) == 1 and normalises(get_variant(job.variant).build(replica.hyper.structure)):
+        raise InputError(
+            f"batch normalisation needs at least 2 training samples, but {job.variant} was given one; ask for more "
+            f"--pairs, or choose batch_norm=off"
+        )
+
+
+Shape = tuple[Structure, int, str, int, int]
+
+
+def shape(replica: Replica) -> Shape:
     """What replicas of a chunk have in common; all else may differ."""
-    return replica.hyper.batch_size, replica.hyper.optimiser, len(replica.train), len(replica.held_out)
+    hyper = replica.hyper
+    return hyper.structure, hyper.batch_size, hyper.optimiser, len(replica.train), len(replica.held_out)
 
 
 def _divide(positions: list[int], limit: int, *, exactly: bool) -> list[tuple[int, ...]]:
@@ -204,9 +239,24 @@ def _divide(positions: list[int], limit: int, *, exactly: bool) -> list[tuple[in
     return [tuple(int(position) for position in part) for part in np.array_split(positions, parts)]
 
 
-def chunk_limit(variant: str, batch_size: int, device: str = "cpu") -> int:
-    """How many replicas of this variant fit `CHUNK_BYTES` at this batch size, within `CHUNK_MIN` and `CHUNK_MAX`."""
-    network = get_variant(variant).build().eval()
+def chunk_limit(variant: str, replica: Replica, device: str = "cpu") -> int:
+    """How many replicas such as this one a chunk holds: what fits `CHUNK_BYTES` and `SAMPLE_BYTES`, within
+    `CHUNK_MIN` and `CHUNK_MAX`."""
+    row = get_variant(variant)
+    # Weight, gradient and Adam's two moments; each sample's activations and their gradients.
+    size = 16 * row.count(replica.hyper.structure) + 8 * _activations(row, replica) * replica.hyper.batch_size
+    fitting = CHUNK_BYTES[device] / size
+    if row.task != "points":  # of which even fifty thousand are few bytes
+        fitting = min(fitting, SAMPLE_BYTES / (PAIR_BYTES * (len(replica.train) + len(replica.held_out))))
+    return int(np.clip(fitting, CHUNK_MIN, CHUNK_MAX[device]))
+
+
+def _activations(variant: Variant, replica: Replica) -> int:
+    """How many numbers the leaves of the network give for one sample; few for a network of the mini framework."""
+    network = variant.build(replica.hyper.structure)
+    if not isinstance(network, nn.Module):
+        return 0
+    network.eval()
     activations = 0
 
     def count(_module: nn.Module, _inputs: object, output: object) -> None:
@@ -218,7 +268,4 @@ def chunk_limit(variant: str, batch_size: int, device: str = "cpu") -> int:
             layer.register_forward_hook(count)
     with torch.inference_mode():
         network(torch.zeros(1, 2, 14, 14))
-    parameters = sum(parameter.numel() for parameter in network.parameters())
-    # Weight, gradient and Adam's two moments; each sample's activations and their gradients.
-    size = 16 * parameters + 8 * activations * batch_size
-    return int(np.clip(CHUNK_BYTES[device] / size, CHUNK_MIN, CHUNK_MAX[device]))
+    return activations

@@ -24,7 +24,7 @@ from typing import Any
 
 import torch
 
-from pipeline.data.digits import DigitSet
+from pipeline.data.pools import Pool
 from pipeline.errors import StageError
 from pipeline.models.registry import get_variant
 from pipeline.training.chunk import ChunkTraining
@@ -45,11 +45,11 @@ _M_TRIM_THRESHOLD, _M_TOP_PAD, _M_MMAP_THRESHOLD = -1, -2, -3  # of glibc's mall
 class Trainer:
     """Trains jobs in worker processes that live as long as it does. Use it as a context manager.
 
-    The workers hold two pools of digits: what is trained on, and what is held out. A stage that must not see the test
+    The workers hold two pools: what is trained on, and what is held out. A stage that must not see the test
     digits passes the training digits for both, and the test digits are nowhere in its workers.
     """
 
-    def __init__(self, train: DigitSet, held_out: DigitSet, compute: Compute) -> None:
+    def __init__(self, train: Pool, held_out: Pool, compute: Compute) -> None:
         context = multiprocessing.get_context("spawn")
         self.compute = compute.resolved()
         self.trained: list[Chunk] = []
@@ -109,7 +109,8 @@ class Trainer:
         """With the decision what is compiled."""
         programs: dict[tuple[object, ...], list[Chunk]] = defaultdict(list)
         for chunk in chunks:
-            if self.compute.compile != "off" and can_compile(get_variant(chunk.variant).build(), self.compute.device):
+            network = get_variant(chunk.variant).build(chunk.replicas[0].hyper.structure)
+            if self.compute.compile != "off" and can_compile(network, self.compute.device):
                 programs[chunk.program].append(chunk)
         if self.compute.compile == "on":
             return [replace(chunk, compiled=chunk.program in programs) for chunk in chunks]
@@ -140,7 +141,7 @@ class Trainer:
         self._memory.unlink()
 
 
-_pools: tuple[DigitSet, DigitSet]
+_pools: tuple[Pool, Pool]
 _progress: Synchronized[int]
 _compute: Compute
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 
-from pipeline.models.variant import Hyperparameters
+from pipeline.models.hyperparameters import Hyperparameters
 
 
 def learning_rate(hyper: Hyperparameters, epoch: int) -> float:

@@ -12,7 +12,7 @@ from typing import TypeVar, cast
 
 from torch import Tensor, nn
 
-from pipeline.models.parts import FoldPair, SplitPair
+from pipeline.models.parts import FoldPair, JoinPair, SplitPair
 from pipeline.training.layers import (
     StackedBatchNorm,
     StackedConv2d,
@@ -48,6 +48,17 @@ class StackedSplitPair(nn.Module):
         return first, second
 
 
+class StackedJoinPair(nn.Module):
+    """`JoinPair`: images (R, B, 2, H, W) -> feature maps (B, R*2, H, W)."""
+
+    def __init__(self, _layer: JoinPair, _replicas: int) -> None:
+        super().__init__()
+
+    def forward(self, x: Tensor) -> Tensor:
+        """A copy, unless there is one replica."""
+        return x.transpose(0, 1).flatten(1, 2)
+
+
 TWINS: dict[type[nn.Module], Callable[..., nn.Module]] = {
     nn.Linear: StackedLinear,
     nn.Conv2d: StackedConv2d,
@@ -57,6 +68,7 @@ TWINS: dict[type[nn.Module], Callable[..., nn.Module]] = {
     nn.Flatten: StackedFlatten,
     FoldPair: StackedFoldPair,
     SplitPair: StackedSplitPair,
+    JoinPair: StackedJoinPair,
 }
 ELEMENTWISE = (
     *(nn.Identity, nn.ReLU, nn.ReLU6, nn.LeakyReLU, nn.ELU, nn.SELU, nn.GELU, nn.SiLU, nn.Mish),

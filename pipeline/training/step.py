@@ -2,49 +2,148 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from pipeline.models.parts import PairOutput
-from pipeline.models.variant import Hyperparameters
-from pipeline.training.loss import pair_loss_R
+from pipeline import mini
+from pipeline.models.hyperparameters import Hyperparameters
+from pipeline.models.objectives import Objective, signs
+from pipeline.models.variant import Variant, normalises
 from pipeline.training.network import ReplicaNetworks
 from pipeline.training.optimisers import make_optimiser
+from pipeline.training.schedules import learning_rate
 
 PROGRAMS = 256
 """Compiled programs that a worker may hold; chunks of one shape share theirs."""
 
 
-class Step:
+class Step(ABC):
+    """R replicas that learn from one batch of each at a time."""
+
+    objective: Objective
+    dtype: torch.dtype
+    """Of inputs and activations."""
+    needs_two = False
+    """Whether a step needs two samples at least, as batch normalisation does."""
+
+    @abstractmethod
+    def begin_epoch(self, epoch: int) -> None:
+        """Get ready to learn in an epoch, counted from 0."""
+
+    @abstractmethod
+    def __call__(self, x: Tensor, target: Tensor, digits: Tensor) -> tuple[Tensor, Tensor]:
+        """Learn from x (R, B, ...), target (R, B) and digits (R, B, 2): loss (R,) and verdict (R, B, ...)."""
+
+    @abstractmethod
+    def begin_evaluation(self) -> None:
+        """Get ready to evaluate."""
+
+    @abstractmethod
+    def evaluate(self, x: Tensor, target: Tensor, digits: Tensor) -> tuple[Tensor, Any]:
+        """Loss (R,) and output without learning."""
+
+    @abstractmethod
+    def select(self, keep: Tensor) -> None:
+        """Go on with the replicas at positions `keep`."""
+
+    @abstractmethod
+    def state(self, row: int) -> dict[str, Tensor]:
+        """Weights and buffers of one replica by name; a copy."""
+
+
+class MiniStep(Step):
+    """Networks of the mini framework, with its own loss and its own gradient descent."""
+
+    def __init__(
+        self,
+        network: mini.Sequential,
+        hypers: Sequence[Hyperparameters],
+        weights: Sequence[torch.Generator],
+        *,
+        objective: Objective,
+        dtype: torch.dtype,
+        device: str,
+    ) -> None:
+        self.objective, self.dtype = objective, dtype
+        self.network, self.hypers = network, list(hypers)
+        network.initialise(weights, dtype, device)
+        self.loss = mini.MSE()
+        self.optimiser = mini.SGD(network, [hyper.lr for hyper in hypers])
+
+    def begin_epoch(self, epoch: int) -> None:
+        """Set the learning rates."""
+        self.optimiser.set_rates([learning_rate(hyper, epoch) for hyper in self.hypers])
+
+    def __call__(self, x: Tensor, target: Tensor, digits: Tensor) -> tuple[Tensor, Tensor]:
+        """Forward, backward and update."""
+        loss_R, output = self.evaluate(x, target, digits)
+        self.network.zero_gradients()
+        self.network.backward(self.loss.backward())
+        self.optimiser.step()
+        return loss_R, output
+
+    def begin_evaluation(self) -> None:
+        """Nothing is to be done."""
+
+    def evaluate(self, x: Tensor, target: Tensor, digits: Tensor) -> tuple[Tensor, Tensor]:
+        """Loss (R,) and output (R, B, 1)."""
+        output = self.network.forward(x)
+        return self.loss.forward(output, signs(target, self.dtype).unsqueeze(-1)), output
+
+    def select(self, keep: Tensor) -> None:
+        """Go on with some replicas."""
+        self.network.select(keep)
+        self.optimiser.select(keep)
+        self.hypers = [self.hypers[position] for position in keep.tolist()]
+
+    def state(self, row: int) -> dict[str, Tensor]:
+        """Weights (inputs, outputs) and biases of one replica."""
+        return self.network.state(row)
+
+
+class NetworkStep(Step):
     """Networks and optimiser of R replicas; a call learns from one batch, operation by operation."""
 
     fused = True
     """Whether the optimiser may run kernels of its own."""
 
-    def __init__(self, networks: ReplicaNetworks, hypers: Sequence[Hyperparameters], *, auxiliary_loss: bool) -> None:
+    def __init__(self, networks: ReplicaNetworks, hypers: Sequence[Hyperparameters], variant: Variant) -> None:
+        self.objective, self.dtype = variant.objective, networks.dtype
+        self.needs_two = networks.normalise
         self.networks = networks
         self.optimiser = make_optimiser(networks.values, networks.layout, hypers, fused=self.fused)
         alpha_R = networks.values.new_tensor([hyper.alpha for hyper in hypers])
-        self.alpha_R = alpha_R if auxiliary_loss else None
+        self.alpha_R = alpha_R if variant.auxiliary_loss else None
+
+    def begin_epoch(self, epoch: int) -> None:
+        """Set the learning rates, and let layers learn."""
+        self.networks.model.train()
+        self.optimiser.begin_epoch(epoch)
 
     def __call__(self, x: Tensor, target: Tensor, digits: Tensor) -> tuple[Tensor, Tensor]:
-        """Learn from x (R, B, 2, H, W), target (R, B) and digits (R, B, 2): loss (R,) and comparison (R, B, 2)."""
+        """Learn from x (R, B, 2, H, W), target (R, B) and digits (R, B, 2): loss (R,) and verdict (R, B, ...)."""
         self.optimiser.begin_step()
         return self._learn(x, target, digits)
 
     def _learn(self, x: Tensor, target: Tensor, digits: Tensor) -> tuple[Tensor, Tensor]:
-        loss_R, comparison = self.evaluate(x, target, digits)
+        loss_R, output = self.evaluate(x, target, digits)
         torch.autograd.backward(loss_R, torch.ones_like(loss_R))
         self.optimiser.step(self.networks.gradient())
         self.networks.refresh()
-        return loss_R.detach(), comparison.detach()
+        return loss_R.detach(), self.objective.verdict(output).detach()
 
-    def evaluate(self, x: Tensor, target: Tensor, digits: Tensor) -> tuple[Tensor, Tensor]:
-        """Loss and comparison without learning."""
-        output = self.networks.model(x)
-        return pair_loss_R(PairOutput(*map(_full, output)), target, digits, self.alpha_R), output.comparison
+    def begin_evaluation(self) -> None:
+        """Let layers apply what they have learned."""
+        self.networks.model.eval()
+
+    def evaluate(self, x: Tensor, target: Tensor, digits: Tensor) -> tuple[Tensor, Any]:
+        """Loss (R,) and output without learning."""
+        output = _full(self.networks.model(x))
+        return self.objective.loss_R(output, target, digits, self.alpha_R), output
 
     def select(self, keep: Tensor) -> None:
         """Go on with the replicas at positions `keep`."""
@@ -52,18 +151,25 @@ class Step:
         self.optimiser.select(self.networks.values, keep)
         self.alpha_R = None if self.alpha_R is None else self.alpha_R[keep]
 
+    def state(self, row: int) -> dict[str, Tensor]:
+        """The `state_dict` of one replica."""
+        return self.networks.state(row)
 
-def _full(tensor: Tensor) -> Tensor:
-    return tensor.float() if tensor.dtype is torch.bfloat16 else tensor
+
+def _full(output: Any) -> Any:
+    """The output, a tuple of tensors, in full precision."""
+    return type(output)(
+        *(part.float() if part is not None and part.dtype is torch.bfloat16 else part for part in output)
+    )
 
 
-class CompiledStep(Step):
+class CompiledStep(NetworkStep):
     """The whole step as one compiled graph, for the shapes of its first batch; others go operation by operation."""
 
     fused = False
 
-    def __init__(self, networks: ReplicaNetworks, hypers: Sequence[Hyperparameters], *, auxiliary_loss: bool) -> None:
-        super().__init__(networks, hypers, auxiliary_loss=auxiliary_loss)
+    def __init__(self, networks: ReplicaNetworks, hypers: Sequence[Hyperparameters], variant: Variant) -> None:
+        super().__init__(networks, hypers, variant)
         self._shape: torch.Size | None = None
         self._compiled = torch.compile(  # type: ignore[call-overload]  # its overloads have no recompile_limit yet
             self._graph, fullgraph=True, dynamic=False, recompile_limit=PROGRAMS
@@ -73,30 +179,30 @@ class CompiledStep(Step):
         self._shape = self._shape or x.shape
         if x.shape != self._shape:
             return super()._learn(x, target, digits)
-        loss_R, comparison = self._compiled(self.networks.values, x, target, digits)
-        return loss_R, comparison
+        loss_R, verdict = self._compiled(self.networks.values, x, target, digits)
+        return loss_R, verdict
 
     def _graph(self, values: Tensor, x: Tensor, target: Tensor, digits: Tensor) -> tuple[Tensor, Tensor]:
         def loss(values: Tensor) -> tuple[Tensor, tuple[Tensor, Tensor]]:
-            output = self.networks.call(values, x)
-            loss_R = pair_loss_R(PairOutput(*map(_full, output)), target, digits, self.alpha_R)
-            return loss_R.sum(), (loss_R, output.comparison)
+            output = _full(self.networks.call(values, x))
+            loss_R = self.objective.loss_R(output, target, digits, self.alpha_R)
+            return loss_R.sum(), (loss_R, self.objective.verdict(output))
 
-        gradient, (loss_R, comparison) = torch.func.grad(loss, has_aux=True)(values)
+        gradient, (loss_R, verdict) = torch.func.grad(loss, has_aux=True)(values)
         self.optimiser.step(gradient)
         self.networks.refresh()
-        return loss_R, comparison
+        return loss_R, verdict
 
 
-class GraphedStep(Step):
+class GraphedStep(NetworkStep):
     """The whole step as one CUDA graph, for the shapes of its first batch: a launch instead of a hundred."""
 
     fused = False
     _WARM_UP = 3
     """Steps before a graph is captured, as torch asks for."""
 
-    def __init__(self, networks: ReplicaNetworks, hypers: Sequence[Hyperparameters], *, auxiliary_loss: bool) -> None:
-        super().__init__(networks, hypers, auxiliary_loss=auxiliary_loss)
+    def __init__(self, networks: ReplicaNetworks, hypers: Sequence[Hyperparameters], variant: Variant) -> None:
+        super().__init__(networks, hypers, variant)
         self._graph: torch.cuda.CUDAGraph | None = None
         self._inputs: tuple[Tensor, ...] = ()
 
@@ -109,8 +215,8 @@ class GraphedStep(Step):
             static.copy_(given)
         assert self._graph is not None
         self._graph.replay()
-        loss_R, comparison = self._outputs
-        return loss_R.clone(), comparison.clone()
+        loss_R, verdict = self._outputs
+        return loss_R.clone(), verdict.clone()
 
     def _capture(self, *batch: Tensor) -> None:
         """Record a step; what warming up changes is put back."""
@@ -136,16 +242,17 @@ class GraphedStep(Step):
         self._graph = None
 
 
-def can_compile(network: nn.Module, device: str) -> bool:
+def can_compile(network: Any, device: str) -> bool:
     """Whether a step of this network can be one graph: what is dropped is drawn outside of it, on the CPU, and
     torch.compile does not follow a derivative through the running statistics of batch normalisation."""
-    outside = (nn.Dropout,) if device == "cuda" else (nn.Dropout, nn.BatchNorm1d, nn.BatchNorm2d)
-    return not any(isinstance(layer, outside) for layer in network.modules())
+    if not isinstance(network, nn.Module) or any(isinstance(layer, nn.Dropout) for layer in network.modules()):
+        return False
+    return device == "cuda" or not normalises(network)
 
 
 def make_step(
-    networks: ReplicaNetworks, hypers: Sequence[Hyperparameters], *, auxiliary_loss: bool, compiled: bool
-) -> Step:
-    """The step of a chunk."""
+    networks: ReplicaNetworks, hypers: Sequence[Hyperparameters], variant: Variant, *, compiled: bool
+) -> NetworkStep:
+    """The step of a chunk of ordinary networks."""
     graph = GraphedStep if networks.values.is_cuda else CompiledStep
-    return (graph if compiled else Step)(networks, hypers, auxiliary_loss=auxiliary_loss)
+    return (graph if compiled else NetworkStep)(networks, hypers, variant)

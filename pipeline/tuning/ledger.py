@@ -1,19 +1,18 @@
 """The ledger: an Optuna study as the record of a search, from which everything else can be made again.
 
-A search proceeds in *generations*: trial 0, the preset, alone; then `population` trials at a time, asked for together,
-trained together and told in the order of their numbers. Each proposal comes from a sampler seeded with the name of its
-trial, and pruning compares with earlier generations only. So a search that is killed anywhere and started again asks
-for the same configurations as one that ran through: trials that were running are taken up under their own numbers.
+A search proceeds in the steps of its strategy, and each step in *generations*: `population` trials at a time, asked
+for together, trained together and told in the order of their numbers. What the sampler proposes comes from one seeded
+with the name of the trial, and pruning compares with earlier generations only. So a search that is killed anywhere and
+started again asks for the same configurations as one that ran through: trials that were running are taken up under
+their own numbers.
 """
 
 from __future__ import annotations
 
 import json
 import uuid
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from datetime import datetime
-from typing import Any, Literal
+from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
 import optuna
@@ -22,61 +21,20 @@ from optuna.storages import RDBStorage
 from optuna.trial import FrozenTrial, Trial, TrialState
 
 from pipeline.errors import InputError
-from pipeline.models.variant import Hyperparameters
+from pipeline.models.hyperparameters import Hyperparameters
 from pipeline.seeds import derive
-from pipeline.tuning.pruning import MedianStop, median_stop
+from pipeline.tuning.pruning import median_stop
 from pipeline.tuning.space import Space
+from pipeline.tuning.strategies import Proposal, Strategy
+from pipeline.tuning.trials import Asked, Finding, State, TrialRecord, selection_score
 
 PRUNERS = ("median", "none")
-State = Literal["complete", "pruned", "failed"]
 STATES: dict[TrialState, State] = {
     TrialState.COMPLETE: "complete",
     TrialState.PRUNED: "pruned",
     TrialState.FAIL: "failed",
 }
 DECIMALS = 6
-
-
-@dataclass(frozen=True, kw_only=True)
-class Asked:
-    """A configuration to be tried."""
-
-    number: int
-    hyper: Hyperparameters
-    stop: MedianStop | None
-    generation: int
-    """The first number of its generation."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Finding:
-    """What trying it gave: mean curves over folds by name, and every fold's validation error."""
-
-    curves: Mapping[str, Sequence[float]]
-    """Series name -> one value an epoch; `validation_error` is the one that is minimised."""
-    fold_errors: Sequence[Sequence[float]]
-    """(F, E) validation error of every fold after every epoch."""
-    state: State
-    reason: str = ""
-    read_off: int | None = None
-    """The trial whose longer training this one was read off; None if it was trained itself."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class TrialRecord:
-    """A finished trial as the ledger has it."""
-
-    number: int
-    state: State
-    reason: str
-    error: float | None
-    """Mean validation error over folds after the last epoch; None unless complete."""
-    hyper: Hyperparameters
-    curves: Mapping[str, Sequence[float]]
-    fold_errors: Sequence[Sequence[float]]
-    read_off: int | None
-    started: datetime
-    ended: datetime
 
 
 class _TrialSampler(optuna.samplers.TPESampler):
@@ -101,22 +59,43 @@ def _sampler_seed(seed: int, number: int, *name: str) -> int:
 class Ledger:
     """One study. Every method that changes it leaves it in a state that a new process can go on from."""
 
-    def __init__(self, storage: RDBStorage, study: optuna.Study, space: Space, *, seed: int, pruner: str) -> None:
+    def __init__(
+        self,
+        storage: RDBStorage,
+        study: optuna.Study,
+        space: Space,
+        strategy: Strategy,
+        *,
+        seed: int,
+        pruner: str,
+        select: str,
+    ) -> None:
         self._storage = storage
         self._study = study
         self._space = space
+        self._strategy = strategy
         self._seed = seed
         self._pruner = pruner
+        self._select = select
         self._records: dict[int, TrialRecord] = {}
 
     @classmethod
     def open(
-        cls, storage: RDBStorage, name: str, protocol: Mapping[str, Any], space: Space, *, seed: int, pruner: str
+        cls,
+        storage: RDBStorage,
+        name: str,
+        protocol: Mapping[str, Any],
+        space: Space,
+        strategy: Strategy,
+        *,
+        seed: int,
+        pruner: str,
+        select: str,
     ) -> Ledger:
         """Create the study, or go on with it if it was made under the same protocol.
 
-        `protocol` is everything that the numbers depend on. Raises InputError, naming the differences, when the study
-        of this name was made under another one.
+        `protocol` is everything that the numbers depend on; `select` says what is minimised. Raises InputError, naming
+        the differences, when the study of this name was made under another one.
         """
         study = optuna.create_study(storage=storage, study_name=name, direction="minimize", load_if_exists=True)
         recorded = study.user_attrs.get("protocol")
@@ -136,7 +115,7 @@ class Ledger:
                 f"a study goes on under the protocol that it began with, but in {name!r} {'; '.join(differences)}; "
                 f"choose another --study"
             )
-        return cls(storage, study, space, seed=seed, pruner=pruner)
+        return cls(storage, study, space, strategy, seed=seed, pruner=pruner, select=select)
 
     @property
     def name(self) -> str:
@@ -148,27 +127,45 @@ class Ledger:
         """What tells the study from others of the same name in other databases."""
         return str(self._study.user_attrs["id"])
 
-    def next_generation(self, n_trials: int, population: int) -> list[Asked]:
-        """The configurations to try next, so that the study has `n_trials` in all; empty when it has them."""
+    @property
+    def planned(self) -> int:
+        """How many trials the study will have."""
+        return self._strategy.total(self._space)
+
+    def next_generation(self, population: int) -> list[Asked]:
+        """The configurations to try next; empty when the study has all."""
         trials = self._study.get_trials(deepcopy=False)
         running = [trial for trial in trials if not trial.state.is_finished()]
         first = running[0].number if running else len(trials)
-        # Trial 0 is a generation of its own; the others begin at 1, 1 + population, ...
-        start = 0 if first == 0 else 1 + (first - 1) // population * population
-        end = 1 if first == 0 else min(start + population, n_trials)
+        begin, proposals = 0, []
+        for step in self._strategy.steps(self._space, self.records()):
+            proposals += step
+            if len(proposals) > first:
+                break
+            begin = len(proposals)
+        start = begin + (first - begin) // population * population
+        end = min(start + population, len(proposals))
         stop = None
         if self._pruner == "median":
             stop = median_stop([trial for trial in trials if trial.number < start])
-        numbers = [trial.number for trial in running] + list(range(len(trials), min(end, n_trials)))
+        # A search that was made shorter leaves alone what was running beyond its end.
+        numbers = [trial.number for trial in running if trial.number < len(proposals)] + list(range(len(trials), end))
         return [
-            Asked(number=number, hyper=self._ask(number), stop=stop, generation=start) for number in sorted(numbers)
+            Asked(
+                number=number,
+                hyper=self._ask(number, proposals[number]),
+                pairs=proposals[number].pairs,
+                stop=stop,
+                generation=start,
+            )
+            for number in sorted(numbers)
         ]
 
-    def _ask(self, number: int) -> Hyperparameters:
+    def _ask(self, number: int, proposal: Proposal) -> Hyperparameters:
         """Propose the configuration of a trial, creating the trial if there is none of that number."""
         self._study.sampler = _TrialSampler(self._seed, number)
-        if number == 0 and not self._study.get_trials(deepcopy=False):
-            self._study.enqueue_trial(self._space.preset_parameters)
+        if proposal.parameters is not None and len(self._study.get_trials(deepcopy=False)) == number:
+            self._study.enqueue_trial(dict(proposal.parameters), user_attrs={"pairs": proposal.pairs})
         try:
             trial_id = self._trial_id(number)
         except KeyError:
@@ -190,6 +187,8 @@ class Ledger:
         rounded = {name: np.round(curve, DECIMALS).tolist() for name, curve in finding.curves.items()}
         folds = [np.round(errors, DECIMALS).tolist() for errors in finding.fold_errors]
         trial.set_user_attr("curves", json.dumps({**rounded, "fold_errors": folds}))
+        if digits := rounded.get("validation_digit_error"):
+            trial.set_user_attr("validation_digit_error", digits[-1])  # for people; the curve is there as well
         if finding.reason:
             trial.set_user_attr("reason", finding.reason)
         if finding.read_off is not None:
@@ -204,7 +203,8 @@ class Ledger:
         if finding.state == "pruned":
             self._study.tell(number, state=TrialState.PRUNED)
         else:
-            self._study.tell(number, float(errors[-1]))
+            score = selection_score([fold[-1] for fold in finding.fold_errors], self._select)
+            self._study.tell(number, round(score, DECIMALS))
 
     def records(self) -> list[TrialRecord]:
         """All finished trials by number."""
@@ -221,17 +221,13 @@ class Ledger:
             number=trial.number,
             state=STATES[trial.state],
             reason=trial.user_attrs.get("reason", ""),
-            error=trial.value if trial.state is TrialState.COMPLETE else None,
-            hyper=Hyperparameters(**{**self._space.preset.as_dict(), **trial.params}),
+            error=curves["validation_error"][-1] if trial.state is TrialState.COMPLETE else None,
+            score=trial.value if trial.state is TrialState.COMPLETE else None,
+            hyper=self._space.preset.having(trial.params),
+            pairs=trial.user_attrs.get("pairs", 0),
             fold_errors=curves.pop("fold_errors"),
             curves=curves,
             read_off=trial.user_attrs.get("read_off"),
             started=trial.datetime_start,
             ended=trial.datetime_complete,
         )
-
-
-def best_of(records: Sequence[TrialRecord]) -> TrialRecord | None:
-    """The complete trial with the least error; the earlier one of equals."""
-    complete = [record for record in records if record.error is not None]
-    return min(complete, key=lambda record: (record.error, record.number), default=None)

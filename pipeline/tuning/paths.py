@@ -5,22 +5,30 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Sequence
 
-from pipeline.models.variant import Hyperparameters
-from pipeline.tuning.ledger import Asked, Finding, TrialRecord
+from pipeline.models.hyperparameters import Hyperparameters
+from pipeline.tuning.trials import Asked, Finding, TrialRecord
+
+Path = tuple[Hyperparameters, int]
+"""`Hyperparameters.path`, and the number of training samples."""
+
+
+def path_of(trial: Asked | TrialRecord) -> Path:
+    """Equal for trials that differ in epochs alone."""
+    return trial.hyper.path, trial.pairs
 
 
 class Paths:
-    """The trainings of a study by path (`Hyperparameters.path`)."""
+    """The trainings of a study by path."""
 
     def __init__(self) -> None:
         self._seen = 0
-        self._trained: dict[Hyperparameters, list[TrialRecord]] = defaultdict(list)
+        self._trained: dict[Path, list[TrialRecord]] = defaultdict(list)
 
     def learn(self, records: Sequence[TrialRecord]) -> None:
         """Take note of finished trials; `records` are those of the last call and newer ones."""
         for record in records[self._seen :]:
             if record.read_off is None and record.curves:
-                self._trained[record.hyper.path].append(record)
+                self._trained[path_of(record)].append(record)
         self._seen = len(records)
 
     def divide(self, asked: Sequence[Asked]) -> tuple[list[Asked], dict[int, TrialRecord | Asked]]:
@@ -29,17 +37,17 @@ class Paths:
         That is an earlier one which went far enough, or the longest of its own generation, however far that went: so
         the answer is the same for a generation of which some are finished already.
         """
-        longest: dict[Hyperparameters, TrialRecord | Asked] = {}
+        longest: dict[Path, TrialRecord | Asked] = {}
         for trial in sorted(asked, key=lambda trial: -trial.hyper.epochs):
-            longest.setdefault(trial.hyper.path, trial)
+            longest.setdefault(path_of(trial), trial)
         sources: dict[int, TrialRecord | Asked] = {}
         for trial in asked:
-            trained = self._trained[trial.hyper.path]
+            trained = self._trained[path_of(trial)]
             siblings = (record for record in trained if record.number >= trial.generation)
             earlier = (
                 record for record in trained if record.number < trial.generation and reaches(record, trial.hyper.epochs)
             )
-            source = next(earlier, None) or next(siblings, longest[trial.hyper.path])
+            source = next(earlier, None) or next(siblings, longest[path_of(trial)])
             if source is not trial:
                 sources[trial.number] = source
         return [trial for trial in asked if trial.number not in sources], sources

@@ -6,15 +6,16 @@ A file is one mapping from hyperparameter to dimension:
     batch_size: {type: choice, values: [10, 25, 50, 100]}
     epochs:     {type: int, low: 10, high: 50, step: 5}
 
-What is not named keeps the value of the model's preset.
+What is not named keeps the value of the model's preset; the options of the model's structure are named like any other.
 """
 
 from __future__ import annotations
 
 import hashlib
+import itertools
 import json
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -22,10 +23,11 @@ from typing import Any
 import optuna
 
 from pipeline.errors import InputError, SpaceError, UnknownNameError, near_misses
-from pipeline.models.variant import HYPERPARAMETERS, Hyperparameters, Value, Variant
+from pipeline.models.hyperparameters import BATCH_NORM, Hyperparameters, Value
+from pipeline.models.variant import Variant
 from pipeline.tuning.strict_yaml import Node, read_yaml
 
-USE_CHOICE = "names; use type: choice"
+USE_CHOICE: dict[type, str] = {str: "names; use type: choice", bool: "true or false; use type: choice"}
 SPACES = Path(__file__).parents[2] / "search_spaces"
 
 
@@ -42,6 +44,14 @@ class FloatRange:
     def ends(self) -> tuple[float, float]:
         """The least and the greatest."""
         return self.low, self.high
+
+    @property
+    def grid(self) -> tuple[float, ...]:
+        """All values; none without a step."""
+        if self.step is None:
+            return ()
+        steps = round((self.high - self.low) / self.step)
+        return tuple(round(self.low + index * self.step, 12) for index in range(steps + 1))
 
     def suggest(self, trial: optuna.Trial, name: str) -> float:
         """Let the sampler choose."""
@@ -69,6 +79,11 @@ class IntRange:
         """The least and the greatest."""
         return self.low, self.high
 
+    @property
+    def grid(self) -> tuple[int, ...]:
+        """All values."""
+        return tuple(range(self.low, self.high + 1, self.step))
+
     def suggest(self, trial: optuna.Trial, name: str) -> int:
         """Let the sampler choose."""
         return trial.suggest_int(name, self.low, self.high, log=self.log, step=self.step)
@@ -86,6 +101,11 @@ class Choice:
     @property
     def ends(self) -> tuple[Value, ...]:
         """All values, the least and the greatest among them."""
+        return self.values
+
+    @property
+    def grid(self) -> tuple[Value, ...]:
+        """All values."""
         return self.values
 
     def suggest(self, trial: optuna.Trial, name: str) -> Value:
@@ -121,16 +141,23 @@ class Space:
         """The preset's values of what is searched."""
         return {name: value for name, value in self.preset.as_dict().items() if name in self.dimensions}
 
+    def grid(self, names: Iterable[str]) -> list[dict[str, Value]]:
+        """All combinations of the values of these dimensions, the last one changing fastest."""
+        chosen = list(names)
+        values = [self.dimensions[name].grid for name in chosen]
+        return [dict(zip(chosen, combination, strict=True)) for combination in itertools.product(*values)]
+
     def suggest(self, trial: optuna.Trial) -> Hyperparameters:
         """The configuration that the study's sampler proposes."""
         return self.preset.having({name: dim.suggest(trial, name) for name, dim in self.dimensions.items()})
 
 
-def load_space(variant: Variant, path: Path | None = None) -> Space:
+def load_space(variant: Variant, path: Path | None = None, *, complete: bool = False) -> Space:
     """Read the space of a variant: `search_spaces/<model>.yaml`, or the file at `path`.
 
-    Raises UnknownNameError when there is no such file, and SpaceError, naming file, line, rule and near miss, when it
-    breaks a rule or holds something that the variant does not have.
+    A `complete` search tries all combinations, so every dimension must have finitely many values, but the preset need
+    not be among them. Raises UnknownNameError when there is no such file, and SpaceError, naming file, line, rule and
+    near miss, when it breaks a rule or holds something that the variant does not have.
     """
     path = path or SPACES / f"{variant.name}.yaml"
     if not path.exists():
@@ -140,7 +167,7 @@ def load_space(variant: Variant, path: Path | None = None) -> Space:
     root = read_yaml(path)
     if not isinstance(root.value, dict) or not root.value:
         raise SpaceError(name, root.line, f"a search space must be a mapping of hyperparameters, but got {root.kind}")
-    known = [key for key in HYPERPARAMETERS if key != "alpha" or variant.auxiliary_loss]
+    known = list(variant.hyperparameters)
     dimensions = {}
     for key, node in root.value.items():
         if key == "alpha" and not variant.auxiliary_loss:
@@ -149,9 +176,14 @@ def load_space(variant: Variant, path: Path | None = None) -> Space:
             raise SpaceError(name, node.line, f"unknown hyperparameter {key!r}; {near_misses(key, known)}")
         dimensions[key] = _Reader(name, key, node, variant).dimension()
     space = Space(dimensions=dimensions, preset=variant.preset)
-    _check_combinations(name, root.value, space)
+    _check_combinations(name, root.value, space, variant)
+    for key, dimension in dimensions.items():
+        if complete and not dimension.grid:
+            raise SpaceError(
+                name, root.value[key].line, f"{key}: all combinations are tried, so give a step, or type: choice"
+            )
     for key, value in space.preset_parameters.items():
-        if value not in dimensions[key]:
+        if not complete and value not in dimensions[key]:
             line = root.value[key].line
             raise SpaceError(
                 name, line, f"{key} must admit {value}, the preset of {variant.name}, which every search tries first"
@@ -159,8 +191,8 @@ def load_space(variant: Variant, path: Path | None = None) -> Space:
     return space
 
 
-def _check_combinations(path: str, fields: Mapping[str, Node], space: Space) -> None:
-    """Refuse a space in which a schedule could end above its beginning."""
+def _check_combinations(path: str, fields: Mapping[str, Node], space: Space, variant: Variant) -> None:
+    """Refuse a space in which a schedule could end above its beginning, or a single sample be normalised."""
     extremes: dict[str, Value] = {}
     for name, end in (("lr", min), ("lr_min", max)):
         if name in space.dimensions:
@@ -172,6 +204,13 @@ def _check_combinations(path: str, fields: Mapping[str, Node], space: Space) -> 
             space.preset.having({**extremes, "schedule": value})
         except InputError as error:
             raise SpaceError(path, fields["lr_min" if "lr_min" in fields else "lr"].line, str(error)) from None
+    batch_norm = space.dimensions.get(BATCH_NORM.name)
+    if "batch_size" in space.dimensions and isinstance(batch_norm, Choice) and True in batch_norm.values:
+        try:
+            least = min(space.dimensions["batch_size"].ends)
+            variant.check(space.preset.having({"batch_size": least, BATCH_NORM.name: True}))
+        except InputError as error:
+            raise SpaceError(path, fields["batch_size"].line, str(error)) from None
 
 
 class _Reader:
@@ -179,6 +218,7 @@ class _Reader:
 
     def __init__(self, path: str, key: str, node: Node, variant: Variant) -> None:
         self.path, self.key, self.node, self.variant = path, key, node, variant
+        self.kind = variant.hyperparameters[key]
 
     def fail(self, message: str, node: Node | None = None) -> SpaceError:
         return SpaceError(self.path, (node or self.node).line, f"{self.key}: {message}")
@@ -214,17 +254,28 @@ class _Reader:
 
     def _number(self, node: Node) -> float | int:
         """A number that this hyperparameter may have."""
-        value = node.value
-        if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
-            raise self.fail(f"must be a finite number, but got {value!r} ({node.kind})", node)
-        if HYPERPARAMETERS[self.key] is int and not isinstance(value, int):
-            raise self.fail(f"must be a whole number, but got {value}", node)
+        value = self._finite(node)
         self._admitted(value, node)
         return value
 
+    def _finite(self, node: Node) -> float | int:
+        """A number of the hyperparameter's kind."""
+        value = node.value
+        if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
+            raise self.fail(f"must be a finite number, but got {value!r} ({node.kind})", node)
+        if self.kind is int and not isinstance(value, int):
+            raise self.fail(f"must be a whole number, but got {value}", node)
+        return value
+
+    def _switch(self, node: Node) -> bool:
+        """On or off."""
+        if not isinstance(node.value, bool):
+            raise self.fail(f"must be true or false, but got {node.value!r} ({node.kind})", node)
+        return node.value
+
     def _admitted(self, value: Value, node: Node) -> None:
         try:
-            self.variant.preset.having({self.key: value})
+            self.variant.check(self.variant.preset.having({self.key: value}))
         except InputError as error:
             raise SpaceError(self.path, node.line, str(error)) from None
 
@@ -247,7 +298,7 @@ class _Reader:
         return log
 
     def _step(self, fields: dict[str, Node], low: float, high: float) -> Any:
-        step = self._number(fields["step"])
+        step = self._finite(fields["step"])
         if not 0 < step <= high - low:
             raise self.fail(
                 f"step must be above 0 and at most high - low = {high - low:g}, but got {step!r}", fields["step"]
@@ -259,8 +310,8 @@ class _Reader:
         return step
 
     def _float_range(self, fields: dict[str, Node]) -> FloatRange:
-        if HYPERPARAMETERS[self.key] is not float:
-            rule = "whole numbers; use type: int or choice" if HYPERPARAMETERS[self.key] is int else USE_CHOICE
+        if self.kind is not float:
+            rule = "whole numbers; use type: int or choice" if self.kind is int else USE_CHOICE[self.kind]
             raise self.fail(f"takes {rule}", fields["type"])
         self._only(fields, {"low", "high"}, {"log", "step"})
         low, high = (float(end) for end in self._ends(fields))
@@ -268,14 +319,16 @@ class _Reader:
         return FloatRange(low=low, high=high, log=self._log(fields, low), step=step)
 
     def _int_range(self, fields: dict[str, Node]) -> IntRange:
-        if HYPERPARAMETERS[self.key] is not int:
-            rule = "real numbers; use type: float or choice" if HYPERPARAMETERS[self.key] is float else USE_CHOICE
+        if self.kind is not int:
+            rule = "real numbers; use type: float or choice" if self.kind is float else USE_CHOICE[self.kind]
             raise self.fail(f"takes {rule}", fields["type"])
         self._only(fields, {"low", "high"}, {"log", "step"})
         low, high = self._ends(fields)
         assert isinstance(low, int)
         assert isinstance(high, int)
         step = self._step(fields, low, high) if "step" in fields else 1
+        for value in range(low + step, high, step) if self.key in dict(self.variant.preset.structure) else ():
+            self._admitted(value, fields["type"])  # an option may admit odd numbers alone
         return IntRange(low=low, high=high, log=self._log(fields, low), step=step)
 
     def _choice(self, fields: dict[str, Node]) -> Choice:
@@ -283,8 +336,13 @@ class _Reader:
         node = fields["values"]
         if not isinstance(node.value, list) or not node.value:
             raise self.fail(f"values must be a list of at least one value, but got {node.kind}", node)
-        kind = HYPERPARAMETERS[self.key]
-        values = tuple(self._name(child) if kind is str else kind(self._number(child)) for child in node.value)
+        read: dict[type, Callable[[Node], Value]] = {
+            str: self._name,
+            bool: self._switch,
+            int: self._number,
+            float: lambda child: float(self._number(child)),
+        }
+        values = tuple(read[self.kind](child) for child in node.value)
         if len(set(values)) < len(values):
             raise self.fail("values must differ from one another", node)
         return Choice(values=values)

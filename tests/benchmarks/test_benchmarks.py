@@ -14,7 +14,7 @@ from benchmarks.__main__ import main
 from benchmarks.cells import Cell, Ratio, engine_table, ratio_table, time_table
 from benchmarks.contestants import ChildContestant
 from benchmarks.engine import COLUMNS, gains, make_job, open_engine
-from benchmarks.harness import open_peers
+from benchmarks.harness import Plan, open_peers, plan_tasks
 from benchmarks.jobs import JOB_TABLES, Row, RowTimes, time_rows
 from benchmarks.machine import Hardware, this_machine
 from benchmarks.measure import TOLERANCE, measure_cell, measure_peak
@@ -22,8 +22,8 @@ from benchmarks.page import NO_NOTES, Page, Section
 from benchmarks.peers import Peer, library_peers, plain_peers
 from benchmarks.sections import job_section
 from benchmarks.work import GEMM_FLOPS, Curves, Task, flops_per_epoch
-from pipeline.data.digits import DigitSet
-from pipeline.errors import StageError
+from pipeline.data.pools import Pool
+from pipeline.errors import InputError, StageError
 from pipeline.reports.tables import Table
 from tests.training.plain import train_plain
 
@@ -41,11 +41,25 @@ CELL = Cell(
 )
 
 
-@pytest.fixture
-def task(train_digits: DigitSet, held_out_digits: DigitSet) -> Task:
+MODELS = ("mlp_ws_al", "mlp3", "bncnn_al", "resnet4_ws_al", "lenet_digits", "alexnet_digits")
+"""One of each objective and each form of output, and those that are measured by default."""
+
+
+@pytest.fixture(scope="session")
+def task(train_digits: Pool, held_out_digits: Pool) -> Task:
     return Task(
         model="mlp_ws_al", batch_size=20, train=train_digits, held_out=held_out_digits, pairs=50, held_out_pairs=30
     )
+
+
+@pytest.fixture(scope="module")
+def references(task: Task) -> dict[str, list[float]]:
+    """The training losses of replica 0 by an ordinary loop in float64."""
+    losses = {}
+    for model in MODELS:
+        (replica,) = make_job(replace(task, model=model), 1, epochs=3).replicas
+        losses[model] = train_plain(model, replica, task.train, task.held_out).train_loss_E
+    return losses
 
 
 class FakeContestant:
@@ -192,21 +206,21 @@ def skip_unless_installed(peer: Peer) -> None:
         pytest.skip(f"{peer.library} is not installed")
 
 
-def reference_losses(task: Task, epochs: int) -> list[float]:
-    (replica,) = make_job(task, 1, epochs=epochs).replicas
-    return train_plain(task.model, replica, task.train, task.held_out).train_loss_E
-
-
 @pytest.mark.parametrize("peer", [*plain_peers(2).values(), *library_peers(1)], ids=lambda peer: peer.name)
-def test_every_peer_trains(peer: Peer, task: Task) -> None:
+def test_every_peer_trains_every_model_that_it_says(peer: Peer, task: Task, references: dict[str, list[float]]) -> None:
     skip_unless_installed(peer)
-    reference = reference_losses(task, 3)
+    trained = []
     with open_peers([peer]) as (contestant,):
-        assert contestant.fits(task)
-        contestant.prepare(task)
-        curves = contestant.train(3)
-    assert len(curves.held_out_error_E) == 3
-    assert curves.loss_E == pytest.approx(reference, rel=TOLERANCE)
+        for model in MODELS:
+            if not contestant.fits(replace(task, model=model)):
+                continue
+            contestant.prepare(replace(task, model=model))
+            curves = contestant.train(3)
+            assert len(curves.held_out_error_E) == 3
+            assert all(0 <= error <= 1 for error in curves.held_out_error_E)
+            assert curves.loss_E == pytest.approx(references[model], rel=TOLERANCE), model
+            trained.append(model)
+    assert trained == (["mlp_ws_al"] if peer.families else list(MODELS))
 
 
 @pytest.mark.parametrize("model", ["mlp", "mlp_ws"])
@@ -238,12 +252,13 @@ def test_a_process_that_dies_is_told() -> None:
             contestant.train(1)
 
 
-def test_the_engine_trains_in_a_cell_and_in_a_whole_job(task: Task) -> None:
+def test_the_engine_trains_in_a_cell_and_in_a_whole_job(task: Task, references: dict[str, list[float]]) -> None:
     digits = (task.train, task.held_out)
     row = Row(model=task.model, batch_size=20, epochs=(1, 2), replicas=4, pairs=50, held_out_pairs=30)
     with open_engine("float32", *digits, 1) as engine:
-        engine.prepare(task)
-        assert engine.train(2).loss_E == pytest.approx(reference_losses(task, 2), rel=TOLERANCE)
+        for model in MODELS:
+            engine.prepare(replace(task, model=model))
+            assert engine.train(3).loss_E == pytest.approx(references[model], rel=TOLERANCE), model
         plain = {1: FakeContestant("plain 1", 1.0)}
         (times,) = time_rows([row], engine, plain, digits, True, lambda _: None)
         assert times.engine_measured == times.engine_planned == 8
@@ -251,7 +266,51 @@ def test_the_engine_trains_in_a_cell_and_in_a_whole_job(task: Task) -> None:
 
 def test_columns_of_the_engine_are_for_models_that_gain(task: Task) -> None:
     assert [gains(column, task) for column in COLUMNS] == [True, True, True]
-    assert [gains(column, replace(task, model="convnet")) for column in COLUMNS] == [True, True, False]
+    for model in ("convnet", "bnmlp", "alexnet_digits"):
+        assert [gains(column, replace(task, model=model)) for column in COLUMNS] == [True, True, False]
+
+
+def make_plan(*models: str) -> Plan:
+    return Plan(
+        models=list(models),
+        batch_sizes=None,
+        contestants=[],
+        repeats=1,
+        workers=1,
+        jobs=False,
+        whole=False,
+        cache_dir=Path(),
+    )
+
+
+def test_what_is_not_a_model_of_digits_is_skipped_with_a_line(task: Task, capsys: pytest.CaptureFixture[str]) -> None:
+    pools = (task.train, task.held_out)
+    tasks = plan_tasks(make_plan("disc_mlp", "mlp", "mpl"), pools)
+    assert {part.model for part in tasks} == {"mlp"}
+    lines = capsys.readouterr().err.splitlines()
+    assert lines == [
+        f"{model} is not a model of digits in the registry; it is skipped" for model in ("disc_mlp", "mpl")
+    ]
+    with pytest.raises(InputError, match=r"must name a model of digits in the registry; choose from: alexnet_digits,"):
+        plan_tasks(make_plan("disc_mlp"), pools)
+
+
+def test_heavy_networks_are_measured_at_the_largest_batch_alone(task: Task) -> None:
+    tasks = plan_tasks(make_plan("mlp", "resnet4_ws_al"), (task.train, task.held_out))
+    assert [(part.model, part.batch_size) for part in tasks] == [
+        *(("mlp", size) for size in (8, 25, 100)),
+        ("resnet4_ws_al", 100),
+    ]
+
+
+@pytest.mark.parametrize("model", ["alexnet_digits", "bnmlp", "resnet4_ws_al", "mlp_ws_al"])
+def test_every_model_is_trained_by_adam_without_schedule_and_decay(model: str, task: Task) -> None:
+    variant = replace(task, model=model).variant
+    hyper = replace(task, model=model).hyper(5)
+    assert (hyper.optimiser, hyper.schedule, hyper.weight_decay) == ("adam", "constant", 0.0)
+    assert (hyper.lr, hyper.batch_size, hyper.epochs) == (1e-3, 20, 5)
+    assert (hyper.alpha, hyper.structure) == (variant.preset.alpha, variant.preset.structure)
+    assert variant.check(hyper) is hyper
 
 
 @pytest.mark.parametrize(

@@ -6,14 +6,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pipeline.data.folds import check_folds, split_folds
-from pipeline.data.pairs import draw_pairs
+from pipeline.data.rounds import draw_samples
 from pipeline.errors import InputError
+from tests.data.pools import digits
 
 
 @given(data=st.data(), n_pairs=st.integers(2, 60), seed=st.integers(0, 2**40), round_=st.integers(0, 20))
 def test_folds_partition_the_pairs(data: st.DataObject, n_pairs: int, seed: int, round_: int) -> None:
     folds = data.draw(st.integers(2, n_pairs))
-    pairs = draw_pairs("train", 2 * n_pairs, n_pairs, seed=seed, round_=round_)
+    pairs = draw_samples("train", digits(2 * n_pairs), n_pairs, seed=seed, round_=round_)
     everything = set(map(tuple, pairs.tolist()))
     validated: list[tuple[int, ...]] = []
     sizes = []
@@ -28,7 +29,7 @@ def test_folds_partition_the_pairs(data: st.DataObject, n_pairs: int, seed: int,
 
 
 def test_folds_belong_to_seed_and_round() -> None:
-    pairs = draw_pairs("train", 200, 100, seed=0, round_=0)
+    pairs = draw_samples("train", digits(200), 100, seed=0, round_=0)
 
     def first_fold(seed: int, round_: int) -> bytes:
         return next(iter(split_folds(pairs, 5, seed=seed, round_=round_)))[1].tobytes()
@@ -39,7 +40,7 @@ def test_folds_belong_to_seed_and_round() -> None:
 
 @pytest.mark.parametrize("folds", [-1, 0, 1, 11])
 def test_impossible_numbers_of_folds_are_refused(folds: int) -> None:
-    with pytest.raises(InputError, match=f"between 2 and the 10 pairs of a round, but got {folds}"):
+    with pytest.raises(InputError, match=f"between 2 and the 10 samples of a round, but got {folds}"):
         check_folds(folds, 10)
     with pytest.raises(InputError):
         list(split_folds(np.zeros((10, 2), np.int32), folds, seed=0, round_=0))

@@ -40,10 +40,11 @@ def test_pools_hold_the_reduced_digits_and_say_where_they_come_from(config: Data
     assert (pools.name, pools.pooling) == ("idx", "average")
     assert config.data_dir in pools.source
     assert (len(pools.train), len(pools.test)) == (40, 20)
-    np.testing.assert_array_equal(pools.train.images_NHW, pool_2x2(raw.train_images, "average"))
-    np.testing.assert_array_equal(pools.test.images_NHW, pool_2x2(raw.test_images, "average"))
-    np.testing.assert_array_equal(pools.train.labels_N, raw.train_labels)
-    np.testing.assert_array_equal(pools.test.labels_N, raw.test_labels)
+    (train_images, train_labels), (test_images, test_labels) = pools.train.arrays, pools.test.arrays
+    np.testing.assert_array_equal(train_images, pool_2x2(raw.train_images, "average"))
+    np.testing.assert_array_equal(test_images, pool_2x2(raw.test_images, "average"))
+    np.testing.assert_array_equal(train_labels, raw.train_labels)
+    np.testing.assert_array_equal(test_labels, raw.test_labels)
 
 
 def test_a_second_load_equals_the_first_without_reading_the_source(
@@ -58,8 +59,8 @@ def test_a_second_load_equals_the_first_without_reading_the_source(
     second = load_pools(config)
     assert (second.name, second.source, second.pooling) == (first.name, first.source, first.pooling)
     assert second.digest == first.digest
-    assert second.train.images_NHW.dtype == first.train.images_NHW.dtype
-    assert second.train.labels_N.dtype == first.train.labels_N.dtype
+    for array, expected in zip(second.train.arrays, first.train.arrays, strict=True):
+        assert array.dtype == expected.dtype
     assert not caplog.records
 
 

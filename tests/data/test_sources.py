@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from pipeline.data.digits import digest_of
+from pipeline.data.pools import digest_of
 from pipeline.data.sources import IDX_NAMES, MNIST_SHA256, RawDigits, open_source
 from pipeline.errors import DataError, InputError, UnknownNameError
 from tests.idx_files import encode_idx, make_raw_digits, write_idx_folder
@@ -242,7 +242,8 @@ def served(folder: Path) -> Iterator[str]:
 
 class TestOptions:
     @pytest.mark.parametrize(
-        ("name", "close"), [("mnist5", "mnist5k"), ("mnsit", "mnist"), ("zzz", "idx, mnist, mnist5k")]
+        ("name", "close"),
+        [("mnist5", "mnist5k"), ("mnsit", "mnist"), ("dics", "disc"), ("zzz", "disc, idx, mnist, mnist5k")],
     )
     def test_an_unknown_dataset_gives_the_near_misses(self, tmp_path: Path, name: str, close: str) -> None:
         with pytest.raises(UnknownNameError, match=f"unknown dataset '{name}'.*{close}"):

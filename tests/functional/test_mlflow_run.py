@@ -97,7 +97,10 @@ def test_figures_and_tables_are_kept(lab: Workplace) -> None:
         "prepare": {"sample_pairs.png", "classes.csv", "classes.md"},
         "cross_validate": {"curves.png", "cross_validation.csv", "cross_validation.md", "chunks.json"},
         "search": {"history.png", "trials.csv", "trials.md", "chunks.json"},
-        "evaluate": {"curves.png", "confusion_by_digit_pair.png", "rounds.csv", "chunks.json"},
+        "evaluate": {
+            *("curves.png", "error_by_epoch.png", "confusion_by_digit_pair.png"),
+            *("rounds.csv", "epochs.csv", "chunks.json"),
+        },
         "compare": {"test_error.png", "loss_by_family.png", "comparison.csv", "comparison.md"},
     }
     for role, names in expected.items():
@@ -155,3 +158,23 @@ def test_the_console_script_tracks_just_the_same(lab: Workplace, small: dict[str
     for name in by_mlflow.data.metrics.keys() - timed:
         assert by_script.data.metrics[name] == by_mlflow.data.metrics[name]
     assert by_script.data.params.items() <= by_mlflow.data.params.items()
+
+
+def test_a_screening_of_a_digit_model_ends_with_the_best_on_all_pairs(
+    workplace: Workplace, small: dict[str, str]
+) -> None:
+    space = workplace.folder / "space.yaml"
+    space.write_text("nodes: {type: choice, values: [4, 32]}\nepochs: {type: choice, values: [3]}\n")
+    budget = {"screen_pairs": "20", "keep": "1", "folds": "2", "storage": workplace.storage, **small}
+    code, output = workplace.mlflow_run("search", model="linear_digits", strategy="screen", space=str(space), **budget)
+    assert code == 0, output
+    trials = sorted(by_role(workplace, "trial"), key=lambda run: int(run.data.params["trial"]))
+    assert [run.data.params["pairs"] for run in trials] == ["20", "20", "60"]
+    assert trials[2].data.params["nodes"] in {"4", "32"}
+    for run, trial in zip(trials, workplace.study().trials, strict=True):
+        assert run.data.metrics["cv_validation_error"] == pytest.approx(trial.value)
+        assert 0 <= run.data.metrics["cv_validation_digit_error"] <= 1
+    [search] = by_role(workplace, "search")
+    assert search.data.tags["best_trial"] == "2"
+    assert search.data.tags["config"] == trials[2].data.tags["config"]
+    assert "| digit error |" in output

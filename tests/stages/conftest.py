@@ -1,5 +1,8 @@
 from __future__ import annotations
 
+import multiprocessing
+from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -12,10 +15,36 @@ PAIRS = 100
 SPACE = "lr: {type: float, low: 1e-4, high: 1e-2, log: true}\nepochs: {type: choice, values: [2, 3, 25]}\n"
 
 
+@pytest.fixture(scope="module", autouse=True)
+def forked_workers() -> Iterator[None]:
+    """Workers are forked from a server that has imported what they need, instead of each importing it anew.
+
+    That is a second or more for each of some hundred trainers. The tests of the pool start their workers as users do.
+    """
+    server = multiprocessing.get_context("forkserver")
+    server.set_forkserver_preload(["pipeline.training.pool", "torch.fx.experimental.symbolic_shapes", "pytest"])
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(multiprocessing, "get_context", lambda _: server)
+        yield
+
+
 @pytest.fixture(scope="session")
 def setting(tmp_path_factory: pytest.TempPathFactory) -> Setting:
     """The real digits of mnist5k, a hundred pairs a round."""
     return Setting(data=DataConfig(cache_dir=tmp_path_factory.mktemp("cache")), pairs=PAIRS)
+
+
+@pytest.fixture(scope="session")
+def disc(setting: Setting) -> Setting:
+    """The points of the data set `disc`, a hundred a round."""
+    return replace(setting, data=replace(setting.data, dataset="disc"))
+
+
+@pytest.fixture
+def all_of_few(tmp_path: Path) -> Setting:
+    """All pairs of a data set of 40 training and 20 test digits."""
+    folder = write_idx_folder(tmp_path / "idx", compress=True)
+    return Setting(data=DataConfig(dataset="idx", data_dir=str(folder), cache_dir=tmp_path / "cache"), pairs=0)
 
 
 @pytest.fixture
@@ -28,8 +57,3 @@ def space_file(tmp_path: Path) -> str:
 @pytest.fixture
 def storage(tmp_path: Path) -> str:
     return f"sqlite:///{tmp_path / 'optuna.db'}"
-
-
-@pytest.fixture
-def small_idx(tmp_path: Path) -> Path:
-    return write_idx_folder(tmp_path / "idx", compress=True)

@@ -1,12 +1,29 @@
-"""What stages left in a tracker in memory."""
+"""What stages left in a tracker in memory, and searches that are cut off."""
 
 from __future__ import annotations
 
+import itertools
 import json
 from collections.abc import Sequence
+from dataclasses import replace
 
+import numpy as np
+import pytest
+import torch
+from numpy.typing import NDArray
+from sqlalchemy import event
+
+from pipeline.data.digits import DigitSet
+from pipeline.data.pools import Pools
+from pipeline.models.variant import Task
+from pipeline.stages import evaluate, search
+from pipeline.stages.evaluate import EvaluateConfig
+from pipeline.stages.replicas import round_replicas
+from pipeline.stages.search import SearchConfig
 from pipeline.stages.stage import StageResult
 from pipeline.tracking.memory import MemoryRun, MemoryTracker
+from pipeline.tracking.port import ModelToLog
+from tests.stages.silent import Silent
 
 
 def run_of(tracker: MemoryTracker, result: StageResult) -> MemoryRun:
@@ -36,3 +53,63 @@ def trained_in(run: MemoryRun) -> Sequence[str]:
     assert composition["precision"] == run.params["precision"]
     assert all(chunk["model"] == run.params["model"] for chunk in composition["chunks"])
     return sorted(name for chunk in composition["chunks"] for name in chunk["replicas"])
+
+
+def without_finite_digits(pools: Pools) -> Pools:
+    """Training digits of which every training diverges."""
+    assert isinstance(pools.train, DigitSet)
+    return replace(pools, train=replace(pools.train, images_NHW=np.full_like(pools.train.images_NHW, np.inf)))
+
+
+class Death(BaseException):
+    """The process ends here."""
+
+
+def search_with_deaths(config: SearchConfig, after: Sequence[int]) -> MemoryTracker:
+    """What a search leaves at its end that died before, each time after so many transactions of its study.
+
+    Each start tracks to a store of its own, so that what is left comes from the study alone.
+    """
+    variant, space, pools, storage = search.inputs(config)
+    left = itertools.count()
+
+    def begin(_connection: object) -> None:
+        if next(left) <= 0:
+            raise Death
+
+    event.listen(storage.engine, "begin", begin)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(search, "inputs", lambda _: (variant, space, pools, storage))
+        for transactions in after:
+            left = itertools.count(transactions, -1)
+            with pytest.raises(Death):
+                search.run(config, MemoryTracker(), Silent())
+        left = itertools.count(100_000, -1)
+        search.run(config, MemoryTracker(), Silent())
+        resumed = MemoryTracker()
+        left = itertools.count(100_000, -1)
+        search.run(config, resumed, Silent())
+    return resumed
+
+
+def wrong_by_model(logged: ModelToLog, config: EvaluateConfig, round_: int) -> NDArray[np.bool_]:
+    """Which test samples of a round a logged model answers wrongly, read from its probabilities as a user would."""
+    variant, pools = evaluate.inputs(config)
+    replicas = round_replicas(pools, config.setting, variant.preset, rounds=round_ + 1)
+    samples = pools.test.gather(replicas[round_].held_out)
+    outputs = logged.network(torch.from_numpy(samples.x)).detach().numpy()
+    wrong: NDArray[np.bool_] = answers_from(variant.task, outputs) != samples.target_N
+    return wrong
+
+
+def answers_from(task: Task, outputs: NDArray[np.float32]) -> NDArray[np.bool_]:
+    """Whether each sample is of class 1."""
+    answers: NDArray[np.bool_]
+    if task == "digits":
+        read = outputs.argmax(-1)
+        answers = read[:, 0] <= read[:, 1]
+    elif task == "pairs":
+        answers = outputs[:, 1] > outputs[:, 0]
+    else:
+        answers = outputs[:, 0] > 0
+    return answers

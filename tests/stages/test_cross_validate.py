@@ -1,19 +1,24 @@
 from __future__ import annotations
 
 import json
+import math
+from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import pytest
 
-from pipeline.errors import InputError
+from pipeline.errors import InputError, StageError
+from pipeline.models.hyperparameters import SCHEDULES
 from pipeline.models.registry import get_variant
-from pipeline.models.variant import SCHEDULES
 from pipeline.stages import cross_validate
-from pipeline.stages.cross_validate import CrossValidateConfig, parse_grid
+from pipeline.stages.cross_validate import Cell, CrossValidateConfig
 from pipeline.stages.stage import Setting
 from pipeline.tracking.memory import MemoryRun, MemoryTracker
 from pipeline.training.compute import Compute
+from pipeline.training.plan import Outcome
+from pipeline.tuning.trials import SELECTIONS
 from tests.stages.runs import run_of, runs_with, trained_in
 from tests.stages.silent import Silent
 
@@ -24,6 +29,32 @@ def cells_of(setting: Setting, grid: str, **options: Any) -> tuple[MemoryRun, li
     config = CrossValidateConfig(setting=setting, **{"model": "mlp_al", "grid": grid, "folds": 2, **options})
     run = run_of(tracker, cross_validate.run(config, tracker, Silent()))
     return run, runs_with(tracker, "cell") or [run]
+
+
+def table_of(run: MemoryRun) -> list[list[str]]:
+    """The header and the rows of its table."""
+    return [line.split(",") for line in run.texts["cross_validation.csv"].splitlines()]
+
+
+def outcome_of(held_out_error_E: Sequence[float]) -> Outcome:
+    """What a training gave that had these errors."""
+    curve_E = np.array(held_out_error_E)
+    return Outcome(
+        status="complete",
+        reason="",
+        train_loss_E=curve_E,
+        train_error_E=curve_E,
+        held_out_loss_E=curve_E,
+        held_out_error_E=curve_E,
+        held_out_digit_error_E=np.array([]),
+        train_error_at={len(curve_E): 0.0},
+        train_digit_error_at={},
+        seconds_per_epoch=0.1,
+        mean=0.0,
+        std=1.0,
+        weights=None,
+        answers_M=None,
+    )
 
 
 def test_one_configuration_is_cross_validated_into_the_stages_own_run(setting: Setting) -> None:
@@ -69,7 +100,7 @@ def test_a_grid_may_vary_names(setting: Setting) -> None:
     ]
     assert ["momentum" in cell.params for cell in cells] == [False, False, True, True]
     assert len({cell.metrics["train_loss", 2] for cell in cells}) == 4
-    header, *rows = [line.split(",") for line in run.texts["cross_validation.csv"].splitlines()]
+    header, *rows = table_of(run)
     assert header[:7] == ["lr", "batch_size", "epochs", "alpha", "optimiser", "momentum", "schedule"]
     assert [row[4:7] for row in rows] == [
         ["adam", "-", "constant"],
@@ -110,57 +141,117 @@ def test_precision_and_chunks_are_as_asked_for(setting: Setting) -> None:
 
 
 def test_a_cell_that_diverges_is_shown_as_such_and_never_best(setting: Setting) -> None:
+    run, cells = cells_of(setting, "lr=100,0.01 optimiser=sgd epochs=3")
+    assert [cell.status for cell in cells] == ["FAILED", "FINISHED"]
+    assert run.tags["config"] == cells[1].tags["config"]
+    assert ("cv_validation_error", 0) not in cells[0].metrics
+    header, diverged, sound = table_of(run)
+    assert len(header) == len(diverged) == len(sound)
+    shown = dict(zip(header, diverged, strict=True))
+    assert (shown["validation error"], shown["digit error"]) == ("diverged", "-")
+
+
+def test_when_every_cell_diverges_the_stage_fails(setting: Setting) -> None:
     tracker = MemoryTracker()
-    config = CrossValidateConfig(setting=setting, model="mlp", grid="lr=1e-3,100 epochs=20 batch_size=10", folds=2)
-    pools = cross_validate.inputs(config)[2]
-    assert np.isfinite(pools.train.images_NHW).all()
-    result = cross_validate.run(config, tracker, Silent())
-    record = tracker.get(result.run_id)
-    assert record.config is not None
-    assert record.config.lr == 1e-3
+    config = CrossValidateConfig(setting=setting, model="mlp", grid="lr=100 optimiser=sgd epochs=3", folds=2)
+    with pytest.raises(StageError, match="the loss of every configuration became infinite; choose smaller learning"):
+        cross_validate.run(config, tracker, Silent())
+    assert {run.status for run in tracker.runs} == {"FAILED"}
+
+
+def test_a_grid_may_vary_the_structure(setting: Setting) -> None:
+    run, cells = cells_of(setting, "batch_norm=on,off dropout=0,0.4 epochs=2", model="mlp_ws")
+    assert [(cell.params["batch_norm"], cell.params["dropout"]) for cell in cells] == [
+        ("true", "0.0"),
+        ("true", "0.4"),
+        ("false", "0.0"),
+        ("false", "0.4"),
+    ]
+    assert len({cell.metrics["train_loss", 2] for cell in cells}) == 4
+    header, *rows = table_of(run)
+    columns = header.index("batch_norm"), header.index("dropout")
+    assert [[row[column] for column in columns] for row in rows] == [
+        ["on", "0"],
+        ["on", "0.4"],
+        ["off", "0"],
+        ["off", "0.4"],
+    ]
+    structures = [chunk["structure"] for chunk in json.loads(run.texts["chunks.json"])["chunks"]]
+    for cell in cells:
+        config = json.loads(cell.tags["config"])
+        assert {"batch_norm": config["batch_norm"], "dropout": config["dropout"]} in structures
+    _, [alone] = cells_of(setting, "batch_norm=on dropout=0.4 epochs=2", model="mlp_ws")
+    assert alone.tags["config"] == cells[1].tags["config"]
+    assert alone.metrics == pytest.approx(cells[1].metrics)
+
+
+def test_a_grid_may_vary_the_augmentation(setting: Setting) -> None:
+    _, cells = cells_of(setting, "augmentation=none,crop_flip,rotate epochs=2")
+    assert [cell.params["augmentation"] for cell in cells] == ["none", "crop_flip", "rotate"]
+    assert len({cell.metrics["train_loss", 2] for cell in cells}) == 3
+    _, [plain] = cells_of(setting, "epochs=2")
+    assert plain.metrics == pytest.approx(cells[0].metrics)
+
+
+@pytest.mark.parametrize("select", SELECTIONS)
+def test_the_best_cell_has_the_least_of_what_is_selected(setting: Setting, select: str) -> None:
+    run, cells = cells_of(replace(setting, pairs=30), "lr=1e-3,3e-3,1e-2 epochs=2,4", folds=3, select=select)
+    means = [cell.metrics["cv_validation_error", 0] for cell in cells]
+    spreads = [cell.metrics["cv_validation_error_std", 0] for cell in cells]
+    scores = {"mean": means, "mean+std": [mean + spread for mean, spread in zip(means, spreads, strict=True)]}[select]
+    best = cells[int(np.argmin(np.round(scores, 9)))]
+    assert run.params["select"] == select
+    assert run.tags["config"] == best.tags["config"]
+    assert run.metrics["cv_validation_error", 0] == best.metrics["cv_validation_error", 0]
+    assert f"the best of 6 cells by {select}" in run.description
+
+
+def test_the_steadier_cell_is_best_by_mean_and_deviation_though_its_mean_is_higher() -> None:
+    hyper = get_variant("mlp").preset.having({"epochs": 2})
+    unsteady, steady = (
+        Cell(hyper=hyper, outcomes=[outcome_of([0.5, error]) for error in errors])
+        for errors in ([0.0, 0.18], [0.1, 0.1])
+    )
+    assert unsteady.score("mean") == pytest.approx(0.09)
+    assert unsteady.score("mean") < steady.score("mean")
+    assert unsteady.score("mean+std") == pytest.approx(0.09 + 0.18 / math.sqrt(2))
+    assert unsteady.score("mean+std") > steady.score("mean+std") == pytest.approx(0.1)
 
 
 @pytest.mark.parametrize(
-    ("grid", "rule"),
+    ("model", "named"),
+    [("mlp", False), ("mlp_ws", False), ("mlp_ws_al", True), ("linear_digits", True), ("disc_mlp", False)],
+)
+def test_there_is_a_digit_error_where_digits_are_named_and_nowhere_else(
+    setting: Setting, disc: Setting, model: str, named: bool
+) -> None:
+    run, [cell] = cells_of(disc if model == "disc_mlp" else setting, "epochs=2", model=model)
+    curve = [step for name, step in sorted(cell.metrics) if name == "validation_digit_error"]
+    assert curve == [1, 2] * named
+    assert (("cv_validation_digit_error", 0) in cell.metrics) == named
+    header, row = table_of(run)
+    assert ("digit error" in header) == named
+    if named:
+        error = cell.metrics["cv_validation_digit_error", 0]
+        assert error == pytest.approx(cell.metrics["validation_digit_error", 2])
+        assert row[header.index("digit error")] == f"{100 * error:.2f} %"
+
+
+def test_a_digit_model_errs_on_no_pair_whose_digits_it_names_right(setting: Setting) -> None:
+    _, [cell] = cells_of(setting, "epochs=8", model="linear_digits")
+    for epoch in range(1, 9):
+        assert cell.metrics["validation_error", epoch] <= 2 * cell.metrics["validation_digit_error", epoch]
+    assert cell.metrics["cv_validation_digit_error", 0] < 0.7  # by chance it would be 0.9
+
+
+@pytest.mark.parametrize(
+    ("change", "rule"),
     [
-        ("", "it is empty"),
-        ("lr", "name=value,value"),
-        ("lr=", "name=value,value"),
-        ("lrr=1", "did you mean lr"),
-        ("lr=a", "lr must be a number, but got 'a'"),
-        ("epochs=1.5", "epochs must be a whole number"),
-        ("epochs=0", "epochs must be a whole number between 1 and"),
-        ("lr=nan", "lr must be greater than 0"),
-        ("lr=1 lr=2", "lr stands twice"),
-        ("lr=1,1.0", "names some twice"),
-        ("alpha=1", "mlp has none"),
-        ("optimiser=adm", "unknown optimiser 'adm'; did you mean adam"),
-        ("schedule=cosine,linear", "unknown schedule 'linear'; choose from: constant"),
-        ("optimiser=adam,adam", "names some twice"),
-        ("momentum=x", "momentum must be a number, but got 'x'"),
-        ("restart_epochs=1.5", "restart_epochs must be a whole number"),
-        ("schedule=cosine lr_min=1", "lr_min must be at least 0 and at most 0.001"),
-        ("optimizer=adam", "did you mean optimiser"),
-        ("epochs=" + ",".join(map(str, range(1, 1500))), "1000 cells at most"),
+        ({"select": "mean+sd"}, "unknown selection 'mean.sd'; did you mean mean.std"),
+        ({"folds": 101}, "number of folds must lie between 2 and the 100 samples of a round, but got 101"),
+        ({"rounds": 0}, "--rounds must be between 1 and 1000, but got 0"),
     ],
 )
-def test_a_bad_grid_is_refused_with_the_part_that_is_wrong(grid: str, rule: str) -> None:
+def test_bad_options_are_refused(setting: Setting, change: dict[str, Any], rule: str) -> None:
     with pytest.raises(InputError, match=rule):
-        parse_grid(grid, get_variant("mlp"))
-
-
-def test_a_grid_is_the_product_of_its_values_over_the_preset() -> None:
-    cells = parse_grid("lr=1e-3,1e-2 epochs=2,3", get_variant("mlp"))
-    assert [(cell.lr, cell.epochs, cell.batch_size) for cell in cells] == [
-        (1e-3, 2, 25),
-        (1e-3, 3, 25),
-        (1e-2, 2, 25),
-        (1e-2, 3, 25),
-    ]
-
-
-def test_the_cells_of_a_grid_over_names_are_configurations() -> None:
-    cells = parse_grid("optimiser=sgd,rmsprop momentum=0.9 augmentation=crop_flip", get_variant("mlp"))
-    preset = get_variant("mlp").preset
-    same = preset.having({"momentum": 0.9, "augmentation": "crop_flip"})
-    assert cells == [same.having({"optimiser": name}) for name in ("sgd", "rmsprop")]
+        CrossValidateConfig(setting=setting, model="mlp", **change)

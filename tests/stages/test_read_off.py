@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-import itertools
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from sqlalchemy import event
 
 from pipeline.stages import search
 from pipeline.stages.search import SearchConfig
 from pipeline.stages.stage import Setting
 from pipeline.tracking.memory import MemoryRun, MemoryTracker
 from pipeline.training.compute import Compute
-from tests.stages.runs import runs_with, table_of, trained_in, trials_of
+from tests.stages.runs import runs_with, search_with_deaths, table_of, trained_in, trials_of
 from tests.stages.silent import Silent
 
 SPACE = """
@@ -100,32 +98,8 @@ def test_the_answer_does_not_depend_on_the_number_of_workers(config: SearchConfi
     assert table_of(one) == table_of(whole)
 
 
-class Death(BaseException):
-    """The process ends here."""
-
-
 def test_a_search_that_dies_now_and_then_ends_as_one_that_ran_through(
-    config: SearchConfig, whole: MemoryTracker, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    config: SearchConfig, whole: MemoryTracker, tmp_path: Path
 ) -> None:
     mortal = replace(config, storage=f"sqlite:///{tmp_path / 'optuna.db'}")
-    variant, space, pools, storage = search.inputs(mortal)
-    left = itertools.count()
-
-    def begin(_connection: object) -> None:
-        if next(left) <= 0:
-            raise Death
-
-    event.listen(storage.engine, "begin", begin)
-    monkeypatch.setattr(search, "inputs", lambda _: (variant, space, pools, storage))
-    deaths = 0
-    for transactions in (150, 100, 10_000):
-        left = itertools.count(transactions, -1)
-        try:
-            search.run(mortal, MemoryTracker(), Silent())
-        except Death:
-            deaths += 1
-    assert deaths == 2
-    resumed = MemoryTracker()
-    left = itertools.count(10_000, -1)
-    search.run(mortal, resumed, Silent())
-    assert table_of(resumed) == table_of(whole)
+    assert table_of(search_with_deaths(mortal, after=(150, 100))) == table_of(whole)

@@ -7,10 +7,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from pipeline.data.digits import DigitPools, DigitSet
+from pipeline.data.digits import DigitSet
+from pipeline.data.pools import Pools
 from pipeline.errors import InputError, StageError
 from pipeline.models.registry import get_variant
-from pipeline.stages import search
+from pipeline.stages import replicas, search
 from pipeline.stages.replicas import fold_replicas
 from pipeline.stages.search import SearchConfig, finding_of
 from pipeline.stages.stage import Setting
@@ -18,7 +19,7 @@ from pipeline.tracking.memory import MemoryTracker
 from pipeline.training.compute import Compute
 from pipeline.training.plan import Job, Outcome
 from pipeline.training.pool import Trainer
-from tests.stages.runs import run_of, table_of, trained_in, trials_of
+from tests.stages.runs import run_of, table_of, trained_in, trials_of, without_finite_digits
 from tests.stages.silent import Silent
 
 
@@ -110,9 +111,10 @@ class TrapOnPickle(DigitSet):
 
 def test_the_test_digits_never_enter_a_search(config: SearchConfig, monkeypatch: pytest.MonkeyPatch) -> None:
     _, _, pools, _ = search.inputs(config)
+    assert isinstance(pools.test, DigitSet)
     trap = TrapOnPickle(images_NHW=np.full_like(pools.test.images_NHW, np.nan), labels_N=pools.test.labels_N)
     poisoned = replace(pools, test=trap)
-    monkeypatch.setattr(search, "load_pools", lambda _: poisoned)
+    monkeypatch.setattr(replicas, "load_pools", lambda _: poisoned)
     changed, original = MemoryTracker(), MemoryTracker()
     search.run(replace(config, study="poisoned"), changed, Silent())
     monkeypatch.undo()
@@ -140,15 +142,14 @@ def test_when_every_trial_fails_the_stage_ends_with_one_clear_error(
     config: SearchConfig, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     variant, space, pools, storage = search.inputs(config)
-    blank = replace(pools, train=replace(pools.train, images_NHW=np.full_like(pools.train.images_NHW, np.inf)))
-    monkeypatch.setattr(search, "inputs", lambda _: (variant, space, blank, storage))
+    monkeypatch.setattr(search, "inputs", lambda _: (variant, space, without_finite_digits(pools), storage))
     tracker = MemoryTracker()
     with pytest.raises(StageError, match=r"no trial .* could be completed: fold 0: the loss became nan in epoch 1"):
         search.run(replace(config, n_trials=2), tracker, Silent())
     assert {run.status for run in tracker.runs} == {"FAILED"}
 
 
-def outcomes(pools: DigitPools, setting: Setting, lr: float) -> list[Outcome]:
+def outcomes(pools: Pools, setting: Setting, lr: float) -> list[Outcome]:
     hyper = replace(get_variant("mlp").preset, lr=lr, epochs=2)
     job = Job(variant="mlp", replicas=fold_replicas(pools, setting, hyper, rounds=1, folds=2))
     with Trainer(pools.train, pools.train, Compute(workers=1)) as trainer:
@@ -168,12 +169,24 @@ def test_a_trial_with_a_diverged_fold_has_failed_and_says_why(config: SearchConf
     ("change", "rule"),
     [
         ({"n_trials": 0}, "--n-trials must be between 1 and"),
-        ({"folds": 1}, "number of folds must lie between 2 and the 100 pairs"),
+        ({"folds": 1}, "number of folds must lie between 2 and the 100 samples of a round"),
         ({"folds": 3}, "do not divide into 3; choose another --folds, or --pruner none"),
         ({"pruner": "medain"}, "did you mean median"),
         ({"population": 0}, "--population must be between 1 and"),
         ({"model": "mlp_w"}, "did you mean mlp_ws"),
         ({"space": "search_spaces/mlp_w.yaml"}, "unknown search space .* did you mean search_spaces/mlp_ws.yaml"),
+        ({"strategy": "two_step"}, "unknown strategy 'two_step'; did you mean two-step"),
+        ({"strategy": "grid"}, "unknown strategy 'grid'; choose from: screen, tpe, two-step"),
+        ({"select": "mean-std"}, "unknown selection 'mean-std'; did you mean mean.std"),
+        ({"strategy": "screen"}, "--screen-pairs 350 and --pairs 100"),
+        (
+            {"strategy": "screen", "screen_pairs": 101},
+            "no more pairs than .*, but got --screen-pairs 101 and --pairs 100",
+        ),
+        ({"strategy": "screen", "screen_pairs": 1}, "must lie between 2 and the 1 samples of a round"),
+        ({"strategy": "screen", "screen_pairs": 50, "keep": 0}, "--keep must be between 1 and"),
+        ({"strategy": "two-step"}, "space.yaml:1: lr: all combinations are tried, so give a step, or type: choice"),
+        ({"strategy": "screen", "screen_pairs": 50, "space": ""}, "unknown search space .*screen/mlp_ws_al.yaml"),
         ({"storage": f"sqlite:///{os.devnull}/x.db"}, "--storage must be the URL"),
     ],
 )

@@ -8,10 +8,10 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from matplotlib.figure import Figure
 
-from pipeline.data.digits import DigitPools
+from pipeline.data.pools import Pools
 from pipeline.errors import InputError
-from pipeline.models.registry import get_variant
-from pipeline.models.variant import Hyperparameters
+from pipeline.models.hyperparameters import Hyperparameters
+from pipeline.models.registry import get_variant, variants
 from pipeline.tracking.port import (
     Metric,
     Run,
@@ -23,7 +23,7 @@ from pipeline.tracking.port import (
     stage_run,
     variant_params,
 )
-from tests.synthetic import make_digits
+from tests.synthetic import make_digits, make_points
 
 NOON = datetime(2026, 5, 1, 12, tzinfo=UTC)
 
@@ -54,7 +54,8 @@ def test_what_was_logged_is_read_back(tracker: Tracker) -> None:
 def test_bools_are_params_in_lower_case(tracker: Tracker) -> None:
     run = tracker.start(RunStart(name="r", role="search", params=variant_params(get_variant("mlp_al"))))
     run.log(params={"late": True})
-    assert tracker.get(run.id).params == {"model": "mlp_al", "arch": "mlp", "ws": "false", "al": "true", "late": "true"}
+    factors = {"arch": "mlp", "task": "pairs", "ws": "false", "al": "true"}
+    assert tracker.get(run.id).params == {"model": "mlp_al", **factors, "late": "true"}
 
 
 def test_a_param_that_exists_keeps_its_text(tracker: Tracker) -> None:
@@ -168,13 +169,17 @@ def test_a_reopened_run_goes_on_where_it_was(tracker: Tracker) -> None:
     assert tracker.history(child.id, "error") == [0.5, 0.4]
 
 
-def test_data_is_known_by_name_and_digest(tracker: Tracker) -> None:
-    pools = DigitPools(
-        name="synthetic", source="made up", pooling="average", train=make_digits(20, "a"), test=make_digits(10, "b")
-    )
+POOLS = [
+    Pools(name="synthetic", source="made up", pooling="average", train=make_digits(20, "a"), test=make_digits(10, "b")),
+    Pools(name="plane", source="made up", pooling="", train=make_points(20, "a"), test=make_points(10, "b")),
+]
+
+
+@pytest.mark.parametrize("pools", POOLS, ids=lambda pools: pools.name)
+def test_data_is_known_by_name_and_digest(tracker: Tracker, pools: Pools) -> None:
     run = tracker.start(RunStart(name="r", role="evaluate", data=pools, test_data=True))
     tags = tracker.get(run.id).tags
-    assert (tags["dataset"], tags["dataset_digest"]) == ("synthetic", pools.digest)
+    assert (tags["dataset"], tags["dataset_digest"]) == (pools.name, pools.digest)
 
 
 def test_a_configuration_is_read_back(tracker: Tracker) -> None:
@@ -183,6 +188,18 @@ def test_a_configuration_is_read_back(tracker: Tracker) -> None:
     assert tracker.get(run.id).config == hyper
     assert tracker.find("trial", config_hash=hyper.hash)[0].config == hyper
     assert tracker.get(start(tracker, "none").id).config is None
+
+
+def test_the_structure_of_a_configuration_is_read_back_with_its_types(tracker: Tracker) -> None:
+    presets = [variant.preset for variant in variants().values()]
+    both = presets[0].having({"batch_norm": True, "dropout": 0.1 + 0.2})
+    for hyper in (*presets, both):
+        run = tracker.start(RunStart(name="r", role="trial", tags=config_tags(hyper)))
+        read = tracker.get(run.id).config
+        assert read is not None
+        assert read == hyper
+        assert read.hash == hyper.hash
+        assert [type(value) for _, value in read.structure] == [type(value) for _, value in hyper.structure]
 
 
 def test_a_stage_that_ends_well_is_finished(tracker: Tracker) -> None:

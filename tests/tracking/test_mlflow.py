@@ -20,15 +20,15 @@ import pytest
 import torch
 from matplotlib.figure import Figure
 
-from pipeline.data.digits import DigitPools, digest_of
+from pipeline.data.pools import Pools, digest_of
 from pipeline.errors import InputError
-from pipeline.models.comparator import Comparator
+from pipeline.models.exported import Exported
 from pipeline.models.initial import build_network
 from pipeline.models.registry import get_variant
 from pipeline.tracking.mlflow_tracker import MlflowTracker, discard_project_run, tracking_uri
 from pipeline.tracking.port import Metric, ModelToLog, RunStart, curve
 from pipeline.tracking.provenance import process_tag
-from tests.synthetic import make_digits
+from tests.synthetic import make_digits, make_points
 from tests.tracking.conftest import use
 from tests.tracking.workers import track_one_run
 from tests.tuning.processes import at_once
@@ -115,27 +115,31 @@ def test_texts_and_figures_are_artifacts(mlflow_tracker: MlflowTracker) -> None:
     assert (folder / "picture.png").read_bytes().startswith(b"\x89PNG")
 
 
-@pytest.fixture
-def pools() -> DigitPools:
-    return DigitPools(
-        name="synthetic", source="made up", pooling="max", train=make_digits(20, "a"), test=make_digits(10, "b")
-    )
+DIGITS = Pools(name="synthetic", source="made up", pooling="max", train=make_digits(20, "a"), test=make_digits(10, "b"))
+POINTS = Pools(name="plane", source="made up", pooling="", train=make_points(20, "a"), test=make_points(10, "b"))
 
 
 @pytest.mark.parametrize("test_data", [False, True])
-def test_data_are_inputs_with_digests(mlflow_tracker: MlflowTracker, pools: DigitPools, test_data: bool) -> None:
+@pytest.mark.parametrize(
+    ("pools", "profile"),
+    [(DIGITS, {"digits": 20, "shape": [20, 14, 14]}), (POINTS, {"points": 20, "shape": [20, 2]})],
+    ids=["digits", "points"],
+)
+def test_data_are_inputs_with_digests(
+    mlflow_tracker: MlflowTracker, pools: Pools, profile: dict[str, Any], test_data: bool
+) -> None:
     run = mlflow_tracker.start(RunStart(name="r", role="evaluate", data=pools, test_data=test_data))
     attached: Any = mlflow_tracker.client.get_run(run.id).inputs
     inputs = {each.dataset.name: each for each in attached.dataset_inputs}
-    assert set(inputs) == {"synthetic-train"} | ({"synthetic-test"} if test_data else set())
-    train = inputs["synthetic-train"]
-    assert digest_of(pools.train.images_NHW, pools.train.labels_N).startswith(train.dataset.digest)
+    names = f"{pools.name}-train", f"{pools.name}-test"
+    assert set(inputs) == set(names[: 1 + test_data])
+    train = inputs[names[0]]
+    assert digest_of(*pools.train.arrays).startswith(train.dataset.digest)
     assert len(train.dataset.digest) == 12
-    assert json.loads(train.dataset.source) == {"description": "made up", "pooling": "max"}
-    assert json.loads(train.dataset.profile) == {"digits": 20, "shape": [20, 14, 14]}
-    contexts = {name: each.tags[0].value for name, each in inputs.items()}
-    assert contexts["synthetic-train"] == "training"
-    assert contexts.get("synthetic-test", "evaluation") == "evaluation"
+    assert json.loads(train.dataset.source) == {"description": "made up", "pooling": pools.pooling}
+    assert json.loads(train.dataset.profile) == profile
+    contexts = [inputs[name].tags[0].value for name in names[: 1 + test_data]]
+    assert contexts == ["training", "evaluation"][: 1 + test_data]
 
 
 def test_the_run_of_a_project_is_resumed_once(open_mlflow: Open, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -218,11 +222,12 @@ def test_runs_of_dead_processes_are_ended_and_no_others(open_mlflow: Open) -> No
 
 
 @pytest.fixture
-def network() -> Comparator:
-    return Comparator(build_network(get_variant("mlp_ws"), 0), mean=33.0, std=78.0).eval()
+def network() -> Exported:
+    variant = get_variant("bncnn_ws")
+    return Exported(build_network(variant, 0), variant.objective, mean=33.0, std=78.0).eval()
 
 
-def test_a_logged_model_gives_the_same_answers_elsewhere(mlflow_tracker: MlflowTracker, network: Comparator) -> None:
+def test_a_logged_model_gives_the_same_answers_elsewhere(mlflow_tracker: MlflowTracker, network: Exported) -> None:
     pairs = torch.rand((6, 2, 14, 14), generator=torch.Generator().manual_seed(0)) * 255
     run = mlflow_tracker.start(SEARCH)
     run.model(ModelToLog(network=network, example=pairs[:3], description="the best one"))

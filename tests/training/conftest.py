@@ -5,7 +5,7 @@ from collections.abc import Hashable, Sequence
 import pytest
 import torch
 
-from pipeline.data.digits import DigitSet
+from pipeline.data.pools import Pool
 from pipeline.training.chunk import ChunkTraining
 from pipeline.training.plan import Chunk, Outcome, Replica
 from tests.training.plain import PlainResult, train_plain
@@ -14,7 +14,7 @@ from tests.training.plain import PlainResult, train_plain
 class Pools:
     """What is trained on and what is held out."""
 
-    def __init__(self, train: DigitSet, held_out: DigitSet) -> None:
+    def __init__(self, train: Pool, held_out: Pool) -> None:
         self.train, self.held_out = train, held_out
         self._plain: dict[Hashable, PlainResult] = {}
 
@@ -27,8 +27,8 @@ class Pools:
 
     def plain(self, variant: str, replica: Replica) -> PlainResult:
         """The same training by the ordinary loop, run once however often it is asked for."""
-        pairs = replica.train.tobytes(), replica.held_out.tobytes()
-        key = (variant, replica.name, replica.hyper, replica.patience, pairs)
+        samples = replica.train.tobytes(), replica.held_out.tobytes()
+        key = (variant, replica.name, replica.hyper, replica.patience, samples)
         if key not in self._plain:
             self._plain[key] = train_plain(variant, replica, self.train, self.held_out)
         return self._plain[key]
@@ -40,5 +40,10 @@ class Pools:
 
 
 @pytest.fixture(scope="module")
-def pools(train_digits: DigitSet, held_out_digits: DigitSet) -> Pools:
+def pools(train_digits: Pool, held_out_digits: Pool) -> Pools:
     return Pools(train_digits, held_out_digits)
+
+
+@pytest.fixture(scope="module")
+def points(train_points: Pool, held_out_points: Pool) -> Pools:
+    return Pools(train_points, held_out_points)

@@ -4,18 +4,17 @@ from __future__ import annotations
 
 import sys
 
-from pipeline.models.variant import Hyperparameters
 from pipeline.training.compute import Compute
 from pipeline.training.plan import Job
 from pipeline.training.pool import Trainer
 from tests.synthetic import make_digits
-from tests.training.plans import make_replica
+from tests.training.plans import make_hyper, make_replica
 
 
 def main() -> None:
     """Runs until it is killed."""
-    hyper = Hyperparameters(lr=1e-3, batch_size=1, epochs=10_000)
-    jobs = [Job(variant="mlp_ws", replicas=(make_replica(index, hyper, pairs=190),)) for index in range(2)]
+    hyper = make_hyper("mlp_ws", batch_size=1, epochs=10_000)
+    jobs = [Job(variant="mlp_ws", replicas=(make_replica(index, hyper, samples=190),)) for index in range(2)]
     said = False
 
     def progress(done: int, planned: int) -> None:

@@ -1,17 +1,19 @@
-"""A family that is not registered: batch normalisation and dropout on feature maps and on vectors.
+"""A family that is not registered: normalisation and dropout on feature maps and on vectors, in every manner.
 
 A normalisation takes away what a layer before it only shifts; a parameter with such an effect alone would have nothing
-but rounding for a gradient, and Adam would make steps of it. So there is none.
+but rounding for a gradient, which Adam would enlarge. So there is none.
 """
 
 from __future__ import annotations
 
 from torch import nn
 
-from pipeline.models.parts import digit_scores, pair_family
+from pipeline.models.hyperparameters import Hyperparameters
+from pipeline.models.objectives import TwoLogits
+from pipeline.models.parts import Layers, digit_scores, pair_family, trunks_and_head
 
 
-def trunk() -> nn.Module:
+def trunk(_layers: Layers) -> nn.Module:
     """(N, 1, 14, 14) -> (N, 10)."""
     return nn.Sequential(
         *(nn.Conv2d(1, 4, 3, bias=False), nn.BatchNorm2d(4), nn.Tanh(), nn.Dropout(0.2), nn.MaxPool2d(4)),
@@ -20,7 +22,7 @@ def trunk() -> nn.Module:
     )
 
 
-def head() -> nn.Module:
+def head(_layers: Layers) -> nn.Module:
     """(N, 20) -> (N, 2)."""
     return nn.Sequential(
         *(nn.Tanh(), nn.Dropout(0.1), nn.Linear(20, 10, bias=False), nn.BatchNorm1d(10, affine=False)),
@@ -30,5 +32,12 @@ def head() -> nn.Module:
 
 NOISY = {
     variant.name: variant
-    for variant in pair_family("noisy", trunk=trunk, head=head, source="", lr=1e-3, batch_size=12, epochs=3)
+    for variant in pair_family(
+        "noisy",
+        report="",
+        source="",
+        preset=Hyperparameters(lr=1e-3, batch_size=12, epochs=3),
+        network=trunks_and_head(trunk, head),
+        objective=TwoLogits(),
+    )
 }

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 
 import torch
 from torch import Tensor, nn
@@ -21,8 +21,20 @@ def generators(count: int) -> list[torch.Generator]:
 
 
 def networks_of(variant: str, count: int) -> list[nn.Module]:
-    """Replicas of a registered variant."""
-    return [build_network(get_variant(variant), 0, index, dtype=torch.float64) for index in range(count)]
+    """Replicas of a registered variant, without what torch would drop by its global generator."""
+    row = get_variant(variant)
+    structure = row.preset.having({"dropout": 0.0}).structure
+    return [build_network(row, 0, index, structure=structure, dtype=torch.float64) for index in range(count)]
+
+
+def parts(output: Iterable[Tensor | None]) -> list[Tensor]:
+    """What an output says: a comparison, digits, or digits twice."""
+    return [part for part in output if part is not None]
+
+
+def squares(output: Iterable[Tensor | None]) -> Tensor:
+    """A loss in which everything has a part."""
+    return torch.stack([part.square().sum() for part in parts(output)]).sum()
 
 
 def make_networks(build: Callable[[], nn.Module], count: int = 3) -> list[nn.Module]:

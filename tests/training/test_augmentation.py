@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 import pytest
 import torch
@@ -9,9 +11,11 @@ from scipy import stats
 from torch import Tensor
 from torch.nn import functional
 from torchvision import transforms
+from torchvision.transforms import InterpolationMode
+from torchvision.transforms.functional import rotate
 
-from pipeline.models.variant import AUGMENTATIONS
-from pipeline.training.augmentation import FRAME, augment
+from pipeline.models.hyperparameters import AUGMENTATIONS
+from pipeline.training.augmentation import DEGREES, FRAME, augment
 
 BLACK = -0.5
 OFFSETS = 2 * FRAME + 1
@@ -72,32 +76,39 @@ def test_both_images_of_a_pair_are_changed_each_for_itself(what: int) -> None:
     assert stats.chi2_contingency(table).pvalue > LIKELY
 
 
+CROP_FLIP = transforms.Compose(
+    [transforms.RandomCrop(14, padding=FRAME, fill=BLACK), transforms.RandomHorizontalFlip(0.5)]
+)
+"""What report 002 does."""
+
+
+def by_torchvision(image: Tensor, change: Callable[[Tensor], Tensor], named: torch.Generator) -> Tensor:
+    """One changed image (14, 14); torchvision draws from torch's global generator, which is put back."""
+    with torch.random.fork_rng(devices=[]):
+        torch.set_rng_state(named.get_state())
+        return change(image[None])[0]
+
+
 def test_the_mean_image_is_that_of_torchvisions_transforms() -> None:
     image = images(1)[0, 0]
     count = 5000
     ours = augment(image.expand(count, 2, 14, 14), "crop_flip", BLACK, generator()).flatten(0, 1)
-    theirs = torch.stack([by_torchvision(image, generator(seed)) for seed in range(count)])
-    error = (ours.var(0) / len(ours) + theirs.var(0) / len(theirs)).sqrt()
-    z = (ours.mean(0) - theirs.mean(0)) / error
+    theirs = torch.stack([by_torchvision(image, CROP_FLIP, generator(seed)) for seed in range(count)])
+    z = differences(ours, theirs)
     assert z.abs().max() < 5
     assert 0.5 < z.square().mean() < 1.5
 
 
-def by_torchvision(image: Tensor, named: torch.Generator) -> Tensor:
-    """What report 002 does; torchvision draws from torch's global generator, which is put back."""
-    change = transforms.Compose(
-        [transforms.RandomCrop(14, padding=FRAME, fill=BLACK), transforms.RandomHorizontalFlip(0.5)]
-    )
-    with torch.random.fork_rng(devices=[]):
-        torch.set_rng_state(named.get_state())
-        changed: Tensor = change(image[None])[0]
-    return changed
+def differences(ours: Tensor, theirs: Tensor) -> Tensor:
+    """Mean of our images less the mean of theirs, in standard errors."""
+    error = (ours.var(0) / len(ours) + theirs.var(0) / len(theirs)).sqrt()
+    return (ours.mean(0) - theirs.mean(0)) / error
 
 
 def test_torchvisions_cuts_are_the_same_ones() -> None:
     image = images(1)[0, 0]
     known = cuts(image)
-    assert {known[by_torchvision(image, generator(seed)).numpy().tobytes()] for seed in range(3000)} == set(
+    assert {known[by_torchvision(image, CROP_FLIP, generator(seed)).numpy().tobytes()] for seed in range(3000)} == set(
         known.values()
     )
 
@@ -106,6 +117,90 @@ def test_what_lies_outside_of_the_image_is_background() -> None:
     changed = augment(torch.ones(500, 2, 14, 14), "crop_flip", BLACK, generator())
     assert set(changed.flatten().tolist()) == {1.0, BLACK}
     assert (changed == BLACK).flatten(1).any(1).float().mean() > 0.9
+
+
+def ramps(pairs: int) -> Tensor:
+    """Images that grow by 1 from column to column; interpolation between equal steps is exact."""
+    return torch.arange(14, dtype=torch.float64).expand(pairs, 2, 14, 14)
+
+
+def angles(turned: Tensor) -> Tensor:
+    """(N, 2): the degrees by which ramps were turned to the left, read from their slopes at the centre."""
+    to_the_right = turned[..., 7, 7] - turned[..., 7, 6]
+    downwards = turned[..., 7, 7] - turned[..., 6, 7]
+    return torch.rad2deg(torch.atan2(-downwards, to_the_right))
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_an_image_is_turned_as_torchvision_turns_it(dtype: torch.dtype) -> None:
+    originals = images(40).to(dtype)
+    turned = augment(originals, "rotate", BLACK, generator())
+    drawn = angles(augment(ramps(40), "rotate", BLACK, generator()))
+    assert len(drawn.unique()) == 80
+    for original, one, degrees in zip(originals.flatten(0, 1), turned.flatten(0, 1), drawn.flatten(), strict=True):
+        theirs = rotate(original[None] - BLACK, degrees.item(), InterpolationMode.BILINEAR)[0] + BLACK
+        assert torch.allclose(one, theirs, rtol=0, atol=1e-5)
+
+
+def test_a_greater_number_turns_an_image_further_to_the_left() -> None:
+    drawn = angles(augment(ramps(40), "rotate", BLACK, generator())).flatten()
+    numbers = torch.rand(80, generator=generator(), dtype=torch.float32)
+    assert torch.allclose(drawn, DEGREES * (2 * numbers - 1).double(), rtol=0, atol=1e-5)
+
+
+def test_images_need_not_be_square() -> None:
+    originals = torch.rand(3, 2, 14, 20, generator=generator(99))
+    drawn = angles(augment(ramps(3), "rotate", BLACK, generator()))
+    expected = [
+        rotate(original[None] - BLACK, degrees.item(), InterpolationMode.BILINEAR)[0] + BLACK
+        for original, degrees in zip(originals.flatten(0, 1), drawn.flatten(), strict=True)
+    ]
+    turned = augment(originals, "rotate", BLACK, generator())
+    assert torch.allclose(turned.flatten(0, 1), torch.stack(expected), rtol=0, atol=1e-5)
+
+
+def test_every_angle_is_equally_likely() -> None:
+    drawn = angles(augment(ramps(8000), "rotate", BLACK, generator())).flatten()
+    assert drawn.abs().max() <= DEGREES + 1e-5
+    assert stats.kstest(drawn, stats.uniform(-DEGREES, 2 * DEGREES).cdf).pvalue > LIKELY
+
+
+def test_both_images_of_a_pair_are_turned_each_for_itself() -> None:
+    first, second = angles(augment(ramps(8000), "rotate", BLACK, generator())).T
+    table, *_ = np.histogram2d(first, second, bins=8, range=[[-DEGREES, DEGREES]] * 2)
+    assert stats.chi2_contingency(table).pvalue > LIKELY
+
+
+def test_the_mean_turned_image_is_that_of_torchvisions_transform() -> None:
+    # Given a fill, torchvision weighs the outermost pixels twice where they meet the outside; there they are black.
+    image = functional.pad(images(1)[0, 0, 1:-1, 1:-1], (1,) * 4, value=BLACK)
+    change = transforms.RandomRotation(DEGREES, InterpolationMode.BILINEAR, fill=0)
+    count = 5000
+    ours = augment(image.expand(count, 2, 14, 14), "rotate", BLACK, generator()).flatten(0, 1)
+    theirs = torch.stack([by_torchvision(image - BLACK, change, generator(seed)) for seed in range(count)]) + BLACK
+    changing = theirs.var(0) > 1e-9
+    assert torch.allclose(ours[:, ~changing], torch.tensor(BLACK))
+    assert changing.sum() > 14 * 14 - 10
+    z = differences(ours, theirs)[changing]
+    assert z.abs().max() < 5
+    assert z.square().mean() < 2.5  # one angle moves all pixels, so that there are fewer scores than pixels
+
+
+def test_what_is_turned_in_from_outside_is_background() -> None:
+    turned = augment(torch.ones(500, 2, 14, 14), "rotate", BLACK, generator())
+    assert turned.min() >= BLACK - 1e-5
+    assert turned.max() <= 1 + 1e-5
+    assert torch.allclose(turned[..., 3:-3, 3:-3], torch.tensor(1.0))
+    assert turned[..., 0, 0].min() == pytest.approx(BLACK)
+    assert (turned[..., 0, 0] < 0.99).float().mean() > 0.9
+    empty = torch.full((5, 2, 14, 14), BLACK)
+    assert torch.equal(augment(empty, "rotate", BLACK, generator()), empty)
+
+
+def test_turned_images_of_low_precision_are_the_rounded_ones() -> None:
+    originals = images(40).bfloat16()
+    turned = augment(originals, "rotate", BLACK, generator())
+    assert torch.equal(turned, augment(originals.float(), "rotate", BLACK, generator()).bfloat16())
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64, torch.bfloat16])
@@ -118,14 +213,15 @@ def test_shape_type_and_original_are_kept(name: str, dtype: torch.dtype) -> None
     assert torch.equal(originals, before)
 
 
-def test_equal_generators_give_equal_images_and_go_on_to_others() -> None:
+@pytest.mark.parametrize("name", ["crop_flip", "rotate"])
+def test_equal_generators_give_equal_images_and_go_on_to_others(name: str) -> None:
     one, other = generator(3), generator(3)
-    first = augment(images(5), "crop_flip", BLACK, one)
-    assert torch.equal(first, augment(images(5), "crop_flip", BLACK, other))
-    again = augment(images(5), "crop_flip", BLACK, one)
+    first = augment(images(5), name, BLACK, one)
+    assert torch.equal(first, augment(images(5), name, BLACK, other))
+    again = augment(images(5), name, BLACK, one)
     assert not torch.equal(first, again)
-    assert torch.equal(again, augment(images(5), "crop_flip", BLACK, other))
-    assert not torch.equal(first, augment(images(5), "crop_flip", BLACK, generator(4)))
+    assert torch.equal(again, augment(images(5), name, BLACK, other))
+    assert not torch.equal(first, augment(images(5), name, BLACK, generator(4)))
 
 
 def test_without_augmentation_nothing_is_changed_or_drawn() -> None:

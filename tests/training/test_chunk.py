@@ -2,28 +2,33 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
 import pytest
 import torch
+from hypothesis import assume, given
+from hypothesis import strategies as st
 
 from pipeline.data.digits import DigitSet
+from pipeline.models.hyperparameters import OPTIMISERS
 from pipeline.models.registry import get_variant
-from pipeline.models.variant import OPTIMISERS, Hyperparameters
-from pipeline.training.plan import Outcome
+from pipeline.training.chunk import StackedSamples
+from pipeline.training.plan import Outcome, Replica
 from tests.synthetic import make_digits
 from tests.training.conftest import Pools
-from tests.training.plans import make_chunk, make_hypers, make_replica
+from tests.training.plans import POINTS, make_chunk, make_hyper, make_hypers, make_replica
 
-HYPER = Hyperparameters(lr=1e-3, batch_size=20, epochs=3)
+HYPER = make_hyper("mlp_ws")
 
 
-def test_more_held_out_pairs_than_are_evaluated_at_once(train_digits: DigitSet) -> None:
+def test_more_held_out_samples_than_are_evaluated_at_once(train_digits: DigitSet) -> None:
     pools = Pools(train_digits, train_digits)
     replicas = [
-        replace(make_replica(index, HYPER), held_out=make_replica(index, HYPER, pairs=190).train) for index in range(2)
+        replace(make_replica(index, HYPER), held_out=make_replica(index, HYPER, samples=190).train)
+        for index in range(2)
     ]
     chunk = make_chunk("mlp_ws", replicas, keep_models=True)
     pools.assert_equal_to_plain(chunk, pools.run(chunk))
@@ -31,8 +36,8 @@ def test_more_held_out_pairs_than_are_evaluated_at_once(train_digits: DigitSet) 
 
 @pytest.mark.parametrize("variant", ["mlp_ws_al", "convnet_ws_al"])
 def test_the_loss_falls_and_the_pattern_is_learnt(pools: Pools, variant: str) -> None:
-    hyper = Hyperparameters(lr=2e-3, batch_size=20, epochs=15, alpha=1.0)
-    [outcome] = pools.run(make_chunk(variant, [make_replica(0, hyper, pairs=190)]))
+    hyper = make_hyper(variant, lr=2e-3, epochs=15, alpha=1.0)
+    [outcome] = pools.run(make_chunk(variant, [make_replica(0, hyper, samples=190)]))
     assert outcome.train_loss_E[-1] < outcome.train_loss_E[0] / 2
     assert outcome.held_out_error < 0.2
 
@@ -40,7 +45,7 @@ def test_the_loss_falls_and_the_pattern_is_learnt(pools: Pools, variant: str) ->
 def test_without_keep_models_no_weights_are_returned(pools: Pools) -> None:
     [outcome] = pools.run(make_chunk("mlp_ws", [make_replica(0, HYPER)]))
     assert outcome.weights is None
-    assert outcome.predictions_M is None
+    assert outcome.answers_M is None
 
 
 def test_returned_weights_load_into_an_ordinary_network(pools: Pools) -> None:
@@ -106,7 +111,7 @@ def assert_diverged(outcome: Outcome, *, epochs: int) -> None:
     loss = next(loss for loss in (outcome.train_loss_E[-1], outcome.held_out_loss_E[-1]) if not np.isfinite(loss))
     assert outcome.reason == f"the loss became {loss} in epoch {epochs}"
     assert outcome.weights is None
-    assert outcome.predictions_M is None
+    assert outcome.answers_M is None
     assert len(outcome.train_loss_E) == epochs
 
 
@@ -156,7 +161,7 @@ class TestPatience:
     @pytest.mark.parametrize("variant", ["mlp_ws_al", "convnet"])
     def test_stops_a_replica_alone_and_leaves_the_neighbours_equal_to_plain(self, pools: Pools, variant: str) -> None:
         replicas = [make_replica(*numbered, patience=9) for numbered in enumerate(make_hypers(variant, 4))]
-        replicas[1] = replace(replicas[1], hyper=replace(replicas[1].hyper, lr=1e-12), patience=2)
+        replicas[1] = replace(replicas[1], hyper=replace(replicas[1].hyper, lr=1e-12, epochs=4), patience=2)
         chunk = make_chunk(variant, replicas, keep_models=True)
         outcomes = pools.run(chunk)
         stopped = outcomes[1]
@@ -170,7 +175,7 @@ class TestPatience:
 
     @pytest.mark.parametrize("patience", [1, 2, 3])
     def test_counts_from_the_lowest_error_so_far(self, pools: Pools, patience: int) -> None:
-        hyper = Hyperparameters(lr=3e-3, batch_size=20, epochs=12)
+        hyper = replace(HYPER, lr=3e-3, epochs=12)
         replicas = [make_replica(index, hyper, patience=patience) for index in range(3)]
         chunk = make_chunk("mlp_ws", replicas)
         outcomes = pools.run(chunk)
@@ -181,15 +186,167 @@ class TestPatience:
             assert len(errors) - 1 - errors.index(min(errors)) == patience
 
     def test_that_ends_with_the_last_epoch_is_complete(self, pools: Pools) -> None:
-        hyper = Hyperparameters(lr=1e-12, batch_size=20, epochs=3)
+        hyper = make_hyper("mlp", lr=1e-12)
         [outcome] = pools.run(make_chunk("mlp", [make_replica(0, hyper, patience=2)], keep_models=True))
         assert (outcome.status, outcome.reason) == ("complete", "")
         assert outcome.weights is not None
 
     def test_of_0_never_stops(self, pools: Pools) -> None:
-        hyper = Hyperparameters(lr=1e-12, batch_size=20, epochs=5)
+        hyper = make_hyper("mlp", lr=1e-12, epochs=5)
         [outcome] = pools.run(make_chunk("mlp", [make_replica(0, hyper)]))
         assert len(outcome.train_loss_E) == 5
+
+
+class TestDigitErrors:
+    @pytest.mark.parametrize("variant", ["mlp_al", "bncnn_ws_al", "linear_digits", "lenet_digits"])
+    def test_are_read_with_the_others_where_digits_are_recognised(self, pools: Pools, variant: str) -> None:
+        hyper = make_hyper(variant, epochs=4, alpha=1.0 if get_variant(variant).auxiliary_loss else 0.0)
+        [outcome] = pools.run(make_chunk(variant, [make_replica(0, hyper, read_at=(1, 3))]))
+        assert len(outcome.held_out_digit_error_E) == 4
+        assert outcome.held_out_digit_error == outcome.held_out_digit_error_E[-1]
+        assert sorted(outcome.train_digit_error_at) == [1, 3, 4]
+        assert outcome.train_digit_error == outcome.train_digit_error_at[4]
+
+    @pytest.mark.parametrize("variant", ["mlp", "cnn5", "bnmlp_ws"])
+    def test_are_none_where_digits_are_not_trained(self, pools: Pools, variant: str) -> None:
+        [outcome] = pools.run(make_chunk(variant, [make_replica(0, make_hyper(variant))]))
+        assert len(outcome.held_out_digit_error_E) == len(outcome.train_digit_error_at) == 0
+        assert np.isnan([outcome.held_out_digit_error, outcome.train_digit_error]).all()
+
+    def test_fall_as_digits_are_learnt_and_bound_the_errors_of_who_compares_by_them(self, pools: Pools) -> None:
+        hyper = make_hyper("linear_digits", epochs=10)
+        [outcome] = pools.run(make_chunk("linear_digits", [make_replica(0, hyper)]))
+        digit_error_E, error_E = outcome.held_out_digit_error_E, outcome.held_out_error_E
+        assert digit_error_E[0] > 0.2
+        assert digit_error_E[-1] < 0.05
+        assert error_E.any()
+        assert (error_E <= 2 * digit_error_E).all()  # behind a wrong answer there is at least one of two digits
+
+    def test_are_none_after_a_divergence(self, pools: Pools) -> None:
+        hypers = make_hypers("mlp_al", 2)
+        object.__setattr__(hypers[0], "lr", 1e80)
+        diverged, outcome = pools.run(make_chunk("mlp_al", list(map(make_replica, range(2), hypers))))
+        assert_diverged(diverged, epochs=1)
+        assert np.isnan(diverged.train_digit_error)
+        assert not np.isnan(outcome.train_digit_error)
+
+
+class TestLastBatchOfOneSample:
+    """Nineteen samples in batches of nine."""
+
+    def replicas(self, variant: str, **options: bool) -> list[Replica]:
+        hypers = make_hypers(variant, 2, 9, optimiser="sgd", **options)
+        return [make_replica(*numbered, samples=19, held_out=12) for numbered in enumerate(hypers)]
+
+    @pytest.mark.parametrize(
+        ("variant", "options"),
+        [("bnmlp", {}), ("bncnn_ws_al", {}), ("lenet_digits", {}), ("mlp_ws_al", {"batch_norm": True})],
+        ids=str,
+    )
+    def test_joins_the_batch_before_it_where_layers_normalise(
+        self, pools: Pools, variant: str, options: dict[str, bool]
+    ) -> None:
+        chunk = make_chunk(variant, self.replicas(variant, **options), keep_models=True)
+        outcomes = pools.run(chunk)
+        pools.assert_equal_to_plain(chunk, outcomes)
+        for replica, outcome in zip(chunk.replicas, outcomes, strict=True):
+            assert outcome.weights is not None
+            seen = [int(value) for name, value in outcome.weights.items() if name.endswith("num_batches_tracked")]
+            assert min(seen) == 2 * replica.hyper.epochs
+
+    @pytest.mark.parametrize("variant", ["mlp", "bnmlp", "cnn5_al", "linear_digits"])
+    def test_is_a_step_of_its_own_where_none_does(self, pools: Pools, variant: str) -> None:
+        chunk = make_chunk(variant, self.replicas(variant, batch_norm=False), keep_models=True)
+        pools.assert_equal_to_plain(chunk, pools.run(chunk))
+
+    def test_makes_another_training_than_without_it(self, pools: Pools) -> None:
+        losses = []
+        for samples in (19, 18):
+            hyper = make_hyper("mlp", batch_size=9, epochs=1)
+            [outcome] = pools.run(make_chunk("mlp", [make_replica(0, hyper, samples=samples)]))
+            losses.append(outcome.held_out_loss_E[0])
+        assert abs(losses[0] - losses[1]) > 1e-4
+
+
+@given(count=st.integers(1, 40), size=st.integers(1, 12), least=st.integers(1, 2))
+def test_batches_hold_every_sample_once_in_order(count: int, size: int, least: int) -> None:
+    assume(size >= least)
+    positions = torch.arange(2 * count).view(2, count)
+    parts = list(StackedSamples(positions, positions, positions).batches(size, least=least))
+    for column in zip(*parts, strict=True):
+        assert torch.equal(torch.cat(column, 1), positions)
+    sizes = [target.shape[1] for _, target, _ in parts]
+    joined = least > 1 and count > size and count % size == 1
+    assert sizes[:-1] == [size] * (len(sizes) - 1)
+    assert len(sizes) == math.ceil(count / size) - joined
+    assert sizes[-1] >= min(least, count)
+
+
+class TestPoints:
+    """Chunks of the network that is made of `pipeline.mini`."""
+
+    HYPER = make_hyper("disc_mlp", lr=0.05, batch_size=4)
+
+    def replicas(self, *epochs: int) -> list[Replica]:
+        hypers = [replace(self.HYPER, epochs=number) for number in epochs]
+        return [make_replica(*numbered, pools=POINTS) for numbered in enumerate(hypers)]
+
+    def test_the_disc_is_learnt(self, points: Pools) -> None:
+        hyper = replace(self.HYPER, epochs=30)
+        [outcome] = points.run(make_chunk("disc_mlp", [make_replica(0, hyper, samples=190, held_out=90, pools=POINTS)]))
+        assert outcome.train_loss_E[-1] < outcome.train_loss_E[0] / 2
+        assert outcome.held_out_error < 0.15
+        assert len(outcome.held_out_digit_error_E) == 0
+
+    def test_the_structure_can_be_chosen(self, points: Pools) -> None:
+        hyper = self.HYPER.having({"nodes": 3, "layers": 1})
+        chunk = make_chunk("disc_mlp", [make_replica(0, hyper, pools=POINTS)], keep_models=True)
+        [outcome] = points.run(chunk)
+        assert outcome.weights is not None
+        assert {name: weight.shape for name, weight in outcome.weights.items()} == {
+            "0.weight": (2, 3),
+            "0.bias": (3,),
+            "2.weight": (3, 1),
+            "2.bias": (1,),
+        }
+        points.assert_equal_to_plain(chunk, [outcome])
+
+    def test_the_train_error_is_read_where_it_is_asked_for(self, points: Pools) -> None:
+        replicas = [replace(part, read_at=(1, 2)) for part in self.replicas(4, 2, 1)]
+        chunk = make_chunk("disc_mlp", replicas)
+        outcomes = points.run(chunk)
+        assert [sorted(outcome.train_error_at) for outcome in outcomes] == [[1, 2, 4], [1, 2], [1]]
+        points.assert_equal_to_plain(chunk, outcomes)
+
+    def test_a_divergence_leaves_the_neighbours_equal_to_plain(self, points: Pools) -> None:
+        replicas = self.replicas(3, 3, 2, 4)
+        object.__setattr__(replicas[1].hyper, "lr", 1e200)
+        outcomes = points.run(make_chunk("disc_mlp", replicas, keep_models=True))
+        assert_diverged(outcomes.pop(1), epochs=1)
+        del replicas[1]
+        points.assert_equal_to_plain(make_chunk("disc_mlp", replicas), outcomes)
+
+    def test_patience_stops_a_replica_alone(self, points: Pools) -> None:
+        replicas = self.replicas(4, 4, 3)
+        replicas[0] = replace(replicas[0], hyper=replace(replicas[0].hyper, lr=1e-12), patience=1)
+        chunk = make_chunk("disc_mlp", replicas, keep_models=True)
+        outcomes = points.run(chunk)
+        assert [outcome.status for outcome in outcomes] == ["stopped", "complete", "complete"]
+        assert outcomes[0].reason == "stopped after epoch 2: no lower error for 1 epochs"
+        points.assert_equal_to_plain(chunk, outcomes)
+
+    def test_a_rule_stops_all(self, points: Pools) -> None:
+        rule = StopAfter(2)
+        outcomes = points.run(make_chunk("disc_mlp", self.replicas(1, 3, 4), stop=rule))
+        assert [outcome.status for outcome in outcomes] == ["complete", "stopped", "stopped"]
+        np.testing.assert_allclose(rule.told[1], np.mean([outcome.held_out_error_E[1] for outcome in outcomes[1:]]))
+
+    def test_are_computed_in_float32_also_where_others_are_in_bfloat16(self, points: Pools) -> None:
+        chunk = make_chunk("disc_mlp", self.replicas(2, 2))
+        for one, other in zip(
+            points.run(chunk, torch.float32, bfloat16=True), points.run(chunk, torch.float32), strict=True
+        ):
+            np.testing.assert_array_equal(one.train_loss_E, other.train_loss_E)
 
 
 GOLDEN: dict[str, list[float]] = {
@@ -200,6 +357,6 @@ GOLDEN: dict[str, list[float]] = {
 
 @pytest.mark.parametrize(("variant", "train_loss_E"), GOLDEN.items())
 def test_the_golden_loss_curve_is_kept(pools: Pools, variant: str, train_loss_E: list[float]) -> None:
-    hyper = Hyperparameters(lr=1e-3, batch_size=20, epochs=4, alpha=0.5)
+    hyper = make_hyper(variant, epochs=4, alpha=0.5)
     [outcome] = pools.run(make_chunk(variant, [make_replica(0, hyper)]))
     assert outcome.train_loss_E == pytest.approx(train_loss_E, abs=1e-6)

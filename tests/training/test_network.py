@@ -6,7 +6,6 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from pipeline.models.registry import variants
 from pipeline.training.network import Layout, ReplicaNetworks
 from tests.training.models import NOISY
 from tests.training.networks import (
@@ -18,10 +17,13 @@ from tests.training.networks import (
     make_networks,
     networks_of,
     noise,
+    parts,
+    squares,
 )
+from tests.training.plans import OF_DIGITS
 
 
-@pytest.mark.parametrize("variant", variants())
+@pytest.mark.parametrize("variant", OF_DIGITS)
 def test_replicas_are_read_back_exactly_as_ordinary_modules_have_them(variant: str) -> None:
     networks = networks_of(variant, 3)
     together = ReplicaNetworks(networks)
@@ -53,32 +55,31 @@ def test_numbers_of_replicas_are_spread_over_their_parameters_and_follow_a_selec
     assert layout.spread([4.0, 4.0, 4.0], torch.empty(())) == 4
 
 
-@pytest.mark.parametrize("variant", variants())
+@pytest.mark.parametrize("variant", OF_DIGITS)
 def test_every_block_of_the_values_holds_a_row_of_each_replica(variant: str) -> None:
     networks, x = networks_of(variant, 3), images(3)
     together = ReplicaNetworks(networks)
-    before = together.model(x)
+    before = parts(together.model(x))[0]
     for block in together.layout.split(together.values):
         block[1] *= 2
-    after = together.model(x)
+    after = parts(together.model(x))[0]
     for row in (0, 2):
-        assert torch.equal(before.comparison[row], after.comparison[row])
-    assert not torch.isclose(before.comparison[1], after.comparison[1]).any()
+        assert torch.equal(before[row], after[row])
+    assert not torch.isclose(before[1], after[1]).any()
     with torch.no_grad():
         for parameter in networks[1].parameters():
             parameter.mul_(2)
-    assert_equal(after.comparison[1], networks[1](x[1]).comparison)
+    assert_equal(after[1], parts(networks[1](x[1]))[0])
 
 
-@pytest.mark.parametrize("variant", variants())
-def test_the_gradient_is_autograds_of_each_network_alone(variant: str) -> None:
+@pytest.mark.parametrize("training", [True, False], ids=["learning", "evaluating"])
+@pytest.mark.parametrize("variant", OF_DIGITS)
+def test_the_gradient_is_autograds_of_each_network_alone(variant: str, training: bool) -> None:
     networks, x = networks_of(variant, 3), images(3)
     together = ReplicaNetworks(networks)
-    output = together.model(x)
-    (output.comparison.square().sum() + output.digits.square().sum()).backward()
+    squares(together.model.train(training)(x)).backward()
     for network, x_row in zip(networks, x, strict=True):
-        alone = network(x_row)
-        (alone.comparison.square().sum() + alone.digits.square().sum()).backward()
+        squares(network.train(training)(x_row)).backward()
     assert_gradients_equal_alone(together, networks)
 
 
@@ -227,7 +228,7 @@ def test_statistics_and_what_is_dropped_stay_with_the_selected_replicas(variant:
 
 def loaded(variant: str, state: dict[str, Tensor]) -> nn.Module:
     """An ordinary network in a replica's state."""
-    network = NOISY[variant].build().double()
+    network: nn.Module = NOISY[variant].build().double()
     network.load_state_dict(state)
     return network
 

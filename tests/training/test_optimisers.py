@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from pipeline.models.variant import OPTIMISERS, SCHEDULES, Hyperparameters
+from pipeline.models.hyperparameters import OPTIMISERS, SCHEDULES, Hyperparameters
 from pipeline.training.network import Layout
 from pipeline.training.optimisers import SGD, Adam, FusedAdam, ReplicaOptimiser, RMSProp, make_optimiser
 from pipeline.training.schedules import learning_rate

@@ -5,39 +5,50 @@ import math
 from collections.abc import Sequence
 from dataclasses import replace
 
+import numpy as np
 import pytest
+import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
 from pipeline.errors import InputError
+from pipeline.models.hyperparameters import Hyperparameters, Value
 from pipeline.models.registry import variants
-from pipeline.models.variant import Hyperparameters, Value
+from pipeline.training.chunk import StackedSamples
 from pipeline.training.plan import (
     CHUNK_MAX,
     CHUNK_MIN,
     CHUNKS_MULTIPLE,
+    PAIR_BYTES,
+    SAMPLE_BYTES,
     Chunk,
     Job,
     Replica,
     chunk_limit,
     compose_chunks,
-    structure,
+    shape,
 )
-from tests.training.plans import make_replica
+from tests.training.plans import DIGITS, OF_DIGITS, OF_POINTS, POINTS, make_hyper, make_replica
+
+PAIR_MODEL = make_hyper("mlp")
+"""Of every model of pairs that has the options of hidden layers."""
+DIGIT_MODEL = make_hyper("lenet_digits")
 
 
 def never(_errors: Sequence[float], /) -> bool:
     return False
 
 
-def make_hyper(batch_size: int = 20, epochs: int = 3, optimiser: str = "adam") -> Hyperparameters:
-    return Hyperparameters(lr=1e-3, batch_size=batch_size, epochs=epochs, optimiser=optimiser)
-
-
 replica_st = st.builds(
-    lambda index, hyper, pairs, held_out: make_replica(index, hyper, pairs=pairs, held_out=held_out),
+    lambda index, hyper, samples, held_out: make_replica(index, hyper, samples=samples, held_out=held_out),
     st.integers(0, 3),
-    st.builds(make_hyper, st.sampled_from([8, 100]), st.integers(1, 5), st.sampled_from(["adam", "sgd"])),
+    st.builds(
+        lambda **changes: PAIR_MODEL.having(changes),
+        batch_size=st.sampled_from([8, 100]),
+        epochs=st.integers(1, 5),
+        optimiser=st.sampled_from(["adam", "sgd"]),
+        batch_norm=st.booleans(),
+    ),
     st.sampled_from([30, 31]),
     st.sampled_from([10, 11]),
 )
@@ -69,12 +80,13 @@ def test_every_replica_is_in_exactly_one_chunk(jobs: list[Job]) -> None:
 
 
 @given(jobs_st)
-def test_a_chunk_has_one_structure_and_a_bounded_size(jobs: list[Job]) -> None:
+def test_a_chunk_has_one_shape_and_a_bounded_size(jobs: list[Job]) -> None:
     for chunk in compose_chunks(jobs):
-        assert len({structure(replica) for replica in chunk.replicas}) == 1
+        assert len({shape(replica) for replica in chunk.replicas}) == 1
         assert len({replica.hyper.optimiser for replica in chunk.replicas}) == 1
+        assert len({replica.hyper.structure for replica in chunk.replicas}) == 1
         if chunk.stop is None:
-            limit = chunk_limit(chunk.variant, chunk.replicas[0].hyper.batch_size)
+            limit = chunk_limit(chunk.variant, chunk.replicas[0])
             assert len(chunk.replicas) <= max(limit, 2 * CHUNK_MIN - 1)  # rather than leave one alone
 
 
@@ -94,30 +106,42 @@ def test_replicas_that_stop_together_share_a_chunk(job: Job) -> None:
 
 @given(st.integers(1, 100))
 def test_divided_replicas_make_even_chunks(count: int) -> None:
-    job = Job(variant="convnet", replicas=(make_replica(0, make_hyper(batch_size=8)),) * count)
+    job = Job(variant="convnet", replicas=(make_replica(0, replace(PAIR_MODEL, batch_size=8)),) * count)
     sizes = [len(chunk.replicas) for chunk in compose_chunks([job])]
     assert max(sizes) - min(sizes) <= 1
     assert len(sizes) == 1 or len(sizes) % CHUNKS_MULTIPLE == 0 or len(sizes) == count
 
 
+def other_replica(change: dict[str, Value], samples: int = 60, held_out: int = 30) -> Replica:
+    return make_replica(1, DIGIT_MODEL.having(change), samples=samples, held_out=held_out)
+
+
 @pytest.mark.parametrize(
     "other",
     [
-        make_replica(1, make_hyper(batch_size=21)),
-        make_replica(1, make_hyper(), pairs=59),
-        make_replica(1, make_hyper(), held_out=29),
-        make_replica(1, make_hyper(optimiser="sgd")),
+        other_replica({"batch_size": 21}),
+        other_replica({}, samples=59),
+        other_replica({}, held_out=29),
+        other_replica({"optimiser": "sgd"}),
+        other_replica({"batch_norm": False}),
+        other_replica({"dropout": 0.5}),
+        other_replica({"kernel": 3}),
+        other_replica({"auxiliary": False}),
     ],
-    ids=["batch size", "training pairs", "held-out pairs", "optimiser"],
+    ids=[
+        *("batch size", "training samples", "held-out samples", "optimiser"),
+        *("normalisation", "dropout", "an option of its own", "auxiliary classifier"),
+    ],
 )
-def test_replicas_of_different_structure_cannot_stop_together(other: Replica) -> None:
-    job = Job(variant="mlp", replicas=(make_replica(0, make_hyper()), other))
+def test_replicas_of_different_shape_are_apart_and_cannot_stop_together(other: Replica) -> None:
+    job = Job(variant="lenet_digits", replicas=(make_replica(0, DIGIT_MODEL), other))
     assert len(compose_chunks([job])) == 2
-    with pytest.raises(InputError, match="must have the same number of pairs, batch size and optimiser"):
+    rule = "must have the same structure, batch size, optimiser and number of samples"
+    with pytest.raises(InputError, match=rule):
         compose_chunks([replace(job, stop=never)])
 
 
-def test_all_but_the_structure_may_differ_within_a_chunk() -> None:
+def test_all_but_the_shape_may_differ_within_a_chunk() -> None:
     changes: list[dict[str, Value]] = [
         {"epochs": 9, "lr": 0.1, "alpha": 1.0},
         {"weight_decay": 0.1, "momentum": 0.5},
@@ -125,10 +149,20 @@ def test_all_but_the_structure_may_differ_within_a_chunk() -> None:
         {"schedule": "cosine_restarts", "restart_epochs": 2},
         {"augmentation": "crop_flip"},
     ]
-    hypers = [make_hyper(), *(make_hyper().having(change) for change in changes)]
+    hypers = [DIGIT_MODEL, *(DIGIT_MODEL.having(change) for change in changes)]
     replicas = tuple(make_replica(index, hyper, patience=index) for index, hyper in enumerate(hypers))
-    [chunk] = compose_chunks([Job(variant="mlp_al", replicas=replicas, stop=never)])
+    [chunk] = compose_chunks([Job(variant="lenet_digits", replicas=replicas, stop=never)])
     assert chunk.replicas == replicas
+
+
+def test_structures_of_a_job_are_grouped_wherever_they_stand() -> None:
+    replicas = tuple(
+        make_replica(index, make_hyper("linear_digits", nodes=16 * (1 + index % 2), layers=1)) for index in range(6)
+    )
+    chunks = compose_chunks([Job(variant="linear_digits", replicas=replicas)])
+    assert [chunk.positions for chunk in chunks] == [(0, 2, 4), (1, 3, 5)]
+    assert [chunk.composition["structure"]["nodes"] for chunk in chunks] == [16, 32]
+    assert len({chunk.program for chunk in chunks}) == 2
 
 
 @given(jobs_st, st.integers(1, 9))
@@ -138,7 +172,7 @@ def test_a_limit_that_is_asked_for_is_kept_exactly(jobs: list[Job], limit: int) 
         sizes: dict[object, list[int]] = {}
         for chunk in chunks:
             if chunk.job == index:
-                sizes.setdefault(structure(chunk.replicas[0]), []).append(len(chunk.replicas))
+                sizes.setdefault(shape(chunk.replicas[0]), []).append(len(chunk.replicas))
         for parts in sizes.values():
             assert len(parts) == (1 if job.stop else math.ceil(sum(parts) / limit))
             assert job.stop or max(parts) <= limit
@@ -146,17 +180,18 @@ def test_a_limit_that_is_asked_for_is_kept_exactly(jobs: list[Job], limit: int) 
 
 
 def test_a_limit_may_be_above_or_below_what_would_be_chosen() -> None:
-    job = Job(variant="convnet", replicas=(make_replica(0, make_hyper()),) * 100)
+    job = Job(variant="convnet", replicas=(make_replica(0, PAIR_MODEL),) * 100)
     assert [len(chunk.replicas) for chunk in compose_chunks([job], limit=100)] == [100]
     assert [len(chunk.replicas) for chunk in compose_chunks([job], limit=1)] == [1] * 100
     assert compose_chunks([job], limit=0) == compose_chunks([job])
 
 
 def test_a_gpu_takes_larger_chunks() -> None:
-    job = Job(variant="mlp", replicas=(make_replica(0, make_hyper()),) * 100)
+    job = Job(variant="mlp", replicas=(make_replica(0, PAIR_MODEL),) * 100)
     assert [len(chunk.replicas) for chunk in compose_chunks([job], device="cuda")] == [100]
-    for variant in variants():
-        assert chunk_limit(variant, 25, "cpu") < chunk_limit(variant, 25, "cuda") <= CHUNK_MAX["cuda"]
+    for variant, row in variants().items():
+        replica = make_replica(0, row.preset, pools=POINTS if variant in OF_POINTS else DIGITS)
+        assert chunk_limit(variant, replica, "cpu") < chunk_limit(variant, replica, "cuda") <= CHUNK_MAX["cuda"]
 
 
 @given(jobs_st, st.integers(0, 9))
@@ -173,15 +208,60 @@ def test_the_compositions_name_every_replica_once(jobs: list[Job], limit: int) -
     for chunk in chunks:
         assert chunk.composition["model"] == chunk.variant
         assert chunk.composition["batch_size"] == chunk.replicas[0].hyper.batch_size
+        assert chunk.composition["structure"] == dict(chunk.replicas[0].hyper.structure)
         assert json.loads(json.dumps(chunk.composition)) == chunk.composition
 
 
-@pytest.mark.parametrize("variant", variants())
+@pytest.mark.parametrize("variant", OF_DIGITS)
 def test_larger_batches_leave_room_for_fewer_replicas(variant: str) -> None:
-    limits = [chunk_limit(variant, batch_size) for batch_size in (1, 8, 25, 100, 1000, 100_000)]
+    hypers = [make_hyper(variant, batch_size=size) for size in (1, 8, 25, 100, 1000, 100_000)]
+    limits = [chunk_limit(variant, make_replica(0, hyper)) for hyper in hypers]
     assert limits == sorted(limits, reverse=True)
     assert limits[0] <= CHUNK_MAX["cpu"]
     assert limits[-1] == CHUNK_MIN
+
+
+def test_larger_structures_leave_room_for_fewer_replicas() -> None:
+    hypers = [make_hyper("linear_digits", nodes=nodes) for nodes in (16, 128, 512, 4096)]
+    limits = [chunk_limit("linear_digits", make_replica(0, hyper)) for hyper in hypers]
+    assert limits == sorted(limits, reverse=True)
+    assert limits[0] == CHUNK_MAX["cpu"]
+    assert limits[-1] == CHUNK_MIN
+
+
+@pytest.mark.parametrize("batch_size", [1, 100_000])
+@pytest.mark.parametrize("variant", OF_POINTS)
+def test_networks_of_points_are_small_whatever_they_are_trained_with(variant: str, batch_size: int) -> None:
+    replica = make_replica(0, make_hyper(variant, batch_size=batch_size), pools=POINTS)
+    assert chunk_limit(variant, replica) == CHUNK_MAX["cpu"]
+
+
+class TestRoundsOfAllOfMNIST:
+    """30,000 training pairs and 5,000 held-out ones."""
+
+    def replica(self, variant: str) -> Replica:
+        train, held_out = (np.zeros((count, 2), dtype=np.int32) for count in (30_000, 5_000))
+        return replace(make_replica(0, make_hyper(variant)), train=train, held_out=held_out)
+
+    @pytest.mark.parametrize("device", ["cpu", "cuda"])
+    @pytest.mark.parametrize("variant", ["linear_digits", "mlp_ws", "bnmlp", "convnet_al"])
+    def test_leave_room_for_as_many_replicas_as_their_samples_allow(self, variant: str, device: str) -> None:
+        limit = chunk_limit(variant, self.replica(variant), device)
+        assert limit * 35_000 * PAIR_BYTES <= SAMPLE_BYTES
+        assert limit <= chunk_limit(variant, make_replica(0, make_hyper(variant)), device)
+        if device == "cuda":
+            assert (limit + 1) * 35_000 * PAIR_BYTES > SAMPLE_BYTES
+
+    def test_are_divided_among_chunks(self) -> None:
+        job = Job(variant="linear_digits", replicas=(self.replica("linear_digits"),) * 40)
+        for device in ("cpu", "cuda"):
+            assert max(len(chunk.replicas) for chunk in compose_chunks([job], device=device)) <= 9
+
+
+def test_the_bytes_of_a_pair_are_those_of_its_images_in_two_orders() -> None:
+    positions = make_replica(0, PAIR_MODEL).train
+    samples = StackedSamples.gather(DIGITS[0], [positions, positions], torch.float32, "cpu")
+    assert samples.x.nbytes + samples.shuffled(torch.arange(60).repeat(2, 1)).x.nbytes == 2 * 60 * PAIR_BYTES
 
 
 def test_replica_epochs_and_cost_follow_the_work() -> None:
@@ -189,6 +269,6 @@ def test_replica_epochs_and_cost_follow_the_work() -> None:
         [chunk] = compose_chunks([Job(variant="mlp", replicas=tuple(make_replica(0, hyper) for hyper in hypers))])
         return chunk
 
-    assert chunk(make_hyper(epochs=3), make_hyper(epochs=5)).replica_epochs == 8
-    assert chunk(make_hyper(epochs=6)).cost == pytest.approx(2 * chunk(make_hyper(epochs=3)).cost)
-    assert chunk(make_hyper(batch_size=5)).cost > chunk(make_hyper(batch_size=60)).cost
+    assert chunk(replace(PAIR_MODEL, epochs=3), replace(PAIR_MODEL, epochs=5)).replica_epochs == 8
+    assert chunk(replace(PAIR_MODEL, epochs=6)).cost == pytest.approx(2 * chunk(PAIR_MODEL).cost)
+    assert chunk(replace(PAIR_MODEL, batch_size=5)).cost > chunk(replace(PAIR_MODEL, batch_size=60)).cost

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import copy
+from collections.abc import Callable
 
 import pytest
 import torch
 from torch import Tensor, nn
 
-from pipeline.models.parts import FoldPair, SplitPair
-from pipeline.models.registry import variants
+from pipeline.models.parts import FoldPair, JoinPair, SplitPair
 from pipeline.training.network import ReplicaNetworks
 from pipeline.training.stack import stack
 from tests.training.networks import (
@@ -20,28 +20,55 @@ from tests.training.networks import (
     make_networks,
     networks_of,
     noise,
+    parts,
 )
+from tests.training.plans import OF_DIGITS
 
 
+@pytest.mark.parametrize("training", [True, False], ids=["learning", "evaluating"])
 @pytest.mark.parametrize("replicas", [1, 3])
-@pytest.mark.parametrize("variant", variants())
-def test_a_stacked_forward_equals_that_of_each_replica(variant: str, replicas: int) -> None:
+@pytest.mark.parametrize("variant", OF_DIGITS)
+def test_a_stacked_forward_equals_that_of_each_replica(variant: str, replicas: int, training: bool) -> None:
     networks, x = networks_of(variant, replicas), images(replicas)
-    together = ReplicaNetworks(networks).model(x)
-    for replica, network in enumerate(networks):
-        alone = network(x[replica])
-        assert_equal(together.comparison[replica], alone.comparison)
-        assert_equal(together.digits[replica], alone.digits)
+    together = ReplicaNetworks(networks).model.train(training)(x)
+    for row, network in enumerate(networks):
+        alone = network.train(training)(x[row])
+        assert type(together) is type(alone)
+        for part, expected in zip(together, alone, strict=True):
+            assert (part is None) == (expected is None)
+            if part is not None:
+                assert_equal(part[row], expected)
 
 
-@pytest.mark.parametrize("variant", variants())
+@pytest.mark.parametrize("variant", OF_DIGITS)
 def test_a_loss_gives_gradients_to_its_own_replica_alone(variant: str) -> None:
     networks = ReplicaNetworks(networks_of(variant, 3))
-    output = networks.model(images(3))
-    (output.comparison[1].sum() + output.digits[1].sum()).backward()
+    # Evaluating: a normalisation by a batch's own statistics leaves biases before it without a gradient.
+    torch.stack([part[1].sum() for part in parts(networks.model.eval()(images(3)))]).sum().backward()
     for gradient in networks.layout.split(networks.gradient()):
         assert gradient[1].any()
         assert not gradient[[0, 2]].any()
+
+
+@pytest.mark.parametrize(
+    "layers",
+    [
+        lambda: [nn.Flatten(), nn.Linear(392, 20), nn.Tanh(), nn.Linear(20, 3)],
+        lambda: [nn.Conv2d(2, 4, 5), nn.BatchNorm2d(4), nn.Tanh(), nn.Flatten(), nn.Linear(400, 3)],
+        lambda: [nn.Conv2d(2, 4, 3, groups=2), nn.AvgPool2d(4), nn.Flatten(), nn.Linear(36, 3)],
+    ],
+    ids=["vectors", "maps", "groups"],
+)
+@pytest.mark.parametrize("replicas", [1, 3])
+def test_a_joined_pair_is_one_image_of_two_channels(layers: Callable[[], list[nn.Module]], replicas: int) -> None:
+    networks, x = make_networks(lambda: nn.Sequential(JoinPair(), *layers()), replicas), images(replicas)
+    together = ReplicaNetworks(networks)
+    assert_forward_equals_alone(together.model, networks, x)
+    together.model(x).square().sum().backward()
+    for network, x_row in zip(networks, x, strict=True):
+        assert isinstance(network, nn.Sequential)
+        network[1:](x_row).square().sum().backward()  # as if nothing had joined them
+    assert_gradients_equal_alone(together, networks)
 
 
 @pytest.mark.parametrize(

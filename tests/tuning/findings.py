@@ -1,34 +1,43 @@
-"""Findings that are computed from the hyperparameters, and searches that use them."""
+"""Spaces, findings that are computed from the hyperparameters, and records that need no study."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from pathlib import Path
+from collections.abc import Iterable, Sequence
+from datetime import datetime
 from typing import Any
 
+from pipeline.models.hyperparameters import Hyperparameters
 from pipeline.models.registry import get_variant
-from pipeline.models.variant import Hyperparameters
 from pipeline.seeds import numpy_generator
-from pipeline.tuning.ledger import Asked, Finding, Ledger
-from pipeline.tuning.space import Space, load_space
-from pipeline.tuning.storage import open_storage
+from pipeline.tuning.space import Choice, Dimension, Space, load_space
+from pipeline.tuning.strategies import Strategy, Tpe
+from pipeline.tuning.trials import Asked, Finding, State, TrialRecord, selection_score
 
 EPOCHS = 8
-POPULATION = 4
+DIVERGES = 100
+"""The batch size with which every training fails."""
 TRIALS = 15
 """Enough for the sampler to leave its random start; the last generation is cut."""
-SEED = 3
+TPE: Strategy = Tpe(TRIALS)
+HYPER = Hyperparameters(lr=0.1, batch_size=1, epochs=1)
 
 
 def space() -> Space:
     return load_space(get_variant("mlp_al"))
 
 
+def grid_space(**dimensions: Dimension) -> Space:
+    """Six combinations, one of which fails, and what is given."""
+    few: dict[str, Dimension] = {"lr": Choice(values=(5e-4, 1e-3, 2e-3)), "batch_size": Choice(values=(25, DIVERGES))}
+    return Space(dimensions={**few, **dimensions}, preset=get_variant("mlp_al").preset)
+
+
 def finding(asked: Asked) -> Finding:
     """What a training could have given: a falling curve, sometimes stopped, and one region that diverges."""
     hyper = asked.hyper
-    generator = numpy_generator(0, hyper.hash)
+    generator = numpy_generator(0, hyper.hash, asked.pairs)
     level = 0.08 + 0.1 * generator.random() + 20 * abs(hyper.lr - 2e-3)
+    spread = 0.05 * generator.random()
     errors: list[float] = []
     state: Any = "complete"
     for epoch in range(1, EPOCHS + 1):
@@ -36,35 +45,47 @@ def finding(asked: Asked) -> Finding:
         if asked.stop is not None and epoch < EPOCHS and asked.stop(errors):
             state = "pruned"
             break
-    if hyper.batch_size == 100:
+    if hyper.batch_size == DIVERGES:
         state = "failed"
     reason = {"complete": "", "pruned": "worse than the median", "failed": "fold 1: the loss became nan"}[state]
     return Finding(
         curves={"validation_error": errors, "train_loss": [2 * error for error in errors]},
-        fold_errors=[errors, [error + 0.01 for error in errors]],
+        fold_errors=[[error - spread for error in errors], [error + spread for error in errors]],
         state=state,
         reason=reason,
     )
 
 
-def open_ledger(path: Path, protocol: dict[str, Any] | None = None, *, pruner: str = "median") -> Ledger:
-    """A ledger as a new process would open it."""
-    storage = open_storage(f"sqlite:///{path}")
-    return Ledger.open(storage, "study", protocol or {"model": "mlp_al"}, space(), seed=SEED, pruner=pruner)
+def record(
+    number: int,
+    error: float | None,
+    *,
+    state: State | None = None,
+    hyper: Hyperparameters = HYPER,
+    folds: Sequence[float] = (),
+    select: str = "mean",
+    pairs: int = 0,
+) -> TrialRecord:
+    """A finished trial with this error, or with the last errors of its folds; failed if it has none."""
+    return TrialRecord(
+        number=number,
+        state=state or ("failed" if error is None else "complete"),
+        reason="",
+        error=error,
+        score=selection_score(folds, select) if folds else error,
+        hyper=hyper,
+        pairs=pairs,
+        curves={},
+        fold_errors=[[fold] for fold in folds],
+        read_off=None,
+        started=datetime.now(),
+        ended=datetime.now(),
+    )
 
 
-def steps(ledger: Ledger, n_trials: int = TRIALS) -> Iterator[list[Asked]]:
-    """Search; yields what was asked after each generation is asked, and nothing after each trial is told."""
-    while asked := ledger.next_generation(n_trials, POPULATION):
-        yield asked
-        for trial in asked:
-            ledger.tell(trial.number, finding(trial))
-            yield []
-
-
-def table(ledger: Ledger) -> list[tuple[int, str, str, Hyperparameters, float | None, Any, Any]]:
-    """Everything that is known of finished trials, but for the times."""
+def records(space: Space, proposed: Iterable[Any], errors: Iterable[float | None]) -> list[TrialRecord]:
+    """The trials that a strategy proposed, finished with these errors, as far as there are any."""
     return [
-        (record.number, record.state, record.reason, record.hyper, record.error, record.curves, record.fold_errors)
-        for record in ledger.records()
+        record(number, error, hyper=space.preset.having(proposal.parameters), pairs=proposal.pairs)
+        for number, (proposal, error) in enumerate(zip(proposed, errors, strict=False))
     ]

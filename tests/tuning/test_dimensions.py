@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeline.models.variant import Value
+from pipeline.models.hyperparameters import Value
 from pipeline.tuning.space import Choice, Dimension, FloatRange, IntRange
 
 
@@ -63,3 +63,48 @@ def test_neighbours_of_a_dimension_are_not_in_it() -> None:
 def test_suggested_names_are_among_the_values(values: list[str], seed: int) -> None:
     dimension = Choice(values=tuple(values))
     assert all(value in dimension for value in drawn(dimension, seed))
+
+
+@given(values=st.permutations([True, False]), seed=st.integers(0, 99))
+def test_suggested_switches_are_true_or_false(values: list[bool], seed: int) -> None:
+    suggested = drawn(Choice(values=tuple(values)), seed)
+    assert all(isinstance(value, bool) for value in suggested)
+
+
+@pytest.mark.parametrize(
+    ("dimension", "grid"),
+    [
+        (FloatRange(low=0.1, high=0.5, step=0.1), (0.1, 0.2, 0.3, 0.4, 0.5)),
+        (FloatRange(low=0.0, high=2.0, step=0.5), (0.0, 0.5, 1.0, 1.5, 2.0)),
+        (FloatRange(low=1e-4, high=3e-4, step=1e-4), (1e-4, 2e-4, 3e-4)),
+        (FloatRange(low=0.1, high=0.5), ()),
+        (FloatRange(low=0.1, high=0.5, log=True), ()),
+        (IntRange(low=1, high=4), (1, 2, 3, 4)),
+        (IntRange(low=10, high=50, step=20), (10, 30, 50)),
+        (Choice(values=(0.5, 0.1)), (0.5, 0.1)),
+        (Choice(values=("adam", "sgd")), ("adam", "sgd")),
+        (Choice(values=(True, False)), (True, False)),
+    ],
+    ids=str,
+)
+def test_a_grid_has_all_values_in_order_and_none_if_they_have_no_number(
+    dimension: Dimension, grid: tuple[Value, ...]
+) -> None:
+    assert dimension.grid == grid
+    assert [type(value) for value in dimension.grid] == [type(value) for value in grid]
+
+
+@given(low=st.integers(0, 30), step=st.sampled_from([0.1, 0.25, 0.3, 1.0]), steps=st.integers(1, 9))
+def test_whatever_is_suggested_of_a_grid_of_real_numbers_is_one_of_them(low: int, step: float, steps: int) -> None:
+    dimension = FloatRange(low=low / 10, high=round(low / 10 + step * steps, 6), step=step)
+    assert len(dimension.grid) == steps + 1
+    assert all(value in dimension for value in dimension.grid)
+    for value in drawn(dimension, steps):
+        assert min(abs(float(value) - point) for point in dimension.grid) < 1e-9
+
+
+@given(low=st.integers(1, 30), step=st.integers(1, 9), steps=st.integers(1, 9))
+def test_whatever_is_suggested_of_a_grid_of_whole_numbers_is_one_of_them(low: int, step: int, steps: int) -> None:
+    dimension = IntRange(low=low, high=low + step * steps, step=step)
+    assert len(dimension.grid) == steps + 1
+    assert set(drawn(dimension, steps)) <= set(dimension.grid)

@@ -1,12 +1,9 @@
 from __future__ import annotations
 
-import itertools
 import math
 import pickle
 import shutil
-import sqlite3
-from collections.abc import Iterator
-from contextlib import closing
+import statistics
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -14,45 +11,35 @@ from typing import Any
 import numpy as np
 import optuna
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from optuna.trial import TrialState, create_trial
-from sqlalchemy import event
 
 from pipeline.errors import InputError
+from pipeline.models.hyperparameters import Hyperparameters
 from pipeline.models.registry import get_variant
-from pipeline.models.variant import Hyperparameters
-from pipeline.seeds import numpy_generator
-from pipeline.tuning.ledger import Asked, Finding, Ledger, State, TrialRecord, best_of
 from pipeline.tuning.pruning import STARTUP_TRIALS, WARMUP_EPOCHS, MedianStop, median_stop
 from pipeline.tuning.storage import open_storage
-from tests.tuning.findings import POPULATION, TRIALS, finding, open_ledger, space, steps, table
-
-
-class Search:
-    """A search that ran through, with a copy of its database after every step."""
-
-    def __init__(self, folder: Path) -> None:
-        self.copies: list[Path] = []
-        self.asked: list[list[Asked]] = []
-        ledger = open_ledger(folder / "whole.db")
-        for asked in steps(ledger):
-            copy = folder / f"{len(self.copies)}.db"
-            with closing(sqlite3.connect(folder / "whole.db")) as whole, closing(sqlite3.connect(copy)) as part:
-                whole.backup(part)
-            self.copies.append(copy)
-            if asked:
-                self.asked.append(asked)
-        self.table = table(ledger)
-        self.trials = optuna.load_study(study_name="study", storage=open_storage(f"sqlite:///{folder}/whole.db")).trials
-
-    def database(self, generation: int, path: Path) -> Path:
-        """A copy, at `path`, of the database as it was before the generation was asked for."""
-        told = sum(1 + len(asked) for asked in self.asked[:generation])
-        return Path(shutil.copy(self.copies[told - 1], path))
+from pipeline.tuning.strategies import Tpe
+from pipeline.tuning.trials import Asked, Finding, State, best_of, selection_score
+from tests.tuning.findings import TRIALS, finding, record, space
+from tests.tuning.searches import (
+    POPULATION,
+    Plan,
+    Search,
+    finish,
+    lives,
+    one_at_a_time,
+    open_ledger,
+    steps,
+    study_at,
+    table,
+)
 
 
 @pytest.fixture(scope="module")
 def whole(tmp_path_factory: pytest.TempPathFactory) -> Search:
-    return Search(tmp_path_factory.mktemp("whole"))
+    return Search(Plan(), tmp_path_factory.mktemp("whole"))
 
 
 @pytest.fixture
@@ -64,9 +51,10 @@ def proposed(asked: list[Asked]) -> list[tuple[int, Hyperparameters]]:
     return [(trial.number, trial.hyper) for trial in asked]
 
 
-def finish(ledger: Ledger) -> Any:
-    list(steps(ledger))
-    return table(ledger)
+def database(whole: Search, generation: int, path: Path) -> Path:
+    """A copy, at `path`, of the database as it was before the generation was asked for."""
+    told = sum(1 + len(asked) for asked in whole.asked[:generation])
+    return Path(shutil.copy(whole.copies[told - 1], path))
 
 
 def test_generations_have_the_stated_sizes_and_end_with_the_total(whole: Search) -> None:
@@ -97,28 +85,32 @@ def test_every_configuration_lies_in_the_space(whole: Search) -> None:
 
 
 def test_the_number_of_trials_is_a_total(path: Path) -> None:
-    ledger = open_ledger(path)
-    assert sum(map(len, steps(ledger, 1))) == 1
-    assert list(steps(ledger, 1)) == []
-    assert sum(map(len, steps(open_ledger(path), 3))) == 2
+    ledger = open_ledger(path, strategy=Tpe(1))
+    assert sum(map(len, steps(ledger))) == 1
+    assert list(steps(ledger)) == []
+    assert sum(map(len, steps(open_ledger(path, strategy=Tpe(3))))) == 2
     assert [record.number for record in open_ledger(path).records()] == [0, 1, 2]
-    assert open_ledger(path).next_generation(3, POPULATION) == []
+    assert open_ledger(path, strategy=Tpe(3)).next_generation(POPULATION) == []
+
+
+def test_a_search_that_was_made_shorter_leaves_alone_what_was_running_beyond_its_end(path: Path, whole: Search) -> None:
+    shutil.copy(whole.copies[2], path)  # trial 0 is told, and 1 to 4 are running
+    shorter = open_ledger(path, strategy=Tpe(3))
+    assert proposed(shorter.next_generation(POPULATION)) == proposed(whole.asked[1][:2])
+    assert finish(shorter) == whole.table[:3]
+    assert open_ledger(path, strategy=Tpe(2)).next_generation(POPULATION) == []
+    assert finish(open_ledger(path)) == whole.table
 
 
 def test_a_search_asks_again_for_what_was_not_told(path: Path, whole: Search) -> None:
     shutil.copy(whole.copies[1], path)  # trial 0 is told
-    first = proposed(open_ledger(path).next_generation(TRIALS, POPULATION))
+    first = proposed(open_ledger(path).next_generation(POPULATION))
     assert len(first) == POPULATION
-    assert proposed(open_ledger(path).next_generation(TRIALS, POPULATION)) == first
+    assert proposed(open_ledger(path).next_generation(POPULATION)) == first
 
 
 def test_a_search_opened_anew_after_every_step_gives_the_same(path: Path, whole: Search) -> None:
-    while True:
-        asked = open_ledger(path).next_generation(TRIALS, POPULATION)
-        if not asked:
-            break
-        open_ledger(path).tell(asked[0].number, finding(asked[0]))
-    assert table(open_ledger(path)) == whole.table
+    assert one_at_a_time(whole.plan, path) == whole.table
 
 
 @pytest.mark.parametrize("step", range(0, TRIALS + 5, 2))
@@ -127,39 +119,11 @@ def test_a_search_that_died_after_any_step_ends_as_one_that_ran_through(path: Pa
     assert finish(open_ledger(path)) == whole.table
 
 
-class Death(BaseException):
-    """The process ends here."""
-
-
-def die_before_transaction(ledger: Ledger, count: int) -> None:
-    countdown = itertools.count(count, -1)
-
-    def begin(_connection: object) -> None:
-        if next(countdown) <= 0:
-            raise Death
-
-    event.listen(ledger._storage.engine, "begin", begin)
-
-
-def lives(path: Path, seed: int) -> Iterator[bool]:
-    """Search until the end, dying before some transaction of each life; yields whether it died."""
-    lengths = numpy_generator(seed, "lives")
-    while True:
-        ledger = open_ledger(path)
-        die_before_transaction(ledger, int(lengths.integers(20, 60)))
-        try:
-            finish(ledger)
-        except Death:
-            yield True
-        else:
-            return
-
-
 @pytest.mark.parametrize("seed", range(3))
 def test_a_search_that_died_between_any_two_transactions_ends_as_one_that_ran_through(
     path: Path, whole: Search, seed: int
 ) -> None:
-    assert sum(lives(path, seed)) > 8
+    assert sum(lives(whole.plan, path, seed)) > 8
     assert table(open_ledger(path)) == whole.table
 
 
@@ -168,7 +132,7 @@ def test_a_search_that_died_between_any_two_transactions_ends_as_one_that_ran_th
 def test_a_trial_that_was_half_proposed_is_completed_as_it_would_have_been(
     path: Path, whole: Search, generation: int, named: int
 ) -> None:
-    study = optuna.load_study(study_name="study", storage=open_storage(f"sqlite:///{whole.database(generation, path)}"))
+    study = study_at(database(whole, generation, path))
     names = list(space().dimensions)
     first = len(study.trials)
     for number, known in ((first, names), (first + 1, names[:named])):
@@ -181,14 +145,14 @@ def test_a_trial_that_was_half_proposed_is_completed_as_it_would_have_been(
             )
         )
     ledger = open_ledger(path)
-    assert proposed(ledger.next_generation(TRIALS, POPULATION)) == proposed(whole.asked[generation])
+    assert proposed(ledger.next_generation(POPULATION)) == proposed(whole.asked[generation])
     assert finish(ledger) == whole.table
 
 
 def test_a_trial_that_was_half_told_is_told_again(path: Path, whole: Search) -> None:
     ledger = open_ledger(path)
-    (asked,) = ledger.next_generation(1, POPULATION)
-    study = optuna.load_study(study_name="study", storage=open_storage(f"sqlite:///{path}"))
+    (asked,) = ledger.next_generation(POPULATION)
+    study = study_at(path)
     trial = optuna.Trial(study, study.trials[0]._trial_id)
     for epoch, error in enumerate(finding(asked).curves["validation_error"][:3], start=1):
         trial.report(error, epoch)
@@ -198,7 +162,7 @@ def test_a_trial_that_was_half_told_is_told_again(path: Path, whole: Search) -> 
 
 def test_a_preset_that_was_queued_but_not_asked_is_trial_0(path: Path, whole: Search) -> None:
     open_ledger(path)
-    study = optuna.load_study(study_name="study", storage=open_storage(f"sqlite:///{path}"))
+    study = study_at(path)
     study.enqueue_trial(space().preset_parameters)
     assert finish(open_ledger(path)) == whole.table
 
@@ -239,7 +203,7 @@ def test_a_study_that_died_before_it_had_a_protocol_takes_the_present_one(path: 
 )
 def test_records_keep_what_was_told(path: Path, state: State, reason: str, error: float | None) -> None:
     ledger = open_ledger(path)
-    (asked,) = ledger.next_generation(1, POPULATION)
+    (asked,) = ledger.next_generation(POPULATION)
     before = datetime.now()
     ledger.tell(
         0,
@@ -253,6 +217,8 @@ def test_records_keep_what_was_told(path: Path, state: State, reason: str, error
     for records in (ledger.records(), open_ledger(path).records()):
         (record,) = records
         assert (record.number, record.state, record.reason, record.error) == (0, state, reason, error)
+        assert record.score == error
+        assert record.pairs == 0
         assert record.hyper == asked.hyper
         assert record.curves == {"validation_error": [0.333333, 0.25], "train_loss": [2.0, 0.0]}
         assert record.fold_errors == [[0.123457, 0.2], [1.0, 0.3]]
@@ -263,7 +229,7 @@ def test_records_keep_what_was_told(path: Path, state: State, reason: str, error
 @pytest.mark.parametrize("state", ["complete", "pruned", "failed"])
 def test_records_keep_where_a_trial_was_read_off(path: Path, state: State, read_off: int | None) -> None:
     ledger = open_ledger(path)
-    ledger.next_generation(1, POPULATION)
+    ledger.next_generation(POPULATION)
     ledger.tell(0, Finding(curves={"validation_error": [0.5]}, fold_errors=[[0.5]], state=state, read_off=read_off))
     for records in (ledger.records(), open_ledger(path).records()):
         assert [record.read_off for record in records] == [read_off]
@@ -271,19 +237,19 @@ def test_records_keep_where_a_trial_was_read_off(path: Path, state: State, read_
 
 def test_a_trial_that_is_read_off_a_record_is_the_same_as_read_off_what_was_found(path: Path) -> None:
     ledger = open_ledger(path)
-    ledger.next_generation(1, POPULATION)
+    ledger.next_generation(POPULATION)
     curve = [1 / 3, 2 / 7]
     ledger.tell(0, Finding(curves={"validation_error": curve}, fold_errors=[curve, curve], state="complete"))
     (record,) = open_ledger(path).records()
     assert record.error == record.curves["validation_error"][-1]
-    study = optuna.load_study(study_name="study", storage=open_storage(f"sqlite:///{path}"))
+    study = study_at(path)
     assert list(study.trials[0].intermediate_values.values()) == record.curves["validation_error"]
 
 
 @pytest.mark.parametrize("seen", [[], [0.5, math.nan]], ids=["nothing seen", "ends with nan"])
 def test_a_failed_trial_may_have_seen_little(path: Path, seen: list[float]) -> None:
     ledger = open_ledger(path)
-    ledger.next_generation(1, POPULATION)
+    ledger.next_generation(POPULATION)
     ledger.tell(0, Finding(curves={"validation_error": seen}, fold_errors=[seen], state="failed", reason="diverged"))
     (record,) = open_ledger(path).records()
     assert (record.state, record.error, len(record.curves["validation_error"])) == ("failed", None, len(seen))
@@ -291,41 +257,52 @@ def test_a_failed_trial_may_have_seen_little(path: Path, seen: list[float]) -> N
 
 def test_folds_of_a_failed_trial_may_have_ended_after_different_epochs(path: Path) -> None:
     ledger = open_ledger(path)
-    ledger.next_generation(1, POPULATION)
+    ledger.next_generation(POPULATION)
     folds = [[0.5], [0.5, 0.4, 0.3]]
     ledger.tell(0, Finding(curves={"validation_error": [0.5]}, fold_errors=folds, state="failed", reason="fold 0"))
     (record,) = open_ledger(path).records()
     assert record.fold_errors == folds
 
 
-def record(number: int, state: State, error: float | None) -> TrialRecord:
-    return TrialRecord(
-        number=number,
-        state=state,
-        reason="",
-        error=error,
-        hyper=Hyperparameters(lr=0.1, batch_size=1, epochs=1),
-        curves={},
-        fold_errors=[],
-        read_off=None,
-        started=datetime.now(),
-        ended=datetime.now(),
-    )
-
-
 def test_the_best_is_the_earliest_complete_trial_with_the_least_error() -> None:
-    records = [
-        record(0, "complete", 0.3),
-        record(1, "pruned", None),
-        record(4, "complete", 0.2),
-        record(3, "complete", 0.2),
-        record(5, "failed", None),
+    found = [
+        record(0, 0.3),
+        record(1, None, state="pruned"),
+        record(4, 0.2),
+        record(3, 0.2),
+        record(5, None, state="failed"),
     ]
-    best = best_of(records)
+    best = best_of(found)
     assert best is not None
     assert best.number == 3
-    assert best_of([record(0, "pruned", None), record(1, "failed", None)]) is None
+    assert best_of([record(0, None, state="pruned"), record(1, None, state="failed")]) is None
     assert best_of([]) is None
+
+
+@pytest.mark.parametrize(("select", "number"), [("mean", 0), ("mean+std", 1)])
+def test_what_is_minimised_decides_which_trial_is_the_best(select: str, number: int) -> None:
+    uneven, even = [0.1, 0.2, 0.3], [0.2, 0.21, 0.22]
+    best = best_of([record(0, 0.2, folds=uneven, select=select), record(1, 0.21, folds=even, select=select)])
+    assert best is not None
+    assert best.number == number
+
+
+@given(errors=st.lists(st.floats(0, 1), min_size=2, max_size=10))
+def test_the_score_is_the_mean_over_folds_to_which_their_standard_deviation_may_be_added(errors: list[float]) -> None:
+    assert math.isclose(selection_score(errors, "mean"), statistics.fmean(errors), abs_tol=1e-12)
+    expected = statistics.fmean(errors) + statistics.stdev(errors)
+    assert math.isclose(selection_score(errors, "mean+std"), expected, abs_tol=1e-9)
+
+
+@pytest.mark.parametrize(("select", "score"), [("mean", 0.25), ("mean+std", 0.320711)])
+def test_a_study_minimises_the_score_and_keeps_the_mean_error(path: Path, select: str, score: float) -> None:
+    ledger = open_ledger(path, select=select)
+    ledger.next_generation(POPULATION)
+    folds = [[0.9, 0.2], [0.1, 0.3]]
+    ledger.tell(0, Finding(curves={"validation_error": [0.5, 0.25]}, fold_errors=folds, state="complete"))
+    for records in (ledger.records(), open_ledger(path, select=select).records()):
+        assert [(each.error, each.score) for each in records] == [(0.25, score)]
+    assert study_at(path).best_value == score
 
 
 def stop_after(count: int) -> MedianStop | None:
@@ -380,5 +357,5 @@ def test_a_stop_rule_compares_with_earlier_generations_alone(whole: Search) -> N
 
 
 def test_without_a_pruner_nothing_is_stopped(path: Path) -> None:
-    asked = open_ledger(path, pruner="none").next_generation(TRIALS, POPULATION)
+    asked = open_ledger(path, pruner="none").next_generation(POPULATION)
     assert [trial.stop for trial in asked] == [None]

@@ -10,21 +10,25 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from pipeline.models.hyperparameters import Hyperparameters
 from pipeline.models.registry import get_variant
-from pipeline.models.variant import Hyperparameters
 from pipeline.seeds import numpy_generator
-from pipeline.tuning.ledger import Asked, Finding, Ledger, State, TrialRecord
+from pipeline.tuning.ledger import Ledger
 from pipeline.tuning.paths import Paths, reaches, read_off
 from pipeline.tuning.space import Choice, Space
 from pipeline.tuning.storage import open_storage
+from pipeline.tuning.strategies import Tpe
+from pipeline.tuning.trials import Asked, Finding, State, TrialRecord
 
 HYPER = Hyperparameters(lr=1e-3, batch_size=25, epochs=10)
 
 
-def asked(number: int, epochs: int, hyper: Hyperparameters = HYPER, generation: int | None = None) -> Asked:
+def asked(
+    number: int, epochs: int, hyper: Hyperparameters = HYPER, generation: int | None = None, pairs: int = 0
+) -> Asked:
     """A trial of a generation that begins with it, unless another is given."""
     begins = number if generation is None else generation
-    return Asked(number=number, hyper=replace(hyper, epochs=epochs), stop=None, generation=begins)
+    return Asked(number=number, hyper=replace(hyper, epochs=epochs), pairs=pairs, stop=None, generation=begins)
 
 
 def finding(epochs: int, state: State = "complete", seed: int = 0) -> Finding:
@@ -41,16 +45,25 @@ def finding(epochs: int, state: State = "complete", seed: int = 0) -> Finding:
 
 
 def record(
-    number: int, planned: int, found: Finding | None = None, hyper: Hyperparameters = HYPER, read_off: int | None = None
+    number: int,
+    planned: int,
+    found: Finding | None = None,
+    hyper: Hyperparameters = HYPER,
+    *,
+    pairs: int = 0,
+    read_off: int | None = None,
 ) -> TrialRecord:
     """A finished trial of `planned` epochs, complete unless it found something else."""
     found = found or finding(planned)
+    error = found.curves["validation_error"][-1] if found.state == "complete" else None
     return TrialRecord(
         number=number,
         state=found.state,
         reason=found.reason,
-        error=found.curves["validation_error"][-1] if found.state == "complete" else None,
+        error=error,
+        score=error,
         hyper=replace(hyper, epochs=planned),
+        pairs=pairs,
         curves=found.curves,
         fold_errors=found.fold_errors,
         read_off=read_off,
@@ -83,6 +96,18 @@ def test_of_equals_the_first_is_trained() -> None:
 def test_trials_on_other_paths_are_trained_themselves(change: dict[str, float | str]) -> None:
     other = HYPER.having(change)
     assert divided([asked(1, 5), asked(2, 20, other), asked(3, 10)]) == ([2, 3], {1: 3})
+
+
+def test_trials_of_another_structure_are_on_another_path() -> None:
+    thin, wide = (replace(HYPER, structure=(("nodes", nodes),)) for nodes in (16, 32))
+    assert divided([asked(1, 5, thin), asked(2, 20, wide), asked(3, 10, thin)]) == ([2, 3], {1: 3})
+    assert divided([asked(5, 10, thin)], [record(1, 10, hyper=wide), record(2, 10, hyper=thin)]) == ([], {5: 2})
+
+
+def test_trials_on_another_number_of_samples_are_on_another_path() -> None:
+    assert divided([asked(1, 5, pairs=350), asked(2, 20), asked(3, 10, pairs=350)]) == ([2, 3], {1: 3})
+    assert divided([asked(5, 10)], [record(1, 10, pairs=350), record(2, 10)]) == ([], {5: 2})
+    assert divided([asked(5, 10)], [record(1, 10, pairs=350)]) == ([5], {})
 
 
 def test_a_trial_is_read_off_an_earlier_one_that_was_as_long_or_longer() -> None:
@@ -169,7 +194,7 @@ def space() -> Space:
 def open_ledger(path: Path) -> Ledger:
     """As a new process would open it."""
     storage = open_storage(f"sqlite:///{path}")
-    return Ledger.open(storage, "study", {}, space(), seed=SEED, pruner="median")
+    return Ledger.open(storage, "study", {}, space(), Tpe(TRIALS), seed=SEED, pruner="median", select="mean")
 
 
 def train(trial: Asked) -> Finding:
@@ -193,7 +218,7 @@ def train(trial: Asked) -> Finding:
 def search(ledger: Ledger) -> Iterator[int]:
     """Search as the stage does; yields the number of each trial that was told."""
     paths = Paths()
-    while asked := ledger.next_generation(TRIALS, POPULATION):
+    while asked := ledger.next_generation(POPULATION):
         paths.learn(ledger.records())
         trained, sources = paths.divide(asked)
         found = {trial.number: train(trial) for trial in trained}

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import math
 import re
 from dataclasses import replace
 from pathlib import Path
@@ -9,7 +10,7 @@ import pytest
 
 from pipeline.errors import SpaceError
 from pipeline.models.registry import get_variant, variants
-from pipeline.models.variant import HYPERPARAMETERS, Variant
+from pipeline.models.variant import Variant
 from pipeline.tuning.space import SPACES, Choice, FloatRange, IntRange, Space, load_space
 
 LR = "lr: {type: float, low: 1e-4, high: 1e-2, log: true}\n"
@@ -26,6 +27,10 @@ def load(folder: Path, variant: Variant, text: str) -> Space:
     return load_space(variant, path)
 
 
+def names(*tasks: str) -> list[str]:
+    return [variant.name for variant in variants().values() if variant.task in tasks]
+
+
 @pytest.mark.parametrize("name", variants())
 def test_every_variant_has_a_space_that_fits_it(name: str) -> None:
     variant = get_variant(name)
@@ -33,12 +38,40 @@ def test_every_variant_has_a_space_that_fits_it(name: str) -> None:
     assert space.preset == variant.preset
     assert all(value in space.dimensions[key] for key, value in space.preset_parameters.items())
     assert ("alpha" in space.dimensions) == variant.auxiliary_loss
-    assert set(space.dimensions) <= set(HYPERPARAMETERS)
+    assert set(space.dimensions) <= set(variant.hyperparameters)
+    study = optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=0))
+    for _ in range(5):
+        hyper = space.suggest(study.ask())
+        assert variant.check(hyper) is hyper
 
 
 def test_every_space_file_belongs_to_a_variant() -> None:
     assert {path.stem for path in SPACES.glob("*.yaml")} == set(variants())
-    assert {path.suffix for path in SPACES.iterdir()} == {".yaml"}
+    assert {path.name for path in SPACES.iterdir() if path.suffix != ".yaml"} == {"two_step", "screen"}
+    assert {path.stem for path in (SPACES / "screen").iterdir()} <= set(variants())
+    assert {path.name for path in (SPACES / "two_step").iterdir()} == {"with_alpha.yaml", "without_alpha.yaml"}
+
+
+@pytest.mark.parametrize("path", sorted((SPACES / "screen").iterdir()), ids=lambda path: path.stem)
+def test_all_combinations_of_a_screening_are_configurations_of_its_variant(path: Path) -> None:
+    variant = get_variant(path.stem)
+    space = load_space(variant, path, complete=True)
+    cells = space.grid(space.dimensions)
+    assert len(cells) == math.prod(len(dimension.grid) for dimension in space.dimensions.values())
+    assert len({variant.check(variant.preset.having(cell)) for cell in cells}) == len(cells)
+    assert space.preset_parameters in cells
+
+
+@pytest.mark.parametrize("name", names("pairs", "digits"))
+def test_the_spaces_of_a_search_in_two_steps_fit_every_variant(name: str) -> None:
+    variant = get_variant(name)
+    file = "with_alpha.yaml" if variant.auxiliary_loss else "without_alpha.yaml"
+    space = load_space(variant, SPACES / "two_step" / file, complete=True)
+    assert {"lr", "batch_size"} <= space.dimensions.keys() <= variant.hyperparameters.keys()
+    for cell in space.grid(space.dimensions):
+        variant.check(variant.preset.having(cell))
+    if variant.auxiliary_loss:
+        assert variant.preset.alpha in space.dimensions["alpha"].grid
 
 
 def test_all_kinds_of_dimension_are_read(tmp_path: Path, variant: Variant) -> None:
@@ -51,7 +84,9 @@ def test_all_kinds_of_dimension_are_read(tmp_path: Path, variant: Variant) -> No
         + "alpha: {type: float, low: 0, high: 2, step: 0.5}\n"
         + "optimiser: {type: choice, values: [adam, sgd]}\n"
         + "restart_epochs: {type: choice, values: [5]}\n"
-        + "momentum: {type: choice, values: [0, 0.9]}\n",
+        + "momentum: {type: choice, values: [0, 0.9]}\n"
+        + "batch_norm: {type: choice, values: [true, false]}\n"
+        + "dropout: {type: choice, values: [0, 0.5]}\n",
     )
     assert space.dimensions == {
         "lr": FloatRange(low=1e-4, high=1e-2, log=True),
@@ -61,7 +96,10 @@ def test_all_kinds_of_dimension_are_read(tmp_path: Path, variant: Variant) -> No
         "optimiser": Choice(values=("adam", "sgd")),
         "restart_epochs": Choice(values=(5,)),
         "momentum": Choice(values=(0.0, 0.9)),
+        "batch_norm": Choice(values=(True, False)),
+        "dropout": Choice(values=(0.0, 0.5)),
     }
+    assert [type(value) for value in space.dimensions["dropout"].grid] == [float, float]
 
 
 def test_what_is_not_named_keeps_the_preset(tmp_path: Path, variant: Variant) -> None:
@@ -72,7 +110,8 @@ def test_what_is_not_named_keeps_the_preset(tmp_path: Path, variant: Variant) ->
 
 
 BROKEN = {
-    "unknown hyperparameter": ("dropout: {type: float, low: 0, high: 1}", 1, "unknown hyperparameter 'dropout'"),
+    "unknown hyperparameter": ("nodes: {type: int, low: 1, high: 9}", 1, "unknown hyperparameter 'nodes'"),
+    "near miss of an option": ("drop_out: {type: float, low: 0, high: 1}", 1, "did you mean dropout?"),
     "near miss": ("batchsize: {type: int, low: 1, high: 9}", 1, "did you mean batch_size?"),
     "merge key": ("<<: {lr: 1}", 1, "unknown hyperparameter '<<'"),
     "unknown type": ("lr: {type: flaot, low: 1e-4, high: 1e-2}", 1, "unknown type 'flaot'; did you mean float?"),
@@ -139,6 +178,25 @@ BROKEN = {
         1,
         "optimiser must admit adam, the preset of",
     ),
+    "float for a switch": ("batch_norm: {type: float, low: 0, high: 1}", 1, "takes true or false; use type: choice"),
+    "int for a switch": ("batch_norm: {type: int, low: 0, high: 1}", 1, "takes true or false; use type: choice"),
+    "number for a switch": (
+        "batch_norm: {type: choice, values: [false, 1]}",
+        1,
+        "must be true or false, but got 1 (a whole number)",
+    ),
+    "text for a switch": (
+        LR + "batch_norm:\n  type: choice\n  values: [false,\n    on]",
+        5,
+        "must be true or false, but got 'on' (text)",
+    ),
+    "a switch twice": ("batch_norm: {type: choice, values: [false, false]}", 1, "values must differ from one another"),
+    "preset not among switches": (
+        "batch_norm: {type: choice, values: [true]}",
+        1,
+        "batch_norm must admit False, the preset of",
+    ),
+    "dropout of everything": ("dropout: {type: float, low: 0, high: 1}", 1, "dropout must be at least 0 and at most"),
     "momentum above 1": ("momentum: {type: float, low: 0, high: 1.5}", 1, "momentum must be at least 0 and at most 1"),
     "restarts of 0 epochs": ("restart_epochs: {type: int, low: 0, high: 9}", 1, "restart_epochs must be"),
     "a list": ("- lr", 1, "a search space must be a mapping of hyperparameters, but got a list"),
@@ -184,6 +242,107 @@ def test_names_are_suggested_and_make_a_configuration(tmp_path: Path, variant: V
     assert {replace(hyper, optimiser="adam", schedule="constant") for hyper in suggested} == {variant.preset}
 
 
+OPTIONS = """
+nodes: {type: choice, values: [16, 128]}
+layers: {type: int, low: 1, high: 3}
+batch_norm: {type: choice, values: [false, true]}
+dropout: {type: float, low: 0, high: 0.5, step: 0.25}
+"""
+
+
+def test_options_of_the_structure_are_suggested_and_make_a_configuration(tmp_path: Path) -> None:
+    variant = get_variant("linear_digits")
+    space = load(tmp_path, variant, OPTIONS)
+    assert space.preset_parameters == {"nodes": 128, "layers": 2, "batch_norm": False, "dropout": 0.0}
+    cells = space.grid(space.dimensions)
+    assert len(cells) == 2 * 3 * 2 * 3
+    study = optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=0))
+    for _ in range(40):
+        hyper = space.suggest(study.ask())
+        assert dict(hyper.structure) in cells
+        assert variant.check(hyper) is hyper
+        assert replace(hyper, structure=variant.preset.structure) == variant.preset
+
+
+def test_an_option_that_another_variant_has_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(SpaceError, match=r"space\.yaml:1: unknown hyperparameter 'kernel'"):
+        load(tmp_path, get_variant("linear_digits"), "kernel: {type: choice, values: [3, 5]}\n")
+
+
+def test_an_even_kernel_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(SpaceError, match=r"space\.yaml:1: kernel must be odd, but got kernel=4"):
+        load(tmp_path, get_variant("lenet_digits"), "kernel: {type: choice, values: [4, 5]}\n")
+
+
+def test_an_even_kernel_within_a_range_is_refused_and_a_step_over_it_is_not(tmp_path: Path) -> None:
+    lenet = get_variant("lenet_digits")
+    with pytest.raises(SpaceError, match=r"space.yaml:1: kernel must be odd, but got kernel=4"):
+        load(tmp_path, lenet, "kernel: {type: int, low: 3, high: 7}\n")
+    space = load(tmp_path, lenet, "kernel: {type: int, low: 3, high: 7, step: 2}\n")
+    assert space.dimensions["kernel"].grid == (3, 5, 7)
+
+
+def test_a_step_need_not_be_a_value_that_the_hyperparameter_may_have(tmp_path: Path) -> None:
+    space = load(tmp_path, get_variant("bncnn"), "batch_size: {type: int, low: 24, high: 26, step: 1}\n")
+    assert space.dimensions["batch_size"].grid == (24, 25, 26)
+
+
+def test_a_space_in_which_a_single_sample_could_be_normalised_is_refused(tmp_path: Path) -> None:
+    sizes = "batch_size: {type: choice, values: [1, 25]}\n"
+    load(tmp_path, get_variant("mlp"), sizes)
+    with pytest.raises(SpaceError, match=r"space.yaml:1: batch normalisation needs at least 2 samples a step"):
+        load(tmp_path, get_variant("mlp"), sizes + "batch_norm: {type: choice, values: [true, false]}\n")
+
+
+@pytest.mark.parametrize("name", ["optimiser", "momentum", "weight_decay", "augmentation"])
+def test_a_hyperparameter_that_the_variant_does_not_have_is_refused(tmp_path: Path, name: str) -> None:
+    with pytest.raises(SpaceError, match=rf"space\.yaml:1: unknown hyperparameter '{name}'"):
+        load(tmp_path, get_variant("disc_mlp"), f"{name}: {{type: choice, values: [0]}}\n")
+
+
+def test_combinations_are_made_of_all_values_and_the_last_dimension_changes_fastest() -> None:
+    space = Space(
+        dimensions={
+            "lr": Choice(values=(0.1, 0.2)),
+            "epochs": IntRange(low=1, high=3),
+            "alpha": FloatRange(low=0, high=1),
+        },
+        preset=get_variant("mlp_al").preset,
+    )
+    assert space.grid(["lr", "epochs"]) == [{"lr": lr, "epochs": epochs} for lr in (0.1, 0.2) for epochs in (1, 2, 3)]
+    assert space.grid(["epochs"]) == [{"epochs": 1}, {"epochs": 2}, {"epochs": 3}]
+    assert space.grid([]) == [{}]
+
+
+def load_complete(folder: Path, variant: Variant, text: str) -> Space:
+    path = folder / "space.yaml"
+    path.write_text(text)
+    return load_space(variant, path, complete=True)
+
+
+@pytest.mark.parametrize(
+    "dimension",
+    ["{type: float, low: 0, high: 1}", "{type: float, low: 0.1, high: 10, log: true}"],
+    ids=["a range", "a range of logarithms"],
+)
+def test_all_combinations_of_a_range_without_a_step_cannot_be_tried(
+    tmp_path: Path, variant: Variant, dimension: str
+) -> None:
+    where = re.escape(f"{tmp_path / 'space.yaml'}:2: ")
+    with pytest.raises(SpaceError, match=f"^{where}alpha: all combinations are tried, so give a step, or type: choice"):
+        load_complete(tmp_path, variant, f"batch_size: {{type: choice, values: [25]}}\nalpha: {dimension}\n")
+
+
+def test_a_search_of_all_combinations_need_not_have_the_preset_among_them(tmp_path: Path, variant: Variant) -> None:
+    text = "lr: {type: choice, values: [5e-4, 5e-3]}\nbatch_size: {type: int, low: 10, high: 20, step: 10}\n"
+    space = load_complete(tmp_path, variant, text)
+    assert space.grid(space.dimensions) == [
+        {"lr": lr, "batch_size": batch_size} for lr in (5e-4, 5e-3) for batch_size in (10, 20)
+    ]
+    with pytest.raises(SpaceError, match=r"space\.yaml:1: lr must admit 0\.001, the preset of"):
+        load(tmp_path, variant, text)
+
+
 SCHEDULED = "lr: {type: float, low: 1e-4, high: 1e-2}\nschedule: {type: choice, values: [constant, cosine]}\n"
 
 
@@ -211,6 +370,8 @@ WHOLE = LR + "epochs: {type: int, low: 5, high: 50, step: 5}\n"
         WHOLE.replace(", log: true", ""),
         WHOLE.replace("step: 5", "step: 1"),
         WHOLE.replace("low: 5", "low: 10"),
+        WHOLE + "batch_norm: {type: choice, values: [false]}\n",
+        WHOLE + "batch_norm: {type: choice, values: [false, true]}\n",
         WHOLE + "batch_size: {type: choice, values: [25]}\n",
         WHOLE + "batch_size: {type: choice, values: [25, 50]}\n",
         WHOLE + "optimiser: {type: choice, values: [adam]}\n",
@@ -226,6 +387,8 @@ def test_the_digest_changes_with_a_fixed_value_alone(tmp_path: Path) -> None:
     mlp, mlp_al = (load(tmp_path, get_variant(name), WHOLE) for name in ("mlp", "mlp_al"))
     assert mlp.dimensions == mlp_al.dimensions
     assert mlp.digest != mlp_al.digest  # alpha is 0 and 1
+    normalised = replace(mlp, preset=mlp.preset.having({"batch_norm": True}))
+    assert mlp.digest != normalised.digest
 
 
 def test_the_digest_ignores_comments_and_order(tmp_path: Path, variant: Variant) -> None:

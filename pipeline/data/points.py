@@ -1,0 +1,68 @@
+"""Points of the unit square, some of them inside of a disc (report 004, part 2).
+
+The disc has radius 1/sqrt(2 pi), so that it covers half of the square. The report does not print its centre; (0.5, 0.5)
+is that of its course.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pipeline.data.pools import Pool, Pools, Positions, Samples
+from pipeline.seeds import numpy_generator
+
+CENTRE = (0.5, 0.5)
+RADIUS = 1 / math.sqrt(2 * math.pi)
+POOL_SIZE = 50_000
+"""Points in each pool, of which a round takes 1,000."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class PointSet(Pool):
+    """Points of one pool."""
+
+    sample, part, parts = "point", "point", 1
+
+    points_ND: NDArray[np.float32]
+    """(N, 2) coordinates, 0 to 1."""
+    labels_N: NDArray[np.int64]
+    """1 inside of the disc, 0 outside."""
+
+    def __len__(self) -> int:
+        return len(self.labels_N)
+
+    @property
+    def arrays(self) -> tuple[NDArray[np.generic], ...]:
+        """Points and labels."""
+        return self.points_ND, self.labels_N
+
+    def gather(self, positions: Positions) -> Samples:
+        """The points at positions (N, 1)."""
+        chosen = positions[:, 0]
+        return Samples(
+            x=self.points_ND[chosen],
+            target_N=self.labels_N[chosen],
+            digits_NC=np.zeros((len(chosen), 0), dtype=np.int64),
+        )
+
+
+def disc_pools() -> Pools:
+    """The data set `disc`: the same points for every experiment, drawn uniformly from the unit square."""
+    return Pools(
+        name="disc",
+        source=f"{POOL_SIZE} + {POOL_SIZE} points uniform in [0, 1]^2, inside of a disc of radius {RADIUS:.4f} or not",
+        pooling="",
+        train=_draw("train"),
+        test=_draw("test"),
+    )
+
+
+def _draw(part: str) -> PointSet:
+    # The pools belong to the data set, not to an experiment: their seed is fixed.
+    points_ND = numpy_generator(0, "disc", part).random((POOL_SIZE, 2), dtype=np.float32)
+    distance_N = np.linalg.norm(points_ND.astype(np.float64) - CENTRE, axis=1)
+    return PointSet(points_ND=points_ND, labels_N=(distance_N <= RADIUS).astype(np.int64))

@@ -1,0 +1,117 @@
+"""models: the variants that there are, and one of them in full. It trains and logs nothing."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from pipeline import mini
+from pipeline.models.registry import get_variant, variants
+from pipeline.models.variant import Variant
+from pipeline.reports.tables import Table
+from pipeline.stages.search import default_space
+from pipeline.stages.stage import show_hyper, show_value
+from pipeline.tuning.strategies import STRATEGIES
+
+TASKS = {
+    "pairs": "compares two digits",
+    "digits": "recognises single digits, which are then compared",
+    "points": "tells points inside of a disc from points outside",
+}
+
+
+def list_variants() -> str:
+    """All variants with family, report, parameter count and options."""
+    rows = [
+        [
+            variant.name,
+            variant.arch,
+            variant.report,
+            f"{variant.parameters:,}",
+            ", ".join(option.name for option in variant.options),
+        ]
+        for variant in sorted(variants().values(), key=lambda variant: variant.report)
+    ]
+    table = Table(["model", "family", "report", "parameters", "options"], rows)
+    return f"{table.markdown()}\n{len(rows)} variants; `variantlab models NAME` shows one."
+
+
+def describe(name: str) -> str:
+    """One variant: source, layers, sizes, options, preset and search spaces. Raises UnknownNameError."""
+    variant = get_variant(name)
+    options = Table(
+        ["option", "preset", "admits", "meaning"],
+        [
+            [option.name, show_value(dict(variant.preset.structure)[option.name]), option.admitted, option.meaning]
+            for option in variant.options
+        ],
+    )
+    common = [name for name in variant.hyperparameters if name not in {option.name for option in variant.options}]
+    parts = [
+        f"{variant.name}: {TASKS[variant.task]}; {variant.parameters:,} parameters",
+        variant.source.strip(),
+        _layers(variant).markdown(),
+        options.markdown(),
+        f"Preset: {show_hyper(variant, variant.preset)}\n"
+        f"Hyperparameters for --grid, --changes and search spaces: {', '.join(common)}, and the options above.",
+        *_spaces(variant),
+    ]
+    return "\n\n".join(part.strip() for part in parts)
+
+
+def _layers(variant: Variant) -> Table:
+    """The leaves of the preset's network in the order in which a sample goes through them."""
+    headers = ["layer", "output", "parameters"]
+    network = variant.build()
+    if isinstance(network, mini.Sequential):
+        return Table(
+            headers, [[str(layer), getattr(layer, "outputs", "as before"), layer.count] for layer in network.layers]
+        )
+    rows: list[list[Any]] = []
+    seen: set[nn.Module] = set()
+
+    def note(module: nn.Module, _inputs: object, output: object) -> None:
+        parameters = sum(parameter.numel() for parameter in module.parameters())
+        count = "(shared)" if parameters and module in seen else f"{parameters:,}" if parameters else ""
+        outputs = output if isinstance(output, tuple) else (output,)
+        shapes = " and ".join("x".join(map(str, each.shape[1:])) for each in outputs if isinstance(each, Tensor))
+        rows.append([_shown(module), shapes, count])
+        seen.add(module)
+
+    for module in network.modules():
+        if not any(module.children()):
+            module.register_forward_hook(note)
+    with torch.inference_mode():
+        network.eval()(torch.zeros(1, 2, 14, 14))
+    return Table(headers, rows)
+
+
+def _shown(module: nn.Module) -> str:
+    """A layer with the sizes that tell it from others of its kind."""
+    kind = type(module).__name__
+    match module:
+        case nn.Linear():
+            return f"{kind} {module.in_features}-{module.out_features}"
+        case nn.Conv2d():
+            kernel = "x".join(map(str, module.kernel_size))
+            padded = f", padding {module.padding[0]}" if any(module.padding) else ""
+            return f"{kind} {module.in_channels}-{module.out_channels}, {kernel}{padded}"
+        case nn.MaxPool2d() | nn.AvgPool2d():
+            return f"{kind} {module.kernel_size}"
+        case nn.Dropout():
+            return f"{kind} {module.p:g}"
+    return kind
+
+
+def _spaces(variant: Variant) -> list[str]:
+    """The files that its searches read, in full."""
+    found = []
+    for strategy in STRATEGIES:
+        path = default_space(variant, strategy)
+        if path.exists() and not (strategy == "two-step" and variant.task == "points"):
+            lines = [line for line in path.read_text().splitlines() if not line.startswith("#")]
+            shown = path.relative_to(path.parents[1] if strategy == "tpe" else path.parents[2])
+            found.append("\n".join([f"Space of search --strategy {strategy} ({shown}):", *(f"    {x}" for x in lines)]))
+    return found

@@ -1,0 +1,76 @@
+"""Configurations as people type them: `name=value,value` parts separated by spaces."""
+
+from __future__ import annotations
+
+import itertools
+import math
+
+from pipeline.errors import InputError, UnknownNameError
+from pipeline.models.hyperparameters import Hyperparameters, Value
+from pipeline.models.variant import Variant
+
+MAX_CELLS = 1000
+SWITCH = {"on": True, "true": True, "off": False, "false": False}
+
+
+def parse_grid(text: str, variant: Variant) -> list[Hyperparameters]:
+    """All configurations of a grid in the order of its text.
+
+    `preset` is the variant's own; otherwise `name=value,value ...` for each hyperparameter that is varied.
+    Raises InputError that names the part which is wrong.
+    """
+    if text.strip() == "preset":
+        return [variant.preset]
+    values = _parse(text, variant)
+    if not values:
+        raise InputError("a grid must be `preset` or name at least one hyperparameter, but it is empty")
+    if (count := math.prod(len(listed) for listed in values.values())) > MAX_CELLS:
+        raise InputError(f"a grid may have {MAX_CELLS} cells at most, but got {count}")
+    cells = [
+        variant.check(variant.preset.having(dict(zip(values, chosen, strict=True))))
+        for chosen in itertools.product(*values.values())
+    ]
+    if len(set(cells)) < len(cells):
+        raise InputError(f"the cells of a grid must differ from one another, but {text!r} names some twice")
+    return cells
+
+
+def parse_changes(text: str, hyper: Hyperparameters, variant: Variant) -> Hyperparameters:
+    """The configuration with the values that `name=value ...` gives.
+
+    Raises InputError that names the part which is wrong.
+    """
+    values = _parse(text, variant)
+    for name, listed in values.items():
+        if len(listed) > 1:
+            raise InputError(f"one value is set for each hyperparameter, but {name} was given {len(listed)}")
+    return variant.check(hyper.having({name: value for name, (value,) in values.items()}))
+
+
+def _parse(text: str, variant: Variant) -> dict[str, list[Value]]:
+    values: dict[str, list[Value]] = {}
+    for part in text.split():
+        name, equals, listed = part.partition("=")
+        if not equals or not listed:
+            raise InputError(f"values are given as name=value,value parts separated by spaces, but got {part!r}")
+        if name == "alpha" and not variant.auxiliary_loss:
+            raise InputError(f"alpha weighs an auxiliary loss, but {variant.name} has none; got {part!r}")
+        if name not in variant.hyperparameters:
+            raise UnknownNameError("hyperparameter", name, variant.hyperparameters)
+        if name in values:
+            raise InputError(f"each hyperparameter is named once, but {name} stands twice")
+        values[name] = [_value(name, item, variant.hyperparameters[name]) for item in listed.split(",")]
+    return values
+
+
+def _value(name: str, text: str, kind: type) -> Value:
+    if kind is bool:
+        if text.lower() not in SWITCH:
+            raise InputError(f"{name} must be on or off, but got {text!r}")
+        return SWITCH[text.lower()]
+    try:
+        value: Value = kind(text)
+    except ValueError:
+        rule = "a whole number" if kind is int else "a number"
+        raise InputError(f"{name} must be {rule}, but got {text!r}") from None
+    return value

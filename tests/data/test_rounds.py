@@ -1,0 +1,57 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from pipeline.data.pools import Pool
+from pipeline.data.rounds import draw_samples
+from pipeline.errors import InputError
+from tests.data.pools import KINDS, digits, points
+
+every_kind = pytest.mark.parametrize("pool", KINDS.values(), ids=KINDS)
+
+
+@every_kind
+def test_a_round_uses_every_part_at_most_once(pool: Pool) -> None:
+    positions = draw_samples("train", pool, pool.samples, seed=0, round_=0)
+    assert positions.shape == (pool.samples, pool.parts)
+    assert sorted(positions.flatten().tolist()) == list(range(len(pool)))
+
+
+@every_kind
+def test_a_round_is_the_same_whenever_it_is_drawn(pool: Pool) -> None:
+    first, second = (draw_samples("train", pool, 50, seed=0, round_=3) for _ in range(2))
+    np.testing.assert_array_equal(first, second)
+
+
+@every_kind
+def test_a_smaller_round_is_the_beginning_of_a_larger_one(pool: Pool) -> None:
+    small, large = (draw_samples("train", pool, count, seed=0, round_=3) for count in (20, 50))
+    np.testing.assert_array_equal(small, large[:20])
+
+
+@every_kind
+def test_rounds_pools_and_seeds_differ(pool: Pool) -> None:
+    draws = [
+        draw_samples(name, pool, 100, seed=seed, round_=round_).tobytes()
+        for name in ("train", "test")
+        for seed in (0, 1)
+        for round_ in (0, 1)
+    ]
+    assert len(set(draws)) == len(draws)
+
+
+@pytest.mark.parametrize(
+    ("name", "pool", "count", "message"),
+    [
+        ("train", digits(19), 10, "10 pairs needs 20 distinct digits, but the train pool holds 19; .* --pairs 9 "),
+        ("test", digits(19), 10, "10 pairs needs 20 distinct digits, but the test pool holds 19; .* --test-pairs 9 "),
+        ("train", points(19), 20, "20 points needs 20 distinct points, but the train pool holds 19; .* --pairs 19 "),
+    ],
+)
+def test_a_small_pool_is_refused_with_the_largest_number_that_it_allows(
+    name: str, pool: Pool, count: int, message: str
+) -> None:
+    with pytest.raises(InputError, match=f"a round of {message}or use a larger data set"):
+        draw_samples(name, pool, count, seed=0, round_=0)
+    assert len(draw_samples(name, pool, pool.samples, seed=0, round_=0)) == pool.samples

@@ -1,0 +1,90 @@
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from pipeline.errors import InputError
+from pipeline.reports.statistics import summarise
+from pipeline.stages import compare, evaluate
+from pipeline.stages.compare import CompareConfig
+from pipeline.stages.evaluate import EvaluateConfig
+from pipeline.stages.stage import Setting, StageResult
+from pipeline.tracking.memory import MemoryTracker
+from tests.stages.runs import run_of
+from tests.stages.silent import Silent
+
+
+def measure(tracker: MemoryTracker, setting: Setting, model: str, rounds: int = 2) -> str:
+    """Evaluate a model for a few epochs: the id of the run."""
+    config = EvaluateConfig(setting=setting, model=model, rounds=rounds, preset="report", changes="epochs=3")
+    return evaluate.run(config, tracker, Silent()).run_id
+
+
+def compared(tracker: MemoryTracker, models: str = "all") -> StageResult:
+    return compare.run(CompareConfig(models=models), tracker, Silent())
+
+
+def column(result: StageResult, title: str) -> dict[str, object]:
+    """Model -> what its row says under a title."""
+    place = list(result.table.headers).index(title)
+    return {str(row[0]): row[place] for row in result.table.rows}
+
+
+def test_compare_reads_the_newest_evaluation_of_each_variant(setting: Setting) -> None:
+    tracker = MemoryTracker()
+    with pytest.raises(InputError, match="run evaluate first"):
+        compared(tracker)
+    runs = {
+        model: measure(tracker, setting, model, rounds) for model, rounds in (("mlp", 1), ("mlp", 2), ("convnet", 2))
+    }
+    result = compared(tracker)
+    run = run_of(tracker, result)
+    assert run.tags["evaluate_runs"] == f"{runs['convnet']},{runs['mlp']}"
+    assert column(result, "rounds") == {"convnet": 2, "mlp": 2}
+    assert set(run.figures) == {"test_error.png", "loss_by_family.png"}
+    assert set(run.texts) == {"comparison.md", "comparison.csv"}
+    assert result.notes[0].startswith("All were measured in the same rounds")
+    errors = {model: np.array(tracker.history(run_id, "round/test_error")) for model, run_id in runs.items()}
+    best, other = sorted(errors, key=lambda model: errors[model].mean())
+    behind = column(result, "behind the best")
+    assert behind[best] == "-"
+    assert str(behind[other]).startswith(f"{100 * (errors[other] - errors[best]).mean():+.2f} [")
+    assert column(result, "least") == {model: f"{100 * min(each):.2f} %" for model, each in errors.items()}
+    assert column(result, "configuration") == {
+        "convnet": "lr=0.001 batch_size=100 epochs=3",
+        "mlp": "lr=0.001 batch_size=25 epochs=3",
+    }
+    only = compared(tracker, "mlp")
+    assert [row[0] for row in only.table.rows] == ["mlp"]
+    with pytest.raises(InputError, match="mlp_ws has no finished one"):
+        compared(tracker, "mlp,mlp_ws")
+
+
+def test_digit_errors_stand_beside_those_of_pairs_where_there_are_any(setting: Setting) -> None:
+    tracker = MemoryTracker()
+    runs = {model: measure(tracker, setting, model) for model in ("mlp_ws", "mlp_ws_al", "linear_digits")}
+    result = compared(tracker)
+    shown = column(result, "digit error")
+    assert shown["mlp_ws"] == "-"
+    for model in ("mlp_ws_al", "linear_digits"):
+        assert shown[model] == summarise(tracker.history(runs[model], "round/test_digit_error")).percent()
+    assert len({len(row) for row in result.table.rows} | {len(result.table.headers)}) == 1
+    assert "digit error" not in compared(tracker, "mlp_ws").table.headers
+
+
+def test_compare_says_when_variants_were_not_measured_alike(setting: Setting, disc: Setting) -> None:
+    tracker = MemoryTracker()
+    measure(tracker, setting, "mlp", rounds=1)
+    measure(tracker, replace(setting, test_pairs=30), "mlp_ws")
+    measure(tracker, replace(disc, pairs=50), "disc_mlp")
+    result = compared(tracker)
+    for difference in (
+        "rounds differ (disc_mlp 2, mlp 1, mlp_ws 2)",
+        "test_pairs differ (disc_mlp same, mlp same, mlp_ws 30)",
+        " pairs differ (disc_mlp 50, mlp 100, mlp_ws 100)",
+        "data (digest) differ (",
+    ):
+        assert [difference in note for note in result.notes].count(True) == 1, difference
+    assert set(column(result, "behind the best").values()) == {"-"}

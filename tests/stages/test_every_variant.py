@@ -1,0 +1,66 @@
+"""Every variant goes through every stage that knows of variants."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from pipeline.models.variant import Variant
+from pipeline.stages import compare, cross_validate, evaluate, search
+from pipeline.stages.compare import CompareConfig
+from pipeline.stages.cross_validate import CrossValidateConfig
+from pipeline.stages.evaluate import EvaluateConfig
+from pipeline.stages.search import SearchConfig
+from pipeline.stages.stage import Setting
+from pipeline.tracking.memory import MemoryTracker
+from pipeline.training.compute import Compute
+from tests.models.networks import every
+from tests.stages.runs import run_of, trials_of, wrong_by_model
+from tests.stages.silent import Silent
+
+SPACE = "lr: {type: choice, values: [0.001, 0.002]}\nepochs: {type: choice, values: [1]}\n"
+
+
+@pytest.fixture(scope="module")
+def space_and_storage(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
+    """Two trials, and one database for the studies of all variants, whose tables take long to make."""
+    folder: Path = tmp_path_factory.mktemp("search")
+    (folder / "space.yaml").write_text(SPACE)
+    return {"space": str(folder / "space.yaml"), "storage": f"sqlite:///{folder / 'optuna.db'}"}
+
+
+@every()
+def test_goes_through_every_stage(
+    setting: Setting, disc: Setting, space_and_storage: dict[str, Any], variant: Variant
+) -> None:
+    tracker = MemoryTracker()
+    few = replace(disc if variant.task == "points" else setting, pairs=20)
+    common: dict[str, Any] = {"setting": few, "model": variant.name, "compute": Compute(workers=1, device="cpu")}
+    evaluation = EvaluateConfig(**common, rounds=1)
+
+    validated = cross_validate.run(CrossValidateConfig(**common, grid="epochs=1", folds=2), tracker, Silent())
+    found = search.run(SearchConfig(**common, **space_and_storage, strategy="two-step", folds=2), tracker, Silent())
+    evaluated = evaluate.run(evaluation, tracker, Silent())
+    compared = compare.run(CompareConfig(), tracker, Silent())
+
+    assert {run.status for run in tracker.runs} == {"FINISHED"}
+    for result in (validated, found, evaluated, compared):
+        assert run_of(tracker, result).description == result.markdown()
+    names = ["cv_validation_error"] + ["cv_validation_digit_error"] * variant.recognises_digits
+    for run in (run_of(tracker, validated), *trials_of(tracker)):
+        assert all(0 <= run.metrics[name, 0] <= 1 for name in names)
+    assert [run.params["lr"] for run in trials_of(tracker)] == ["0.001", "0.002"]
+
+    measured = run_of(tracker, evaluated)
+    config = tracker.get(found.run_id).config
+    assert config is not None
+    assert tracker.get(evaluated.run_id).config == config
+    assert measured.metrics["parameters", 0] == variant.count(config.structure)
+    assert (("final_test_digit_error", 0) in measured.metrics) == variant.recognises_digits
+    [model] = measured.models
+    assert np.mean(wrong_by_model(model, evaluation, 0)) == pytest.approx(measured.metrics["final_test_error", 0])
+    assert [row[0] for row in compared.table.rows] == [variant.name]
