@@ -30,10 +30,10 @@ def build_network(
     normalisation begins with factor 1 and shift 0.
     """
     with torch.device("meta"):  # where layers draw nothing, in particular not from the global generator
-        network: nn.Module = variant.build(structure).to(dtype)
-    network.to_empty(device="cpu")
+        network: nn.Module = variant.build(structure)
     generator = weights_generator(seed, *name)
     for layer in network.modules():
+        _leave_meta(layer, dtype)
         if isinstance(layer, nn.Linear | nn.Conv2d):
             bound = 1 / math.sqrt(layer.weight[0].numel())
             nn.init.uniform_(layer.weight, -bound, bound, generator=generator)
@@ -44,3 +44,15 @@ def build_network(
         elif next(layer.parameters(recurse=False), None) is not None:
             raise TypeError(f"no initial distribution is known for {type(layer).__name__}; add it to build_network")
     return network
+
+
+def _leave_meta(layer: nn.Module, dtype: torch.dtype) -> None:
+    """Give a layer real tensors, with arbitrary values; `to_empty` imports what takes a worker half a second."""
+
+    def real(tensor: torch.Tensor) -> torch.Tensor:
+        return torch.empty(tensor.shape, dtype=dtype if tensor.is_floating_point() else tensor.dtype)
+
+    for name, parameter in layer.named_parameters(recurse=False):
+        layer._parameters[name] = nn.Parameter(real(parameter))
+    for name, buffer in layer.named_buffers(recurse=False):
+        layer._buffers[name] = real(buffer)

@@ -92,9 +92,10 @@ class Variant:
 
     @cached_property
     def defaults(self) -> dict[str, Value]:
-        """What a hyperparameter or an option is where nothing is said of it."""
+        """The values that need not be said: what is ordinary, where the preset has it as well."""
         options = {option.name: option.default for option in self.options if option.default is not None}
-        return {**DEFAULTS, **options}
+        preset = self.preset.as_dict()
+        return {name: value for name, value in {**DEFAULTS, **options}.items() if preset[name] == value}
 
     def check(self, hyper: Hyperparameters) -> Hyperparameters:
         """Return `hyper` if it makes sense for this variant; raise InputError otherwise."""

@@ -135,6 +135,8 @@ def inputs(config: SearchConfig) -> tuple[Variant, Space, Pools, Storage]:
     """The variant, its space, the pools, which suffice for the pairs that are asked for, and the open storage."""
     variant = get_variant(config.model)
     path = Path(config.space) if config.space else default_space(variant, config.strategy)
+    if config.strategy == "screen" and not path.exists() and not config.space:
+        raise InputError(f"there is no space to screen {variant.name} over; give one with --space")
     space = load_space(variant, path, complete=config.make_strategy().complete)
     alpha = space.dimensions.get(ALPHA)
     if config.strategy == "two-step" and alpha is not None and space.preset.alpha not in alpha:

@@ -143,14 +143,14 @@ def test_a_configuration_is_shown_without_its_defaults_and_what_has_no_effect() 
     )
 
 
-def test_options_are_shown_where_they_are_on() -> None:
+def test_options_are_shown_where_they_or_the_preset_are_not_ordinary() -> None:
     mlp, resnet = get_variant("mlp"), get_variant("resnet4")
     assert "batch_norm" not in show_hyper(mlp, mlp.preset)
     assert show_hyper(mlp, mlp.preset.having({"batch_norm": True, "dropout": 0.4})).endswith(
         " batch_norm=on dropout=0.4"
     )
     assert "batch_norm=on" in show_hyper(resnet, resnet.preset)
-    assert "batch_norm" not in show_hyper(resnet, resnet.preset.having({"batch_norm": False}))
+    assert "batch_norm=off" in show_hyper(resnet, resnet.preset.having({"batch_norm": False}))
 
 
 def test_alpha_is_shown_only_with_an_auxiliary_classifier() -> None:

@@ -186,7 +186,7 @@ def test_a_trial_with_a_diverged_fold_has_failed_and_says_why(config: SearchConf
         ({"strategy": "screen", "screen_pairs": 1}, "must lie between 2 and the 1 samples of a round"),
         ({"strategy": "screen", "screen_pairs": 50, "keep": 0}, "--keep must be between 1 and"),
         ({"strategy": "two-step"}, "space.yaml:1: lr: all combinations are tried, so give a step, or type: choice"),
-        ({"strategy": "screen", "screen_pairs": 50, "space": ""}, "unknown search space .*screen/mlp_ws_al.yaml"),
+        ({"strategy": "screen", "screen_pairs": 50, "space": ""}, "no space to screen mlp_ws_al over; give one with"),
         ({"storage": f"sqlite:///{os.devnull}/x.db"}, "--storage must be the URL"),
     ],
 )
