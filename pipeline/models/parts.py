@@ -231,11 +231,19 @@ def pair_family(
 
 
 def trunks_and_head(
-    trunk: Callable[[Layers], nn.Module], head: Callable[[Layers], nn.Module]
+    trunk: Callable[[Layers], nn.Module],
+    head: Callable[[Layers], nn.Module],
+    *,
+    plain: Callable[[Layers], nn.Module] | None = None,
 ) -> Callable[[Layers, bool, bool], nn.Module]:
-    """The networks of a family in which one trunk or two, (N, 1, 14, 14) -> (N, 10), feed a head (N, 20) -> (N, 2)."""
+    """The networks of a family in which one trunk or two, (N, 1, 14, 14) -> (N, 10), feed a head (N, 20) -> (N, 2).
 
-    def network(layers: Layers, weight_sharing: bool, _auxiliary_loss: bool) -> nn.Module:
+    Where there is a `plain`, (N, 2, 14, 14) -> (N, 2), it is the variant without weight sharing and auxiliary loss.
+    """
+
+    def network(layers: Layers, weight_sharing: bool, auxiliary_loss: bool) -> nn.Module:
+        if plain is not None and not (weight_sharing or auxiliary_loss):
+            return JointModel(plain(layers))
         trunks = SharedTrunk(trunk(layers)) if weight_sharing else TwoTrunks(trunk(layers), trunk(layers))
         return PairModel(trunks, head(layers))
 

@@ -13,7 +13,7 @@ from torch import nn
 
 from pipeline.models.hyperparameters import Hyperparameters
 from pipeline.models.objectives import TwoSigmoids
-from pipeline.models.parts import JointModel, Layers, digit_scores, pair_family, trunks_and_head
+from pipeline.models.parts import Layers, digit_scores, pair_family, trunks_and_head
 
 
 def features(layers: Layers, channels: int) -> list[nn.Module]:
@@ -40,19 +40,12 @@ def plain(layers: Layers) -> nn.Module:
     return nn.Sequential(*features(layers, 2), *layers.dense(200, 10), nn.Linear(10, 2))
 
 
-def network(layers: Layers, weight_sharing: bool, auxiliary_loss: bool) -> nn.Module:
-    """One of the four."""
-    if weight_sharing or auxiliary_loss:
-        return trunks_and_head(trunk, head)(layers, weight_sharing, auxiliary_loss)
-    return JointModel(plain(layers))
-
-
 VARIANTS = pair_family(
     "cnn5",
     report="003",
     source=__doc__,
     preset=Hyperparameters(lr=5e-4, batch_size=16, epochs=25),
     chosen=[(5e-4, 16, 0), (1e-3, 16, 0), (5e-4, 8, 1.0), (5e-3, 32, 0.6)],
-    network=network,
+    network=trunks_and_head(trunk, head, plain=plain),
     objective=TwoSigmoids(),
 )

@@ -12,7 +12,7 @@ from torch import nn
 
 from pipeline.models.hyperparameters import Hyperparameters
 from pipeline.models.objectives import TwoSigmoids
-from pipeline.models.parts import JointModel, Layers, digit_scores, pair_family, trunks_and_head
+from pipeline.models.parts import Layers, digit_scores, pair_family, trunks_and_head
 
 
 def trunk(layers: Layers) -> nn.Module:
@@ -30,19 +30,12 @@ def plain(layers: Layers) -> nn.Module:
     return nn.Sequential(nn.Flatten(), *layers.dense(392, 160), *layers.dense(160, 64), nn.Linear(64, 2))
 
 
-def network(layers: Layers, weight_sharing: bool, auxiliary_loss: bool) -> nn.Module:
-    """One of the four."""
-    if weight_sharing or auxiliary_loss:
-        return trunks_and_head(trunk, head)(layers, weight_sharing, auxiliary_loss)
-    return JointModel(plain(layers))
-
-
 VARIANTS = pair_family(
     "mlp3",
     report="003",
     source=__doc__,
     preset=Hyperparameters(lr=5e-4, batch_size=8, epochs=25),
     chosen=[(5e-4, 8, 0), (5e-3, 8, 0), (5e-3, 16, 0.9), (5e-3, 8, 0.7)],
-    network=network,
+    network=trunks_and_head(trunk, head, plain=plain),
     objective=TwoSigmoids(),
 )
