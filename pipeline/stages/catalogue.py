@@ -110,7 +110,7 @@ def _spaces(variant: Variant) -> list[str]:
     found = []
     for strategy in STRATEGIES:
         path = default_space(variant, strategy)
-        if path.exists() and not (strategy == "two-step" and variant.task == "points"):
+        if path.exists():
             lines = [line for line in path.read_text().splitlines() if not line.startswith("#")]
             shown = path.relative_to(path.parents[1] if strategy == "tpe" else path.parents[2])
             found.append("\n".join([f"Space of search --strategy {strategy} ({shown}):", *(f"    {x}" for x in lines)]))
