@@ -115,7 +115,7 @@ BAD: Sequence[tuple[str, list[str], str]] = [
     ("screen", [*SCREEN, "--screen-pairs", "1001"], "but got --screen-pairs 1001 and --pairs 1000"),
     ("screen folds", [*SCREEN, "--screen-pairs", "4"], "number of folds must lie between 2 and the 4 samples"),
     ("keep", [*SCREEN, "--keep", "0"], "--keep must be between 1 and"),
-    ("screen space", ["search", "--model", "mlp", "--strategy", "screen"], "unknown search space"),
+    ("screen space", ["search", "--model", "mlp", "--strategy", "screen"], "there is no space to screen mlp over"),
     ("folds", ["cross_validate", "--model", "mlp", "--folds", "1"], "number of folds must lie between 2 and the 1000"),
     ("grid", ["cross_validate", "--model", "mlp", "--grid", "epoch=3"], "did you mean epochs?"),
     ("switch", ["cross_validate", "--model", "mlp", "--grid", "batch_norm=maybe"], "batch_norm must be on or off"),
