@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from torch import nn
 
-from pipeline.models.families.bncnn import PRESET, normalised_family
+from pipeline.models.normalised import normalised_family
 from pipeline.models.parts import Layers
 
 
@@ -20,4 +20,4 @@ def features(layers: Layers, channels: int) -> nn.Module:
     return nn.Sequential(nn.Flatten(), *layers.dense(196 * channels, 256), *layers.dense(256, 128))
 
 
-VARIANTS = normalised_family("bnmlp", source=__doc__, features=features, width=128, preset=PRESET)
+VARIANTS = normalised_family("bnmlp", source=__doc__, features=features, width=128)
