@@ -16,6 +16,8 @@ from pipeline.data.pools import Samples
 
 Curves = Sequence[Sequence[float]]
 """One curve for each fold or round; a value an epoch. Curves may differ in length."""
+PANELS, CROWDED = 3, 10
+"""Panels beside each other, and boxes whose names still have room beside each other."""
 STYLES = (("#1b6ca8", "-"), ("#d1495b", "--"), ("#2e8b57", "-."), ("#6b4c9a", ":"))
 """Colour and line of each series; the lines tell them apart in grey."""
 
@@ -77,11 +79,15 @@ def _epochs(axis: Axes) -> None:
 
 def loss_by_family(families: Mapping[str, Mapping[str, Sequence[float]]]) -> Figure:
     """Mean training loss by epoch, one panel a family, one line a variant (report 000, figures 1 and 2)."""
-    figure = Figure(figsize=(5.2 * len(families), 4), layout="constrained")
-    panels = figure.subplots(1, len(families), squeeze=False)[0]
-    for axis, (family, variants) in zip(panels, families.items(), strict=True):
+    columns = min(len(families), PANELS)
+    rows = -(-len(families) // columns)
+    figure = Figure(figsize=(5.2 * columns, 4 * rows), layout="constrained")
+    panels = figure.subplots(rows, columns, squeeze=False).flat
+    for axis, (family, variants) in zip(panels, families.items(), strict=False):
         _bands(axis, {name: [curve] for name, curve in variants.items()}, 1)
         axis.set(ylabel="mean training loss", title=family)
+    for axis in panels:  # those that are left
+        axis.axis("off")
     return figure
 
 
@@ -118,7 +124,8 @@ def error_by_epoch(
 
 def box_plot(errors: Mapping[str, Sequence[float]], label: str) -> Figure:
     """An error over rounds for each variant; every round is a point, the mean a diamond."""
-    figure = Figure(figsize=(max(4.5, 1.1 * len(errors) + 2), 4.4), layout="constrained")
+    crowded = len(errors) > CROWDED
+    figure = Figure(figsize=(max(4.5, (0.6 if crowded else 1.1) * len(errors) + 2), 4.4), layout="constrained")
     axis = figure.subplots()
     axis.boxplot(
         [100 * np.asarray(values) for values in errors.values()],
@@ -132,7 +139,7 @@ def box_plot(errors: Mapping[str, Sequence[float]], label: str) -> Figure:
         spread = np.linspace(-0.14, 0.14, len(values)) if len(values) > 1 else np.zeros(1)
         axis.plot(position + spread, 100 * np.asarray(values), "o", color=STYLES[0][0], alpha=0.45, markersize=3)
     axis.set(ylabel=f"{label} (%)")
-    axis.tick_params(axis="x", rotation=25)
+    axis.tick_params(axis="x", rotation=90 if crowded else 25)
     axis.grid(axis="y", alpha=0.3)
     return figure
 

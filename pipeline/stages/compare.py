@@ -156,6 +156,9 @@ def _differences(evaluated: Sequence[Evaluated]) -> list[str]:
         ),
     ):
         if len(set(values.values())) > 1:
-            listed = ", ".join(f"{model} {value}" for model, value in values.items())
+            models: dict[str, list[str]] = defaultdict(list)
+            for model, value in values.items():
+                models[value].append(model)
+            listed = "; ".join(f"{value}: {', '.join(names)}" for value, names in models.items())
             notes.append(f"Not measured alike, so differences are not to be trusted: {label} differ ({listed}).")
     return notes

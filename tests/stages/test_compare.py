@@ -81,9 +81,9 @@ def test_compare_says_when_variants_were_not_measured_alike(setting: Setting, di
     measure(tracker, replace(disc, pairs=50), "disc_mlp")
     result = compared(tracker)
     for difference in (
-        "rounds differ (disc_mlp 2, mlp 1, mlp_ws 2)",
-        "test_pairs differ (disc_mlp same, mlp same, mlp_ws 30)",
-        " pairs differ (disc_mlp 50, mlp 100, mlp_ws 100)",
+        "rounds differ (2: disc_mlp, mlp_ws; 1: mlp)",
+        "test_pairs differ (same: disc_mlp, mlp; 30: mlp_ws)",
+        " pairs differ (50: disc_mlp; 100: mlp, mlp_ws)",
         "data (digest) differ (",
     ):
         assert [difference in note for note in result.notes].count(True) == 1, difference
