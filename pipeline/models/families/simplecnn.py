@@ -5,8 +5,8 @@ trunk alone, and the pair models add one fully connected layer, 20-2. Adam at 1e
 (its losses are added), 15 rounds; its images are reduced by max pooling (`--pooling max`). Not given in the report:
 channels, kernels and the pooling between them (those of report 000's ConvNet); whether its batch of 1000 means digits
 or pairs (here pairs; for `simplecnn_digits` 1000 digits, which are 500 pairs); and whether a ReLU stands on the digit
-scores before the last layer. Here one does: on full MNIST at these settings plain / ws / al / ws_al give 16.8 / 16.4 /
-14.2 / 13.1 % with it (4 rounds) and 16.6 / 15.3 / 16.2 / 16.0 % without it (6 rounds); the report has 17.7 / 13.2 /
+scores before the last layer. Here one does: on full MNIST at these settings plain / ws / al / ws_al give 16.9 / 15.8 /
+14.7 / 13.3 % with it (15 rounds) and 16.6 / 15.3 / 16.2 / 16.0 % without it (6 rounds); the report has 17.7 / 13.2 /
 15.7 / 13.1 %.
 """
 
