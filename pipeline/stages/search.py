@@ -200,10 +200,11 @@ def run(config: SearchConfig, tracker: Tracker, reporter: Reporter, parent: Run 
 
 
 def _protocol(config: SearchConfig, space: Space, pools: Pools) -> dict[str, Any]:
-    """Everything that the trials' numbers depend on."""
+    """Everything that the trials' numbers depend on; of the test samples there is nothing in it."""
+    setting = {name: value for name, value in config.setting.params.items() if name != "test_pairs"}
     return {
         "model": config.model,
-        **config.setting.params,
+        **setting,
         "data_digest": pools.digest,
         "space": space.digest,
         "folds": config.folds,

@@ -68,6 +68,14 @@ def test_the_result_says_whether_the_reports_configuration_was_beaten(config: Se
     assert "no other beat it" in alone.headline
 
 
+def test_other_test_pairs_are_no_other_search(config: SearchConfig) -> None:
+    tracker = MemoryTracker()
+    for test_pairs in (0, 7):
+        setting = replace(config.setting, test_pairs=test_pairs)
+        search.run(replace(config, n_trials=1, setting=setting), tracker, Silent())
+    assert len(trials_of(tracker)) == 1
+
+
 def test_started_again_it_adds_nothing_and_a_larger_total_adds_the_rest(config: SearchConfig) -> None:
     tracker = MemoryTracker()
     search.run(replace(config, n_trials=3), tracker, Silent())
