@@ -5,10 +5,10 @@ BIN := .venv/bin
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 export MLFLOW_TRACKING_URI ?= sqlite:///mlflow.db
 
-.PHONY: help search evaluate compare test check bench format lock ui dashboard clean
+.PHONY: help search evaluate compare test check bench bench-search format lock ui dashboard clean
 
 help: ## this list
-	@awk -F ':.*## ' '/^[a-z ]+:.*## / {printf "make %-18s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z -]+:.*## / {printf "make %-18s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 search evaluate: .venv/ready ## for one model: make search MODEL=mlp_ws_al
 	mlflow run . --env-manager local -e $@ -P model=$(MODEL)
@@ -28,6 +28,9 @@ check: .venv/ready-dev ## the same
 bench: .venv/ready-bench ## the engine against what people use instead, in a few minutes (benchmarks/README.md)
 	python -m benchmarks
 
+bench-search: .venv/ready-bench ## whole searches beside Optuna's and Ray Tune's, in about a quarter of an hour (benchmarks/README.md)
+	python -m benchmarks.search
+
 format: .venv/ready-dev ## let ruff format and fix
 	ruff format .
 	ruff check --fix .
@@ -39,7 +42,7 @@ ui: .venv/ready ## MLflow over mlflow.db
 	mlflow ui --backend-store-uri $(MLFLOW_TRACKING_URI)
 
 dashboard: .venv/ready ## Optuna's dashboard over optuna.db
-	optuna-dashboard sqlite:///optuna.db
+	optuna-dashboard sqlite:///optuna.db --artifact-dir optuna-artifacts
 
 clean: ## remove the environment and caches
 	rm -rf .venv .mypy_cache .pytest_cache .ruff_cache .import_linter_cache build *.egg-info

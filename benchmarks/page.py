@@ -9,6 +9,8 @@ from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
 
+from matplotlib.figure import Figure
+
 from benchmarks.machine import Hardware
 from pipeline.reports.tables import Table
 
@@ -25,10 +27,16 @@ class Section:
     tables: Sequence[Table] = ()
     text: str = ""
     """Whole lines."""
+    picture: Figure | None = None
 
-    def markdown(self) -> str:
-        """The section, its tables before its text."""
-        return "\n".join([f"## {self.title}\n", *(table.markdown() for table in self.tables), self.text])
+    def markdown(self, stem: str = "page") -> str:
+        """The section: its tables, its picture, which is a file of a page of this name, and its text."""
+        picture = [] if self.picture is None else [f"![{self.title}]({self.file(stem)})\n"]
+        return "\n".join([f"## {self.title}\n", *(table.markdown() for table in self.tables), *picture, self.text])
+
+    def file(self, stem: str) -> str:
+        """The name of the picture."""
+        return f"{stem}-{'-'.join(self.title.lower().split())}.png"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -45,17 +53,21 @@ class Page:
         """The file that is named after the day and the machine."""
         return RESULTS / f"{self.day.isoformat()}-{self.hardware.slug}.md"
 
-    def markdown(self) -> str:
-        """All but the notes."""
+    def markdown(self, stem: str = "") -> str:
+        """All but the notes, for a file of this name."""
+        stem = stem or self.default_path.stem
         facts = {"date": self.day.isoformat(), **self.hardware.facts(), **self.versions}
         head = f"# Benchmark, {self.day.isoformat()}, {self.hardware.title}\n"
         table = Table(["what", "which"], list(facts.items())).markdown()
-        return "\n".join([head, table, *(section.markdown() for section in self.sections)])
+        return "\n".join([head, table, *(section.markdown(stem) for section in self.sections)])
 
     def write(self, path: Path) -> None:
-        """Write the page, with the notes that the file already holds."""
+        """Write the page and its pictures, with the notes that the file already holds."""
         path.parent.mkdir(parents=True, exist_ok=True)
-        write_whole(path, f"{self.markdown()}\n{kept_notes(path)}")
+        for section in self.sections:
+            if section.picture is not None:
+                section.picture.savefig(path.parent / section.file(path.stem), dpi=100)
+        write_whole(path, f"{self.markdown(path.stem)}\n{kept_notes(path)}")
 
 
 def kept_notes(path: Path) -> str:

@@ -13,22 +13,28 @@ import os
 import shlex
 import signal
 import sys
-from collections.abc import Callable
 from pathlib import Path
 from types import FrameType
-from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
+from typing import TYPE_CHECKING, Any, NoReturn
 
 import click
 
-from pipeline.errors import InputError, VariantlabError, hide_secrets
+from pipeline.errors import InputError, UnknownNameError, VariantlabError, hide_secrets
+from pipeline.options import (
+    Duration,
+    compute_options,
+    data_options,
+    dry_run_option,
+    model_option,
+    select_option,
+)
 from pipeline.terminal import Terminal, is_quiet, program, show_next, stage_command
 
 if TYPE_CHECKING:
+    from pipeline.stages.planning import Work
     from pipeline.stages.stage import Setting
     from pipeline.tracking.mlflow_tracker import MlflowTracker
     from pipeline.training.compute import Compute
-
-Command = TypeVar("Command", bound=Callable[..., Any])
 
 
 class Group(click.Group):
@@ -77,90 +83,6 @@ def _stop(number: int, _frame: FrameType | None) -> NoReturn:
     raise SystemExit(143)
 
 
-class Pairs(click.ParamType[int]):
-    """A number of samples, or a word for 0."""
-
-    def __init__(self, word: str) -> None:
-        self.name = f"{word}|integer"
-        self.word = word
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:
-        """Read the number."""
-        if value in (0, self.word):  # 0 is what it has become when it is converted again
-            return 0
-        if not (str(value).isdecimal() and int(value) >= 1):
-            self.fail(f"must be {self.word} or a number of at least 1, but got {value!r}", param, ctx)
-        return int(value)
-
-
-class Workers(click.ParamType[int]):
-    """A number of processes, or `auto`: one a core."""
-
-    name = "auto|integer"
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:
-        """Read the number."""
-        if value == "auto":
-            affinity = getattr(os, "sched_getaffinity", None)
-            return len(affinity(0)) if affinity else os.cpu_count() or 1
-        if not (str(value).isdecimal() and 1 <= int(value) <= 256):
-            self.fail(f"must be auto or a number from 1 to 256, but got {value!r}", param, ctx)
-        return int(value)
-
-
-def data_options(command: Command) -> Command:
-    """The options of every stage that draws data."""
-    for option in (
-        click.option("--seed", type=click.IntRange(0, 2**53), default=0, show_default=True, help="Root of every draw."),
-        click.option(
-            "--test-pairs", type=Pairs("same"), default="same", show_default=True, help="Test pairs of a round."
-        ),
-        click.option(
-            "--pairs",
-            type=Pairs("all"),
-            default="1000",
-            show_default=True,
-            help="Training pairs (or points) of a round.",
-        ),
-        click.option("--pooling", default="average", show_default=True, help="28x28 to 14x14: average or max."),
-        click.option("--cache-dir", default="", help="Where prepared data is kept.  [default: $VARIANTLAB_CACHE]"),
-        click.option("--data-dir", default="", help="Folder of the four IDX files, for --dataset idx."),
-        click.option(
-            "--dataset", default="mnist5k", show_default=True, help="mnist5k, mnist or idx; disc for disc_mlp."
-        ),
-    ):
-        command = option(command)
-    return command
-
-
-def model_option(command: Command) -> Command:
-    """The variant, required."""
-    return click.option("--model", required=True, help="Name of the model variant, such as mlp_ws_al.")(command)
-
-
-def select_option(command: Command) -> Command:
-    """What the best configuration has least of."""
-    text = "What the best has least of, over folds: mean or mean+std of the validation error."
-    return click.option("--select", default="mean", show_default=True, help=text)(command)
-
-
-def compute_options(command: Command) -> Command:
-    """Where and how a stage trains."""
-    for option in (
-        click.option("--chunk", type=int, default=0, show_default=True, help="Trainings a program; 0: by model size."),
-        click.option(
-            "--compile", default="off", show_default=True, help="torch.compile: off, on, or auto: if it pays."
-        ),
-        click.option("--precision", default="float32", show_default=True, help="float32, or bfloat16 to compute in."),
-        click.option("--device", default="auto", show_default=True, help="auto, cpu or cuda."),
-        click.option(
-            "--workers", type=Workers(), default="auto", show_default=True, help="Worker processes; auto: one a core."
-        ),
-    ):
-        command = option(command)
-    return command
-
-
 @click.group(cls=Group, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
 @click.version_option(package_name="variantlab")
 def main() -> None:
@@ -172,11 +94,15 @@ def main() -> None:
 
 @main.command("prepare")
 @data_options
-def prepare_command(**options: Any) -> None:
+@dry_run_option
+def prepare_command(dry_run: bool, **options: Any) -> None:
     """Build or check the cached digits, and log what is in them."""
     from pipeline.stages import prepare
 
     config = prepare.PrepareConfig(setting=_setting(options))
+    if dry_run:
+        _show_plan(prepare.plan(config), config.setting)
+        return
     Terminal().show(prepare.run(config, _tracker(), Terminal()))
     model = "disc_mlp" if config.setting.data.dataset == "disc" else "mlp_ws_al"
     show_next([(stage_command("search", model=model, **_again(config.setting)), "search hyperparameters"), _look()])
@@ -196,12 +122,16 @@ def prepare_command(**options: Any) -> None:
 @select_option
 @data_options
 @compute_options
-def cross_validate_command(**options: Any) -> None:
+@dry_run_option
+def cross_validate_command(dry_run: bool, **options: Any) -> None:
     """Cross-validate one configuration or a grid on training digits."""
     from pipeline.stages import cross_validate
 
     setting = _setting(options)
     config = cross_validate.CrossValidateConfig(setting=setting, compute=_compute(options), **options)
+    if dry_run:
+        _show_plan(cross_validate.plan(config), setting, config.compute)
+        return
     result = cross_validate.run(config, _tracker(), Terminal())
     Terminal().show(result)
     evaluate = stage_command("evaluate", model=config.model, from_run=result.run_id, **_again(setting))
@@ -211,14 +141,18 @@ def cross_validate_command(**options: Any) -> None:
 @main.command("search")
 @model_option
 @click.option(
-    "--strategy",
+    "--sampler",
     default="tpe",
     show_default=True,
-    help="tpe; two-step: all combinations, then alpha; screen: all on few pairs, then the best on --pairs.",
+    help="tpe, random, qmc, cmaes, gp or nsga2 (error and --trade-off); or all combinations: grid; two-step: then "
+    "alpha; screen: on few pairs, then the best on --pairs.",
 )
 @select_option
 @click.option("--space", default="", help="Search space file.  [default: MODEL's in search_spaces/]")
-@click.option("--n-trials", type=int, default=30, show_default=True, help="Trials of tpe, earlier starts included.")
+@click.option("--n-trials", type=int, default=30, show_default=True, help="Trials in all, earlier starts included.")
+@click.option(
+    "--trade-off", default="", help="What nsga2 minimises besides: parameters or time.  [default: parameters]"
+)
 @click.option("--screen-pairs", type=int, default=350, show_default=True, help="Training pairs while screening.")
 @click.option(
     "--keep", type=int, default=3, show_default=True, help="How many screened configurations are tried again."
@@ -226,24 +160,44 @@ def cross_validate_command(**options: Any) -> None:
 @click.option("--folds", type=int, default=5, show_default=True, help="Parts that the training pairs are split into.")
 @click.option("--rounds", type=int, default=1, show_default=True, help="Draws of pairs, each cross-validated.")
 @click.option("--population", type=int, default=6, show_default=True, help="Trials that train together.")
-@click.option("--pruner", default="median", show_default=True, help="Of tpe: median or none.")
+@click.option(
+    "--pruner", default="median", show_default=True, help="median, halving, hyperband, wilcoxon or none; not of grids."
+)
+@click.option(
+    "--reuse",
+    default="study",
+    show_default=True,
+    help="What a known configuration is read off: this study, the whole storage, or none: tried on a new draw.",
+)
+@click.option("--recheck", type=int, default=5, show_default=True, help="The best so many are tried again; 0: none.")
+@click.option("--budget", type=Duration(), default="0", show_default=True, help="Of the study, such as 10m; 0: none.")
+@click.option("--timeout", type=Duration(), default="0", show_default=True, help="Of this start, such as 90s; 0: none.")
 @click.option("--study", default="", help="Name of the study.  [default: named after model, data and settings]")
 @click.option("--storage", default="sqlite:///optuna.db", show_default=True, help="Database URL of the study.")
+@click.option("--artifacts", default="optuna-artifacts", show_default=True, help="Folder of the study's files.")
 @data_options
 @compute_options
-def search_command(**options: Any) -> None:
+@dry_run_option
+def search_command(dry_run: bool, **options: Any) -> None:
     """Search hyperparameters with Optuna by cross validation on training digits; start again to resume."""
-    from pipeline.stages import search
+    from pipeline.stages.searching.config import SearchConfig
 
     setting = _setting(options)
-    config = search.SearchConfig(setting=setting, compute=_compute(options), **options)
+    config = SearchConfig(setting=setting, compute=_compute(options), **options)
+    if dry_run:
+        from pipeline.stages.searching.plan import plan
+
+        _show_plan(plan(config), config.setting, config.compute)
+        return
+    from pipeline.stages import search
+
     Terminal().show(search.run(config, _tracker(), Terminal()))
     evaluate = stage_command("evaluate", model=config.model, **_again(setting))
     show_next(
         [
             (evaluate, "measure the best configuration on test digits"),
             _look(),
-            _dashboard(config.storage),
+            _dashboard(config.storage, config.artifacts),
         ]
     )
 
@@ -256,12 +210,16 @@ def search_command(**options: Any) -> None:
 @click.option("--changes", default="", help="Values to change in it, such as 'optimiser=sgd batch_norm=on'.")
 @data_options
 @compute_options
-def evaluate_command(**options: Any) -> None:
+@dry_run_option
+def evaluate_command(dry_run: bool, **options: Any) -> None:
     """Measure one configuration on test digits over many rounds."""
     from pipeline.stages import evaluate
 
     setting = _setting(options)
     config = evaluate.EvaluateConfig(setting=setting, compute=_compute(options), **options)
+    if dry_run:
+        _show_plan(evaluate.plan(config, _tracker()), setting, config.compute)
+        return
     Terminal().show(evaluate.run(config, _tracker(), Terminal()))
     show_next([(stage_command("compare"), "put the evaluated variants side by side"), _look()])
 
@@ -269,10 +227,14 @@ def evaluate_command(**options: Any) -> None:
 @main.command("compare")
 @click.option("--experiment", default="", help="Experiment to read.  [default: the present one]")
 @click.option("--models", default="all", show_default=True, help="all, or names separated by commas.")
-def compare_command(**options: Any) -> None:
+@dry_run_option
+def compare_command(dry_run: bool, **options: Any) -> None:
     """Put the evaluated variants side by side: table, box plot, loss curves."""
     from pipeline.stages import compare
 
+    if dry_run:
+        _show_plan(compare.plan(compare.CompareConfig(**options), _tracker()))
+        return
     Terminal().show(compare.run(compare.CompareConfig(**options), _tracker(), Terminal()))
     show_next([_look()])
 
@@ -294,10 +256,12 @@ def models_command(name: str | None) -> None:
 @click.option("--storage", default="sqlite:///optuna.db", show_default=True, help="Database URL of the study.")
 @data_options
 @compute_options
-def main_command(**options: Any) -> None:
+@dry_run_option
+def main_command(dry_run: bool, **options: Any) -> None:
     """Run all stages in order for one model."""
-    from pipeline.stages import compare, cross_validate, evaluate, prepare, search
+    from pipeline.stages import compare, cross_validate, evaluate, prepare
     from pipeline.stages import main as whole
+    from pipeline.stages.searching.config import SearchConfig
 
     setting = _setting(options)
     compute = _compute(options)
@@ -305,7 +269,7 @@ def main_command(**options: Any) -> None:
     config = whole.MainConfig(
         prepare=prepare.PrepareConfig(setting=setting),
         cross_validate=cross_validate.CrossValidateConfig(setting=setting, model=model, folds=folds, compute=compute),
-        search=search.SearchConfig(
+        search=SearchConfig(
             setting=setting,
             model=model,
             n_trials=options["n_trials"],
@@ -316,8 +280,47 @@ def main_command(**options: Any) -> None:
         evaluate=evaluate.EvaluateConfig(setting=setting, model=model, rounds=options["rounds"], compute=compute),
         compare=compare.CompareConfig(),
     )
+    if dry_run:
+        _show_plan(whole.plan(config, _tracker()), setting, compute)
+        return
     whole.run(config, _tracker(), Terminal(), Terminal().show)
-    show_next([_look(), _dashboard(options["storage"])])
+    show_next([_look(), _dashboard(options["storage"], config.search.artifacts)])
+
+
+@main.command("plan", context_settings={"ignore_unknown_options": True, "allow_interspersed_args": False})
+@click.argument("stage")
+@click.argument("options", nargs=-1, type=click.UNPROCESSED)
+def plan_command(stage: str, options: tuple[str, ...]) -> None:
+    """Say what a stage would train and how long it would take: plan STAGE [OPTIONS of the stage]."""
+    planned = {name: command for name, command in main.commands.items() if _can_be_planned(command)}
+    if stage not in planned:
+        raise UnknownNameError("stage", stage, planned)
+    planned[stage].main([*options, "--dry-run"], prog_name=f"variantlab {stage}", standalone_mode=False)
+
+
+def _can_be_planned(command: click.Command) -> bool:
+    return any(parameter.name == "dry_run" for parameter in command.params)
+
+
+@main.group("spaces")
+def spaces_group() -> None:
+    """Search spaces: the files in search_spaces/, or your own."""
+
+
+@spaces_group.command("check")
+@click.argument("file", required=False)
+@click.option("--model", default="", help="The variant that FILE is for, if neither its name nor the file says.")
+def check_spaces_command(file: str | None, model: str) -> None:
+    """Check a search space file, or all of search_spaces/, and say what is wrong with line and near miss."""
+    from pipeline.stages import spaces
+
+    click.echo(spaces.check_file(file, model) if file else spaces.check_all())
+
+
+def _show_plan(works: list[Work], setting: Setting | None = None, compute: Compute | None = None) -> None:
+    from pipeline.stages.planning import answer
+
+    Terminal().show(answer(works, setting, compute, Terminal()))
 
 
 def _setting(options: dict[str, Any]) -> Setting:
@@ -370,5 +373,6 @@ def _look() -> tuple[str, str]:
     return command, "look at the runs and compare them"
 
 
-def _dashboard(storage: str) -> tuple[str, str]:
-    return f"{program('optuna-dashboard')} {shlex.quote(hide_secrets(storage))}", "look at the study"
+def _dashboard(storage: str, artifacts: str) -> tuple[str, str]:
+    study = f"{shlex.quote(hide_secrets(storage))} --artifact-dir {shlex.quote(artifacts)}"
+    return f"{program('optuna-dashboard')} {study}", "look at the study"

@@ -15,7 +15,7 @@ import click
 if TYPE_CHECKING:
     from tqdm import tqdm
 
-    from pipeline.stages.stage import StageResult
+    from pipeline.stages.stage import Answer
 
 PROGRESS_AFTER = 2.0
 """Seconds after which work counts as long."""
@@ -63,8 +63,8 @@ class Terminal:
         ) as bar:
             yield Bar(bar)
 
-    def show(self, result: StageResult) -> None:
-        """Print a stage's result."""
+    def show(self, result: Answer) -> None:
+        """Print what was found, or what would be done."""
         click.echo(f"\n{result.headline}\n\n{result.table.markdown()}")
         for note in result.notes:
             click.echo(f"  {note}")

@@ -20,9 +20,13 @@ from click.testing import CliRunner, Result
 from pipeline.cli import main
 from pipeline.models.registry import variants
 from pipeline.models.variant import Variant
+from pipeline.options import Duration
+from pipeline.tuning.pruning import PRUNERS
+from pipeline.tuning.samplers import SAMPLERS
+from pipeline.tuning.space_file import SPACES
 from tests.idx_files import write_idx_folder
 
-COMMANDS = ("prepare", "cross_validate", "search", "evaluate", "compare", "main", "models")
+COMMANDS = ("prepare", "cross_validate", "search", "evaluate", "compare", "main", "models", "plan", "spaces")
 HEAVY = ("torch", "torchvision", "mlflow", "optuna", "numpy", "scipy", "sklearn", "matplotlib", "pandas", "sqlalchemy")
 
 
@@ -81,7 +85,9 @@ def test_every_option_is_explained(command: str) -> None:
     ("command", "names"),
     [
         ("cross_validate", ["--select", "--pairs", "--test-pairs"]),
-        ("search", ["--strategy", "--select", "--screen-pairs", "--keep", "--pairs", "--test-pairs"]),
+        ("search", ["--select", "--screen-pairs", "--keep", "--pairs", "--test-pairs"]),
+        ("search", ["--sampler", *SAMPLERS, "grid", "two-step", "screen", "--trade-off"]),
+        ("search", ["--pruner", *PRUNERS, "--reuse", "--recheck", "--budget", "--timeout", "--artifacts"]),
         ("evaluate", ["--changes", "--test-pairs"]),
         ("models", ["NAME"]),
     ],
@@ -91,7 +97,7 @@ def test_help_names_what_can_be_chosen(command: str, names: list[str]) -> None:
     assert [name for name in names if name not in shown] == []
 
 
-SCREEN = ["search", "--model", "linear_digits", "--strategy", "screen"]
+SCREEN = ["search", "--model", "linear_digits", "--sampler", "screen"]
 BAD: Sequence[tuple[str, list[str], str]] = [
     ("command", ["serch"], "Did you mean 'search'?"),
     ("option", ["compare", "--modles", "mlp"], "Did you mean '--models'?"),
@@ -105,7 +111,22 @@ BAD: Sequence[tuple[str, list[str], str]] = [
         "unknown search space 'no.yaml'; choose from: search_spaces/alexnet_digits.yaml",
     ),
     ("study storage", ["search", "--model", "mlp", "--storage", "sqlite:////dev/null/x.db"], "--storage must be"),
-    ("strategy", ["search", "--model", "mlp", "--strategy", "two_step"], "did you mean two-step?"),
+    ("sampler", ["search", "--model", "mlp", "--sampler", "two_step"], "unknown sampler 'two_step'; did you mean two-"),
+    ("strategy", ["search", "--model", "mlp", "--strategy", "tpe"], "No such option '--strategy'"),
+    ("pruner", ["search", "--model", "mlp", "--pruner", "hyperbrand"], "did you mean hyperband?"),
+    ("trade-off", ["search", "--model", "mlp", "--sampler", "nsga2", "--trade-off", "tim"], "did you mean time?"),
+    ("one objective", ["search", "--model", "mlp", "--trade-off", "time"], "only nsga2 minimises two things"),
+    ("reuse", ["search", "--model", "mlp", "--reuse", "stores"], "did you mean storage?"),
+    ("recheck", ["search", "--model", "mlp", "--recheck", "-1"], "--recheck must be between 0 and"),
+    ("budget", ["search", "--model", "mlp", "--budget", "soon"], "a time such as 90s, 10m or 1h30m, or 0 for no limit"),
+    ("timeout", ["search", "--model", "mlp", "--timeout", "-5"], "but got '-5'"),
+    ("artifacts", ["search", "--model", "mlp", "--artifacts", "/dev/null/x"], "--artifacts must be a folder that can"),
+    ("stage", ["plan", "serch", "--model", "mlp"], "unknown stage 'serch'; did you mean search?"),
+    ("not planned", ["plan", "models"], "unknown stage 'models'; "),
+    ("planned badly", ["plan", "search", "--model", "mlp", "--folds", "7"], "1000 pairs do not divide into 7"),
+    ("planned option", ["plan", "search", "--modle", "mlp"], "No such option '--modle'. "),
+    ("spaces", ["spaces", "chek"], "Did you mean 'check'?"),
+    ("no space", ["spaces", "check", "no.yaml"], "no.yaml"),
     (
         "select",
         ["search", "--model", "mlp", "--select", "best"],
@@ -115,7 +136,7 @@ BAD: Sequence[tuple[str, list[str], str]] = [
     ("screen", [*SCREEN, "--screen-pairs", "1001"], "but got --screen-pairs 1001 and --pairs 1000"),
     ("screen folds", [*SCREEN, "--screen-pairs", "4"], "number of folds must lie between 2 and the 4 samples"),
     ("keep", [*SCREEN, "--keep", "0"], "--keep must be between 1 and"),
-    ("screen space", ["search", "--model", "mlp", "--strategy", "screen"], "there is no space to screen mlp over"),
+    ("screen space", ["search", "--model", "mlp", "--sampler", "screen"], "there is no space to screen mlp over"),
     ("folds", ["cross_validate", "--model", "mlp", "--folds", "1"], "number of folds must lie between 2 and the 1000"),
     ("grid", ["cross_validate", "--model", "mlp", "--grid", "epoch=3"], "did you mean epochs?"),
     ("switch", ["cross_validate", "--model", "mlp", "--grid", "batch_norm=maybe"], "batch_norm must be on or off"),
@@ -182,6 +203,116 @@ def test_a_malformed_space_is_explained_with_its_line(folder: Path, text: str, m
     assert result.exit_code == 2
     assert message in result.stderr
     assert runs_in(folder) == []
+
+
+@pytest.mark.parametrize(("text", "message"), MALFORMED.values(), ids=MALFORMED.keys())
+def test_a_checked_space_is_explained_in_one_line(folder: Path, text: str, message: str) -> None:
+    (folder / "space.yaml").write_text(text)
+    result = invoke("spaces", "check", "space.yaml", "--model", "mlp_ws_al")
+    assert result.exit_code == 2
+    [line] = result.stderr.splitlines()
+    assert line.startswith("Error: ")
+    assert message in line
+    assert result.stdout == ""
+
+
+def test_all_search_spaces_are_checked(folder: Path) -> None:
+    result = invoke("spaces", "check")
+    assert result.exit_code == 0, result.output
+    checked = [line.split(":")[0] for line in result.stdout.splitlines()]
+    assert checked == [str(path.relative_to(SPACES)) for path in sorted(SPACES.rglob("*.yaml"))]
+    assert all(": correct for " in line for line in result.stdout.splitlines())
+    assert runs_in(folder) == []
+
+
+SPACE = """
+lr: {type: float, low: 1e-4, high: 1e-2, log: true}
+optimiser: {type: choice, values: [adam, sgd]}
+momentum: {type: float, low: 0.5, high: 0.9, step: 0.1, default: 0.9, when: {optimiser: sgd}}
+constraints: ["batch_size * lr <= 0.25"]
+"""
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "arguments", "models"),
+    [
+        ("mlp_ws.yaml", SPACE, [], "mlp_ws"),
+        ("mine.yaml", SPACE, ["--model", "mlp"], "mlp"),
+        ("mine.yaml", SPACE + "models: [mlp, mlp_al]\n", [], "mlp, mlp_al"),
+    ],
+    ids=["by its name", "as told", "by its list"],
+)
+def test_a_space_is_described_for_the_models_that_it_is_for(
+    folder: Path, name: str, text: str, arguments: list[str], models: str
+) -> None:
+    (folder / name).write_text(text)
+    result = invoke("spaces", "check", name, *arguments)
+    assert result.exit_code == 0, result.output
+    assert result.stdout.splitlines() == [
+        f"{name}: correct for {models}",
+        "  lr: 0.0001 to 0.01, any number in it; first 0.001",
+        "  optimiser: adam to sgd, 2 values; first adam",
+        "  momentum: 0.5 to 0.9, 5 values, where optimiser is sgd",
+        "  always batch_size * lr <= 0.25",
+    ]
+
+
+def test_a_space_that_names_no_model_is_checked_for_one_that_is_given(folder: Path) -> None:
+    (folder / "mine.yaml").write_text(SPACE)
+    result = invoke("spaces", "check", "mine.yaml")
+    assert result.exit_code == 2
+    assert "mine.yaml names none; give one with --model" in result.stderr
+
+
+@pytest.mark.parametrize(
+    ("text", "seconds"),
+    [
+        ("0", 0),
+        ("90s", 90),
+        ("90", 90),
+        ("10m", 600),
+        ("1h30m", 5400),
+        ("1h", 3600),
+        ("1.5h", 5400),
+        ("2m0.5s", 120.5),
+        (" 5s ", 5),
+        (7.5, 7.5),
+    ],
+)
+def test_a_duration_is_read_in_seconds(text: str | float, seconds: float) -> None:
+    assert Duration().convert(text, None, None) == seconds
+
+
+@pytest.mark.parametrize(
+    "text", ["", " ", "soon", "-1", "1d", "10 m", "30m1h", "1h 30m", "1e3", "nan", "inf", "m", "9" * 21]
+)
+def test_what_is_no_duration_is_refused(text: str) -> None:
+    with pytest.raises(click.BadParameter, match="must be a time such as 90s, 10m or 1h30m, or 0"):
+        Duration().convert(text, None, None)
+
+
+SMALL = ["search", "--model", "mlp", "--pairs=20", "--folds=2", "--n-trials=1", "--recheck=0", "--workers=1"]
+PLANNED: dict[str, tuple[list[str], str]] = {
+    "dry run": (["prepare", "--dry-run"], "Would train nothing"),
+    "plan": (["plan", "prepare"], "Would train nothing"),
+    "plan of training": (["plan", *SMALL], "Would train 50 replica-epochs, in about "),
+}
+
+
+@pytest.mark.parametrize(("arguments", "headline"), PLANNED.values(), ids=PLANNED.keys())
+def test_a_plan_says_what_would_be_done_and_leaves_nothing(folder: Path, arguments: list[str], headline: str) -> None:
+    before = {path.name for path in folder.iterdir()}
+    result = invoke(*arguments)
+    assert result.exit_code == 0, result.output
+    assert result.stdout.lstrip().startswith(headline)
+    assert "mlflow ui" not in result.stdout  # there is nothing to look at
+    assert {path.name for path in folder.iterdir()} - before <= {"cache"}
+    assert runs_in(folder) == []
+
+
+def test_every_stage_can_be_planned() -> None:
+    for command in COMMANDS[:6]:
+        assert "--dry-run" in invoke("plan", command, "--help").stdout
 
 
 def test_an_unwritable_tracking_store_is_one_clear_error(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:

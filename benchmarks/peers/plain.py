@@ -9,21 +9,27 @@ from benchmarks.work import LEARNING_RATE, Curves, Samples, Task, Training
 
 
 def build(task: Task, replicas: range) -> Training:
-    """The training of one replica: default Adam, batches by a permutation, no synchronisation in the loop."""
+    """The training of one replica."""
     torch.set_num_threads(task.threads)
-    train, held_out = task.samples(replicas.start)
+    parts = task.samples(replicas.start)
 
     def run(epochs: int) -> Curves:
-        network = task.network(replicas.start)
-        adam = torch.optim.Adam(network.parameters(), lr=LEARNING_RATE)
-        order = task.generator(replicas.start)
-        loss_E, error_E = [], []
-        for _ in range(epochs):
-            loss_E.append(_train_epoch(task, network, adam, train, order))
-            error_E.append(_error(task, network, held_out))
-        return Curves(loss_E=[float(loss) for loss in loss_E], held_out_error_E=[float(error) for error in error_E])
+        return train(task, replicas.start, parts, epochs, lr=LEARNING_RATE)
 
     return run
+
+
+def train(task: Task, replica: int, parts: tuple[Samples, Samples], epochs: int, *, lr: float) -> Curves:
+    """Train a replica: default Adam, batches by a permutation, no synchronisation in the loop."""
+    samples, held_out = parts
+    network = task.network(replica)
+    adam = torch.optim.Adam(network.parameters(), lr=lr)
+    order = task.generator(replica)
+    loss_E, error_E = [], []
+    for _ in range(epochs):
+        loss_E.append(_train_epoch(task, network, adam, samples, order))
+        error_E.append(_error(task, network, held_out))
+    return Curves(loss_E=[float(loss) for loss in loss_E], held_out_error_E=[float(error) for error in error_E])
 
 
 def _train_epoch(

@@ -57,7 +57,7 @@ def load_pools(config: DataConfig) -> Pools:
         return disc_pools()
     cache_dir = writable_folder(config.cache_dir, "--cache-dir")
     source = open_source(config.dataset, data_dir=config.data_dir, cache_dir=cache_dir)
-    path = cache_dir / f"{source.name}-{config.pooling}-{source.fingerprint}.pool"
+    path = _path(cache_dir, source, config.pooling)
     if path.exists():
         cached = _read(path, source, config.pooling)
         if cached is not None:
@@ -66,6 +66,20 @@ def load_pools(config: DataConfig) -> Pools:
     pools = build_pools(source.read(), source, config.pooling)
     _write(path, pools)
     return pools
+
+
+def is_prepared(config: DataConfig) -> bool:
+    """Whether the pools need not be built."""
+    if config.dataset == "disc":
+        return True
+    cache_dir = config.cache_dir.expanduser()
+    return _path(
+        cache_dir, open_source(config.dataset, data_dir=config.data_dir, cache_dir=cache_dir), config.pooling
+    ).exists()
+
+
+def _path(cache_dir: Path, source: Source, pooling: str) -> Path:
+    return cache_dir / f"{source.name}-{pooling}-{source.fingerprint}.pool"
 
 
 def writable_folder(path: Path, option: str) -> Path:

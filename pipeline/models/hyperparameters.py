@@ -97,9 +97,15 @@ class Hyperparameters:
         return {**{name: getattr(self, name) for name in HYPERPARAMETERS}, **dict(self.structure)}
 
     @property
+    def canonical(self) -> Hyperparameters:
+        """Equal for configurations that are the same training: what has no effect is as its default."""
+        idle: dict[str, Any] = {name: DEFAULTS[name] for name in self._idle}
+        return replace(self, **idle)
+
+    @property
     def hash(self) -> str:
-        """Twelve hexadecimal digits that identify this configuration."""
-        return hashlib.sha256(json.dumps(self.as_dict(), sort_keys=True).encode()).hexdigest()[:12]
+        """Twelve hexadecimal digits that identify this configuration by what has an effect."""
+        return hashlib.sha256(json.dumps(self.canonical.as_dict(), sort_keys=True).encode()).hexdigest()[:12]
 
     @property
     def path(self) -> Hyperparameters:
@@ -107,11 +113,15 @@ class Hyperparameters:
 
         A cosine over all epochs is a path of its own, since its learning rates depend on the length.
         """
-        return self if self.schedule == "cosine" else replace(self, epochs=1)
+        return self.canonical if self.schedule == "cosine" else replace(self.canonical, epochs=1)
 
     @property
     def effective(self) -> dict[str, Value]:
         """The values that have an effect, given the others."""
+        return {name: value for name, value in self.as_dict().items() if name not in self._idle}
+
+    @property
+    def _idle(self) -> set[str]:
         idle = set()
         if self.optimiser != "sgd":
             idle.add("momentum")
@@ -119,7 +129,7 @@ class Hyperparameters:
             idle.add("lr_min")
         if self.schedule != "cosine_restarts":
             idle.add("restart_epochs")
-        return {name: value for name, value in self.as_dict().items() if name not in idle}
+        return idle
 
 
 CHOICES = {"optimiser": OPTIMISERS, "schedule": SCHEDULES, "augmentation": AUGMENTATIONS}

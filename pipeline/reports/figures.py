@@ -232,10 +232,12 @@ def search_history(
     pruned: Mapping[int, float],
     baseline: float | None,
     screened: Mapping[int, float] | None = None,
+    rechecked: Mapping[int, float] | None = None,
 ) -> Figure:
     """Validation error of every trial, the best so far, and the error of the preset.
 
-    `screened` are trials on fewer samples, whose errors are not to be compared with the others.
+    `screened` are trials on fewer samples, whose errors are not to be compared with the others; `rechecked` are errors
+    of the best on fresh folds.
     """
     figure = Figure(figsize=(8, 4), layout="constrained")
     axis = figure.subplots()
@@ -246,6 +248,9 @@ def search_history(
     if screened:
         values = [100 * error for error in screened.values()]
         axis.plot(list(screened), values, "o", color=STYLES[0][0], markerfacecolor="white", label="on fewer samples")
+    if rechecked:
+        values = [100 * error for error in rechecked.values()]
+        axis.plot(list(rechecked), values, "D", color=STYLES[2][0], markersize=5, label="tried again on fresh folds")
     if pruned:
         axis.plot(
             list(pruned),
@@ -258,6 +263,19 @@ def search_history(
         axis.axhline(100 * baseline, color="black", linestyle=":", label="the report's configuration")
     axis.set(xlabel="trial", ylabel="mean validation error over folds (%)")
     axis.xaxis.set_major_locator(MaxNLocator(integer=True))
+    axis.grid(alpha=0.3)
+    axis.legend(fontsize=8)
+    return figure
+
+
+def pareto_front(every: Sequence[tuple[float, float]], front: Sequence[tuple[float, float]], cost: str) -> Figure:
+    """Error against cost of every trial, each as (cost, error), and a line through the front."""
+    figure = Figure(figsize=(6, 4), layout="constrained")
+    axis = figure.subplots()
+    axis.plot([x for x, _ in every], [100 * y for _, y in every], "o", color="grey", label="complete trial")
+    steps = [100 * y for _, y in front]
+    axis.step([x for x, _ in front], steps, "o-", where="post", color=STYLES[1][0], label="none is better in both")
+    axis.set(xlabel=cost, ylabel="mean validation error over folds (%)")
     axis.grid(alpha=0.3)
     axis.legend(fontsize=8)
     return figure

@@ -35,12 +35,16 @@ class Summary:
         return f"[{100 * self.low:.2f}, {100 * self.high:.2f}]"
 
 
-def summarise(values: Sequence[float]) -> Summary:
-    """Summarise independent measurements, at least one."""
+def summarise(values: Sequence[float], *, overlap: float = 0.0) -> Summary:
+    """Summarise measurements, at least one.
+
+    `overlap` is 0 for independent ones. Folds are not, since they share training samples: for them it is the number of
+    validation samples over that of training samples, by which their mean is less certain (Nadeau and Bengio, 2003).
+    """
     n = len(values)
     mean = float(np.mean(values))
     if n < 2:
         return Summary(n=n, mean=mean, std=math.nan, low=math.nan, high=math.nan)
     std = float(np.std(values, ddof=1))
-    half = float(stats.t.ppf(0.975, n - 1)) * std / math.sqrt(n)
+    half = float(stats.t.ppf(0.975, n - 1)) * std * math.sqrt(1 / n + overlap)
     return Summary(n=n, mean=mean, std=std, low=mean - half, high=mean + half)

@@ -11,9 +11,9 @@ from pipeline import mini
 from pipeline.models.registry import get_variant, variants
 from pipeline.models.variant import Variant
 from pipeline.reports.tables import Table
-from pipeline.stages.search import default_space
+from pipeline.stages.searching.config import default_space
 from pipeline.stages.stage import show_hyper, show_value
-from pipeline.tuning.strategies import STRATEGIES
+from pipeline.tuning.space_file import SPACES
 
 TASKS = {
     "pairs": "compares two digits",
@@ -108,10 +108,10 @@ def _shown(module: nn.Module) -> str:
 def _spaces(variant: Variant) -> list[str]:
     """The files that its searches read, in full."""
     found = []
-    for strategy in STRATEGIES:
-        path = default_space(variant, strategy)
+    for sampler, what in (("tpe", ""), ("two-step", " --sampler two-step"), ("screen", " --sampler screen")):
+        path = default_space(variant, sampler)
         if path.exists():
             lines = [line for line in path.read_text().splitlines() if not line.startswith("#")]
-            shown = path.relative_to(path.parents[1] if strategy == "tpe" else path.parents[2])
-            found.append("\n".join([f"Space of search --strategy {strategy} ({shown}):", *(f"    {x}" for x in lines)]))
+            shown = path.relative_to(SPACES.parent)
+            found.append("\n".join([f"Space of search{what} ({shown}):", *(f"    {line}" for line in lines)]))
     return found

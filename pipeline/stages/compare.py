@@ -11,6 +11,7 @@ from pipeline.models.registry import variants
 from pipeline.reports.figures import box_plot, loss_by_family
 from pipeline.reports.statistics import Summary, summarise
 from pipeline.reports.tables import Table
+from pipeline.stages.planning import Work
 from pipeline.stages.stage import Reporter, StageResult, open_store, percent, show_hyper
 from pipeline.tracking.port import Metric, Run, RunRecord, RunStart, Tracker, stage_run
 
@@ -42,9 +43,28 @@ class Evaluated:
         return self.run.tags["model"]
 
     @property
+    def search(self) -> str:
+        """What was spent on finding its configuration; `-` for the report's."""
+        params = self.run.params
+        if "search_trials" not in params:
+            return "-"
+        return (
+            f"{params['search_trials']} trials of {params['search_sampler']}, {params['search_replica_epochs']} "
+            f"replica-epochs, {float(params['search_seconds']):.0f} s"
+        )
+
+    @property
     def test(self) -> Summary:
         """Of the test error over rounds."""
         return summarise(self.test_errors)
+
+
+def plan(config: CompareConfig, tracker: Tracker) -> list[Work]:
+    """Nothing to train; the evaluations that would be read."""
+    return [
+        Work(what=f"compare {entry.model}", done=f"run {entry.run.id}, {len(entry.test_errors)} rounds")
+        for entry in _read(config, tracker)
+    ]
 
 
 def run(config: CompareConfig, tracker: Tracker, reporter: Reporter, parent: Run | None = None) -> StageResult:
@@ -76,10 +96,16 @@ def run(config: CompareConfig, tracker: Tracker, reporter: Reporter, parent: Run
                 f", of {len(evaluated)} variants" if len(evaluated) > 1 else "; it is the only variant evaluated so far"
             ),
             table=table,
-            notes=differences
-            or [
-                "All were measured in the same rounds, on the same pairs; ± is the standard deviation over rounds.",
-                "Behind the best: mean paired difference in percentage points, with its 95 % interval.",
+            notes=[
+                *(
+                    differences
+                    or [
+                        "All were measured in the same rounds, on the same pairs; ± is the standard deviation over "
+                        "rounds.",
+                        "Behind the best: mean paired difference in percentage points, with its 95 % interval.",
+                    ]
+                ),
+                *_unequal_searches(evaluated),
             ],
         )
         run.describe(result.markdown())
@@ -132,17 +158,35 @@ def _table(evaluated: Sequence[Evaluated], *, paired: bool) -> Table:
                 variant.count(hyper.structure),
                 f"{entry.run.metrics['seconds_per_epoch']:.3f}",
                 _behind(entry, best) if paired and entry is not best else "-",
+                entry.search,
                 show_hyper(variant, hyper),
             ]
         )
     errors = ["train error", "test error", "95 % interval", "least", *digits]
-    return Table(["model", *errors, "rounds", "parameters", "s/epoch", "behind the best", "configuration"], rows)
+    return Table(
+        ["model", *errors, "rounds", "parameters", "s/epoch", "behind the best", "searched", "configuration"], rows
+    )
 
 
 def _behind(entry: Evaluated, best: Evaluated) -> str:
     """The paired difference in test error: round by round on the same pairs."""
     difference = summarise([mine - its for mine, its in zip(entry.test_errors, best.test_errors, strict=True)])
     return f"{100 * difference.mean:+.2f} {difference.interval()}"
+
+
+def _unequal_searches(evaluated: Sequence[Evaluated]) -> list[str]:
+    """Whether some had more search than others: then part of their lead may be that."""
+    groups: dict[str, list[str]] = defaultdict(list)
+    for entry in evaluated:
+        params = entry.run.params
+        searched = "search_trials" in params
+        groups[f"{params['search_trials']} trials of {params['search_sampler']}" if searched else "none"].append(
+            entry.model
+        )
+    if len(groups) < 2:
+        return []
+    listed = "; ".join(f"{spent}: {', '.join(models)}" for spent, models in groups.items())
+    return [f"Not searched equally, so a part of a difference may be the search: {listed}."]
 
 
 def _differences(evaluated: Sequence[Evaluated]) -> list[str]:

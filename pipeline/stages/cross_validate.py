@@ -16,6 +16,7 @@ from pipeline.reports.figures import learning_curves
 from pipeline.reports.statistics import Summary, summarise
 from pipeline.reports.tables import Table
 from pipeline.stages.configurations import parse_grid
+from pipeline.stages.planning import Work
 from pipeline.stages.replicas import FoldsConfig, curves_of, error_series, fold_replicas, open_pools
 from pipeline.stages.stage import Reporter, StageResult, log_composition, open_store, percent, show_hyper, show_value
 from pipeline.tracking.port import (
@@ -117,6 +118,20 @@ def inputs(config: CrossValidateConfig) -> tuple[Variant, list[Hyperparameters],
         for trained, epochs in _trainings(cells).items()
     ]
     return variant, cells, pools, jobs
+
+
+def plan(config: CrossValidateConfig) -> list[Work]:
+    """The folds of all cells."""
+    variant, cells, _, jobs = inputs(config)
+    read_off = len(cells) - len(jobs)
+    return [
+        Work(
+            what=f"cross_validate {variant.name}",
+            trainings=f"{len(jobs)} cells x {config.rounds} rounds x {config.folds} folds",
+            jobs=jobs,
+            done=f"{read_off} cells read off others" if read_off else "-",
+        )
+    ]
 
 
 def run(config: CrossValidateConfig, tracker: Tracker, reporter: Reporter, parent: Run | None = None) -> StageResult:

@@ -18,6 +18,7 @@ from pipeline.reports.figures import error_by_epoch, learning_curves
 from pipeline.reports.statistics import summarise
 from pipeline.reports.tables import Table
 from pipeline.stages.configurations import parse_changes
+from pipeline.stages.planning import Work
 from pipeline.stages.replicas import curves_of, error_series, open_pools, round_replicas
 from pipeline.stages.stage import Reporter, Setting, StageResult, log_composition, open_store, percent, show_hyper
 from pipeline.stages.views import log_errors
@@ -72,12 +73,27 @@ def inputs(config: EvaluateConfig) -> tuple[Variant, Pools]:
     return variant, pools
 
 
+def plan(config: EvaluateConfig, tracker: Tracker) -> list[Work]:
+    """All rounds."""
+    variant, pools = inputs(config)
+    hyper, origin = _configuration(config, variant, pools, tracker)
+    replicas = round_replicas(pools, config.setting, hyper, rounds=config.rounds)
+    source = "the report's configuration" if origin is None else f"the configuration of run {origin.name}"
+    return [
+        Work(
+            what=f"evaluate {variant.name}",
+            trainings=f"{config.rounds} rounds",
+            jobs=[Job(variant=variant.name, replicas=replicas)],
+            note=f"Takes {source}: {show_hyper(variant, hyper)}.",
+        )
+    ]
+
+
 def run(config: EvaluateConfig, tracker: Tracker, reporter: Reporter, parent: Run | None = None) -> StageResult:
     """Train and test in every round; log errors with their interval, curves, confusion and the median model."""
     setting = config.setting
     variant, pools = inputs(config)
-    chosen, origin = _choose(config, variant, pools, tracker)
-    hyper = parse_changes(config.changes, chosen, variant)
+    hyper, origin = _configuration(config, variant, pools, tracker)
     replicas = round_replicas(pools, setting, hyper, rounds=config.rounds)
     open_store(tracker, reporter)
     start = RunStart(
@@ -89,6 +105,7 @@ def run(config: EvaluateConfig, tracker: Tracker, reporter: Reporter, parent: Ru
             **variant.shown(hyper),
             **config.compute.params,
             "rounds": config.rounds,
+            **search_budget(origin),
         },
         tags={"model": variant.name, **config_tags(hyper), "config_from": "" if origin is None else origin.id},
         data=pools,
@@ -105,13 +122,23 @@ def run(config: EvaluateConfig, tracker: Tracker, reporter: Reporter, parent: Ru
                 f"({diverged[0]}); choose a smaller learning rate"
             )
         _log_outcomes(run, variant, hyper, outcomes)
+        promised = {} if origin is None or config.changes else _promised(origin)
+        run.log(metrics=_optimism(promised, outcomes))
         log_errors(run, variant, pools, replicas, outcomes)
         log_composition(run, trainer)
         median = _median_round(outcomes)
         run.model(_model(variant, pools, replicas[median], outcomes[median]))
-        result = _result(run, variant, hyper, origin, outcomes, median)
+        result = _result(run, variant, hyper, origin, outcomes, median, promised)
         run.describe(result.markdown())
     return result
+
+
+def _configuration(
+    config: EvaluateConfig, variant: Variant, pools: Pools, tracker: Tracker
+) -> tuple[Hyperparameters, RunRecord | None]:
+    """What is evaluated, and the run that it comes from (None for the report's)."""
+    chosen, origin = _choose(config, variant, pools, tracker)
+    return parse_changes(config.changes, chosen, variant), origin
 
 
 def _choose(
@@ -135,6 +162,35 @@ def _choose(
         f"--preset best needs a finished search of {variant.name} on these digits ({pools.name}, {pools.pooling} "
         f"pooling), but there is none; run search first, or choose --preset report"
     )
+
+
+def search_budget(origin: RunRecord | None) -> dict[str, str]:
+    """What was spent on finding a configuration, as params of the run that measures it; nothing for the report's."""
+    if origin is None or origin.tags.get("role") != "search":
+        return {}
+    return {
+        "search_sampler": origin.params["sampler"],
+        "search_space": origin.params["space_digest"],
+        **{f"search_{name}": f"{origin.metrics[name]:.0f}" for name in ("trials", "replica_epochs")},
+        "search_seconds": f"{origin.metrics['search_seconds']:.1f}",
+    }
+
+
+def _promised(origin: RunRecord) -> dict[str, float]:
+    """The validation errors that a configuration was chosen by."""
+    found = {name: origin.metrics.get(name) for name in ("cv_best", "cv_recheck")}
+    if found["cv_best"] is None:
+        found["cv_best"] = origin.metrics.get("cv_validation_error")
+    return {name: value for name, value in found.items() if value is not None}
+
+
+def _optimism(promised: Mapping[str, float], outcomes: Sequence[Outcome]) -> list[Metric]:
+    """Those, and by how much the test error is above the first."""
+    metrics = [Metric(name, value) for name, value in promised.items()]
+    if "cv_best" in promised:
+        final = summarise([outcome.held_out_error for outcome in outcomes]).mean
+        metrics.append(Metric("optimism", promised["cv_best"] - final))
+    return metrics
 
 
 def _log_outcomes(run: Run, variant: Variant, hyper: Hyperparameters, outcomes: Sequence[Outcome]) -> None:
@@ -242,6 +298,7 @@ def _result(
     origin: RunRecord | None,
     outcomes: Sequence[Outcome],
     median: int,
+    promised: Mapping[str, float],
 ) -> StageResult:
     errors = {name: summarise(values) for name, values in final_errors(outcomes).items()}
     seconds = summarise([outcome.seconds_per_epoch for outcome in outcomes])
@@ -272,5 +329,15 @@ def _result(
         notes=[
             f"Used {source}; fresh pairs and weights in every round; the intervals are those of the means.",
             f"The logged model is that of round {median}, the median ({percent(outcomes[median].held_out_error)}).",
+            *_compare_with(promised, test.mean),
         ],
     )
+
+
+def _compare_with(promised: Mapping[str, float], final: float) -> list[str]:
+    """What was promised, beside what came of it."""
+    if "cv_best" not in promised:
+        return []
+    again = f", {percent(promised['cv_recheck'])} on fresh folds" if "cv_recheck" in promised else ""
+    gap = 100 * (promised["cv_best"] - final)
+    return [f"Cross validation said {percent(promised['cv_best'])}{again}: an optimism of {gap:+.2f} points."]

@@ -7,6 +7,9 @@ from dataclasses import dataclass, replace
 
 from pipeline.models.registry import get_variant
 from pipeline.stages import compare, cross_validate, evaluate, prepare, search
+from pipeline.stages.planning import Work
+from pipeline.stages.searching import config as search_config
+from pipeline.stages.searching import plan as search_plan
 from pipeline.stages.stage import Reporter, StageResult
 from pipeline.tracking.port import RunStart, Tracker, stage_run, variant_params
 
@@ -17,9 +20,20 @@ class MainConfig:
 
     prepare: prepare.PrepareConfig
     cross_validate: cross_validate.CrossValidateConfig
-    search: search.SearchConfig
+    search: search_config.SearchConfig
     evaluate: evaluate.EvaluateConfig
     compare: compare.CompareConfig
+
+
+def plan(config: MainConfig, tracker: Tracker) -> list[Work]:
+    """Those of all stages; the evaluation stands with the report's configuration for what the search will find."""
+    [final] = evaluate.plan(replace(config.evaluate, preset="report"), tracker)
+    return [
+        *prepare.plan(config.prepare),
+        *cross_validate.plan(config.cross_validate),
+        *search_plan.plan(config.search),
+        replace(final, note="The evaluation is timed with the report's configuration, which the search may change."),
+    ]
 
 
 def run(config: MainConfig, tracker: Tracker, reporter: Reporter, shown: Callable[[StageResult], None]) -> None:
@@ -27,7 +41,7 @@ def run(config: MainConfig, tracker: Tracker, reporter: Reporter, shown: Callabl
     variant = get_variant(config.search.model)
     prepare.inputs(config.prepare)
     cross_validate.inputs(config.cross_validate)
-    search.inputs(config.search)
+    search_config.inputs(config.search)
     evaluate.inputs(config.evaluate)
     start = RunStart(
         name=f"main {variant.name}",

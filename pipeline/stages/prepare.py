@@ -5,8 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from pipeline.data.pools import Pools, Samples
-from pipeline.data.prepared import load_pools
+from pipeline.data.prepared import is_prepared, load_pools
 from pipeline.data.rounds import draw_samples
+from pipeline.stages.planning import Work
 from pipeline.stages.stage import Reporter, Setting, StageResult, open_store
 from pipeline.stages.views import class_table, sample_picture
 from pipeline.tracking.port import Metric, Run, RunStart, Tracker, stage_run
@@ -31,6 +32,12 @@ def inputs(config: PrepareConfig) -> tuple[Pools, dict[str, Samples]]:
         part: pool.gather(draw_samples(part, pool, count, seed=setting.seed, round_=0))
         for part, (pool, count) in parts.items()
     }
+
+
+def plan(config: PrepareConfig) -> list[Work]:
+    """Nothing to train; whether the pools are there already."""
+    done = "prepared" if is_prepared(config.setting.data) else "-"
+    return [Work(what=f"prepare {config.setting.data.dataset}", done=done)]
 
 
 def run(config: PrepareConfig, tracker: Tracker, reporter: Reporter, parent: Run | None = None) -> StageResult:

@@ -62,13 +62,14 @@ def fold_replicas(
     *,
     rounds: int,
     folds: int,
+    first_round: int = 0,
     name: tuple[str | int, ...] = (),
     read_at: tuple[int, ...] = (),
     patience: int = 0,
 ) -> tuple[Replica, ...]:
     """K-fold cross validation of the training samples of each round, round by round; the test pool takes no part."""
     replicas = []
-    for round_ in range(rounds):
+    for round_ in range(first_round, first_round + rounds):
         samples = draw_samples("train", pools.train, setting.training_samples(pools), seed=setting.seed, round_=round_)
         for fold, (train, validation) in enumerate(split_folds(samples, folds, seed=setting.seed, round_=round_)):
             replicas.append(

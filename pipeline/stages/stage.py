@@ -77,10 +77,9 @@ class Reporter(Protocol):
 
 
 @dataclass(frozen=True, kw_only=True)
-class StageResult:
-    """What a stage shows at its end."""
+class Answer:
+    """What a person is shown."""
 
-    run_id: str
     headline: str
     """One sentence that answers what the stage was asked."""
     table: Table
@@ -90,6 +89,13 @@ class StageResult:
     def markdown(self) -> str:
         """Headline, table and notes, as the run's description."""
         return "\n".join([self.headline, "", self.table.markdown(), *(f"- {note}" for note in self.notes)]).strip()
+
+
+@dataclass(frozen=True, kw_only=True)
+class StageResult(Answer):
+    """What a stage shows at its end."""
+
+    run_id: str
 
 
 def open_store(tracker: Tracker, reporter: Reporter) -> None:

@@ -39,8 +39,11 @@ class MemoryRun:
         metrics: Sequence[Metric] = (),
         tags: Mapping[str, str] | None = None,
         at: datetime | None = None,
+        name: str = "",
+        description: str = "",
     ) -> None:
         """Write a batch; a param that exists keeps its text."""
+        self.name, self.description = name or self.name, description or self.description
         self.params = {key: param_text(value) for key, value in (params or {}).items()} | self.params
         self.metrics |= {(metric.name, metric.step): metric.value for metric in metrics}
         self.tags |= tags or {}
@@ -114,6 +117,10 @@ class MemoryTracker:
         return [
             value for (name, _), value in sorted(run.metrics.items(), key=lambda item: item[0][1]) if name == metric
         ]
+
+    def link(self, run_id: str) -> str:
+        """Runs in memory have no page."""
+        return f"memory:{run_id}"
 
     def repair(self) -> int:
         """There is nothing to repair: these runs die with their process."""

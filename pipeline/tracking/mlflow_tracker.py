@@ -40,6 +40,8 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 DEFAULT_URI = "sqlite:///mlflow.db"
+LOCAL_UI = "http://127.0.0.1:5000"
+"""Where `mlflow ui` listens."""
 PAGE = 1000
 MAX_REASON = 400
 """Characters of an error that is told in one line."""
@@ -186,6 +188,12 @@ class MlflowTracker:
             if not token:
                 return
 
+    def link(self, run_id: str) -> str:
+        """A run's page; see `Tracker.link`."""
+        uri = tracking_uri()
+        server = hide_secrets(uri).rstrip("/") if uri.startswith("http") else LOCAL_UI
+        return f"{server}/#/experiments/{self.experiment_id}/runs/{run_id}"
+
     def repair(self) -> int:
         """End what dead processes left open; see `Tracker.repair`."""
         with self.timed():
@@ -215,8 +223,12 @@ class OpenRun:
         metrics: Sequence[Metric] = (),
         tags: Mapping[str, str] | None = None,
         at: datetime | None = None,
+        name: str = "",
+        description: str = "",
     ) -> None:
         """Write a batch."""
+        texts = {MLFLOW_RUN_NAME: name, MLFLOW_RUN_NOTE: description}
+        tags = {**(tags or {}), **{key: text for key, text in texts.items() if text}}
         now = _milliseconds(at or datetime.now(UTC))
         fresh = {key: value for key, value in (params or {}).items() if key not in self._taken}
         with self._tracker.timed():
@@ -224,7 +236,7 @@ class OpenRun:
                 self.id,
                 [MlflowMetric(metric.name, metric.value, now, metric.step) for metric in metrics],
                 [Param(key, param_text(value)) for key, value in fresh.items()],
-                [RunTag(key, value) for key, value in (tags or {}).items()],
+                [RunTag(key, value) for key, value in tags.items()],
             )
         self._taken |= fresh.keys()
 
@@ -236,7 +248,7 @@ class OpenRun:
 
     def describe(self, markdown: str) -> None:
         """Set the run's description."""
-        self.log(tags={MLFLOW_RUN_NOTE: markdown})
+        self.log(description=markdown)
 
     def text(self, path: str, content: str) -> None:
         """Keep a text file as an artifact."""

@@ -94,9 +94,11 @@ class Run(Protocol):
         metrics: Sequence[Metric] = (),
         tags: Mapping[str, str] | None = None,
         at: datetime | None = None,
+        name: str = "",
+        description: str = "",
     ) -> None:
         """Write all of it in one batch. Metrics bear the time `at` (now, if None): the same batch written twice with
-        the same time stands once."""
+        the same time stands once. A name or a description that is given takes the place of the one before."""
 
     def describe(self, markdown: str) -> None:
         """Set the description that people read first."""
@@ -137,6 +139,9 @@ class Tracker(Protocol):
 
     def history(self, run_id: str, metric: str) -> list[float]:
         """All values of a metric in the order of their steps."""
+
+    def link(self, run_id: str) -> str:
+        """The address of a run's page: in the server, or in a user interface that is started at its usual address."""
 
     def repair(self) -> int:
         """End the runs that dead processes of this machine left open; how many there were."""

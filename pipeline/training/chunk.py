@@ -118,16 +118,13 @@ class ChunkTraining:
     def run(self, tick: Callable[[int], None]) -> list[Outcome]:
         """Train to the end; `tick` is told of replica-epochs that are done or have become needless."""
         started = time.perf_counter()
-        curve_E: list[float] = []
         epoch = 0
         while self.active:
             epoch += 1
             trained = len(self.active)
             self._record_epoch(*self.train_epoch(epoch), self._evaluate(self.held_out_samples))
-            curve_E.append(float(np.mean([self.records[position].held_out_error_E[-1] for position in self.active])))
             self._read_train_error(epoch)
-            stop = self.chunk.stop is not None and self.chunk.stop(curve_E)
-            skipped = self._leave(epoch, stop=stop)
+            skipped = self._leave(epoch, self._stopped())
             tick(trained + skipped)
         seconds = time.perf_counter() - started
         per_epoch = seconds / sum(len(record.train_loss_E) for record in self.records)
@@ -165,6 +162,13 @@ class ChunkTraining:
                 torch.cuda.synchronize()
             times.append(time.perf_counter() - started)
         return float(np.median(times))
+
+    def seconds_per_epoch(self) -> float:
+        """The time of an epoch with all replicas, from a few steps; the training is of no use afterwards."""
+        steps = self.chunk.epoch_steps * self.seconds_per_step()
+        started = time.perf_counter()
+        self._evaluate(self.held_out_samples)
+        return steps + time.perf_counter() - started
 
     def _epoch_samples(self) -> StackedSamples:
         count = self.train_samples.target.shape[1]
@@ -219,12 +223,22 @@ class ChunkTraining:
                     if digit_errors is not None:
                         record.train_digit_error_at[epoch] = digit_errors[row]
 
-    def _leave(self, epoch: int, *, stop: bool) -> int:
+    def _stopped(self) -> set[int]:
+        """Positions of the replicas whose rule says after this epoch that they stop."""
+        active = set(self.active)
+        stopped: set[int] = set()
+        for team in self.chunk.teams:
+            present = [self.records[row] for row in team.rows if row in active]
+            if present and team.stop([record.held_out_error_E for record in present]):
+                stopped.update(team.rows)
+        return stopped
+
+    def _leave(self, epoch: int, stopped: set[int]) -> int:
         """Part with the replicas that are done; the number of epochs that they will not need."""
         staying, complete, skipped = [], [], 0
         for row, position in enumerate(self.active):
             record = self.records[position]
-            status = record.status_after(epoch, stop)
+            status = record.status_after(epoch, position in stopped)
             if status is None:
                 staying.append(row)
                 continue

@@ -2,10 +2,11 @@
 
 A *replica* is one independent training: one (trial, fold, round) with its own data, initial weights and
 hyperparameters. A *job* is the replicas that a stage asks for together: the folds of a trial, the rounds of an
-evaluation. A *chunk* is the replicas that train as one batched program in one worker.
+evaluation. A *chunk* is the replicas that train as one batched program in one worker: of one structure, and from as
+many jobs as have any.
 
-Chunks are composed from the job alone, never from the number of workers, because the last bits of a result depend on
-what trains beside it; so the same plan gives the same bits on any machine with the same kernels.
+Chunks are composed from the jobs alone, never from the number of workers, because the last bits of a result depend on
+what trains beside it; so the same jobs give the same bits on any machine with the same kernels.
 """
 
 from __future__ import annotations
@@ -36,7 +37,7 @@ PAIR_BYTES = 2 * 2 * 14 * 14 * 4
 CHUNK_MIN, CHUNK_MAX = 2, {"cpu": 16, "cuda": 1024}
 """Replicas in a chunk. One alone runs on other kernels, at half the speed where there are convolutions."""
 CHUNKS_MULTIPLE = 2
-"""Divided jobs have a multiple of this many chunks, so that two or more workers finish together."""
+"""What is divided has a multiple of this many chunks, so that two or more workers finish together."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -60,10 +61,10 @@ class Replica:
 
 
 class StopRule(Protocol):
-    """Decides from a job's mean held-out error after each epoch so far whether to stop it."""
+    """Decides from the held-out errors of a job's replicas so far whether to stop it."""
 
-    def __call__(self, held_out_error_E: Sequence[float], /) -> bool:
-        """Whether to stop, given the errors of epochs 1 to len(held_out_error_E)."""
+    def __call__(self, held_out_error_FE: Sequence[Sequence[float]], /) -> bool:
+        """Whether to stop, asked after every epoch: the errors of every replica after epochs 1 to E."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -73,7 +74,7 @@ class Job:
     variant: str
     replicas: tuple[Replica, ...]
     stop: StopRule | None = None
-    """With a stop rule all replicas train in one chunk, and leave together."""
+    """With a stop rule all replicas train in one chunk, and leave it together."""
     keep_models: bool = False
     """Return each replica's weights and its answers on the held-out samples."""
 
@@ -84,16 +85,24 @@ class Job:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Team:
+    """Replicas of a chunk that leave together when their rule says so."""
+
+    rows: tuple[int, ...]
+    """Positions in the chunk."""
+    stop: StopRule
+
+
+@dataclass(frozen=True, kw_only=True)
 class Chunk:
     """Replicas that train as one program: of one structure."""
 
-    job: int
-    """Position of the job in the plan."""
-    positions: tuple[int, ...]
-    """Positions of the replicas in the job."""
+    places: tuple[tuple[int, int], ...]
+    """Of each replica: position of its job among the jobs, and its own in the job."""
     replicas: tuple[Replica, ...]
     variant: str
-    stop: StopRule | None
+    teams: tuple[Team, ...]
+    """One for each job with a stop rule."""
     keep_models: bool
     compiled: bool = False
     """Whether its steps run through torch.compile, which gives other last bits."""
@@ -123,7 +132,6 @@ class Chunk:
     def composition(self) -> dict[str, Any]:
         """What its bits depend on, besides the plan of each replica: who trains beside whom, and how."""
         return {
-            "job": self.job,
             "model": self.variant,
             "batch_size": self.replicas[0].hyper.batch_size,
             "structure": dict(self.replicas[0].hyper.structure),
@@ -183,35 +191,51 @@ class Outcome:
 
 
 def compose_chunks(jobs: Sequence[Job], *, device: str = "cpu", limit: int = 0) -> list[Chunk]:
-    """Divide jobs into chunks; the composition depends on each job, the device and `limit` alone.
+    """Divide jobs into chunks; the composition depends on the jobs, the device and `limit` alone.
 
-    `limit` is the number of replicas in a chunk at most; 0 chooses it from the size of the model. Raises InputError
-    when a job with a stop rule has replicas of different structure, or one sample is to be normalised.
+    `limit` is the number of replicas in a chunk at most, but a job with a stop rule is never divided; 0 chooses it
+    from the size of the model. Raises InputError when a job with a stop rule has replicas of different structure, or
+    one sample is to be normalised.
     """
-    chunks = []
+    groups: dict[tuple[str, bool, Shape], list[tuple[Place, ...]]] = defaultdict(list)
     for index, job in enumerate(jobs):
-        groups: dict[Shape, list[int]] = defaultdict(list)
+        places: dict[Shape, list[Place]] = defaultdict(list)
         for position, replica in enumerate(job.replicas):
-            groups[shape(replica)].append(position)
-        if job.stop is not None and len(groups) > 1:
+            places[shape(replica)].append((index, position))
+        if job.stop is not None and len(places) > 1:
             raise InputError(
                 "replicas that stop together must have the same structure, batch size, optimiser and number of samples"
             )
-        for positions in groups.values():
-            _check_samples(job, job.replicas[positions[0]])
-            most = len(positions) if job.stop else limit or chunk_limit(job.variant, job.replicas[positions[0]], device)
-            for part in _divide(positions, most, exactly=bool(limit)):
-                chunks.append(
-                    Chunk(
-                        job=index,
-                        positions=part,
-                        replicas=tuple(job.replicas[position] for position in part),
-                        variant=job.variant,
-                        stop=job.stop,
-                        keep_models=job.keep_models,
-                    )
-                )
+        for alike, found in places.items():
+            _check_samples(job, job.replicas[found[0][1]])
+            blocks = [(place,) for place in found] if job.stop is None else [tuple(found)]
+            groups[job.variant, job.keep_models, alike] += blocks
+    chunks = []
+    for (variant, _, _), blocks in groups.items():
+        most = limit or chunk_limit(variant, _replica(jobs, blocks[0][0]), device)
+        alone = len(groups) == 1 and device == "cpu"  # and so what is not divided would keep one worker busy
+        chunks += [_chunk(jobs, part) for part in _divide(blocks, most, exactly=bool(limit), least=1 + alone)]
     return chunks
+
+
+def _replica(jobs: Sequence[Job], place: Place) -> Replica:
+    job, position = place
+    return jobs[job].replicas[position]
+
+
+def _chunk(jobs: Sequence[Job], places: tuple[Place, ...]) -> Chunk:
+    rows: dict[int, list[int]] = defaultdict(list)
+    for row, (job, _) in enumerate(places):
+        rows[job].append(row)
+    first = jobs[places[0][0]]
+    rules = ((jobs[job].stop, tuple(positions)) for job, positions in rows.items())
+    return Chunk(
+        places=places,
+        replicas=tuple(_replica(jobs, place) for place in places),
+        variant=first.variant,
+        teams=tuple(Team(rows=positions, stop=stop) for stop, positions in rules if stop is not None),
+        keep_models=first.keep_models,
+    )
 
 
 def _check_samples(job: Job, replica: Replica) -> None:
@@ -222,6 +246,8 @@ def _check_samples(job: Job, replica: Replica) -> None:
         )
 
 
+Place = tuple[int, int]
+"""Position of a job among the jobs, and of a replica in the job."""
 Shape = tuple[Structure, int, str, int, int]
 
 
@@ -231,12 +257,20 @@ def shape(replica: Replica) -> Shape:
     return hyper.structure, hyper.batch_size, hyper.optimiser, len(replica.train), len(replica.held_out)
 
 
-def _divide(positions: list[int], limit: int, *, exactly: bool) -> list[tuple[int, ...]]:
-    parts = -(-len(positions) // limit)
-    if parts > 1 and not exactly:
+def _divide(blocks: Sequence[tuple[Place, ...]], limit: int, *, exactly: bool, least: int) -> list[tuple[Place, ...]]:
+    """Parts of at most `limit` places, or of one block; of about the same size, and without dividing a block.
+
+    Unless the limit is kept `exactly`, no part is smaller than `CHUNK_MIN`, and there are `least` parts if possible.
+    """
+    largest = max(map(len, blocks))
+    fitting = max(1, limit // largest)
+    parts = -(-len(blocks) // fitting)
+    if not exactly and max(parts, least) > 1:
+        parts = max(parts, least)
         balanced = -(-parts // CHUNKS_MULTIPLE) * CHUNKS_MULTIPLE
-        parts = max(1, min(balanced, len(positions) // CHUNK_MIN))
-    return [tuple(int(position) for position in part) for part in np.array_split(positions, parts)]
+        parts = max(1, min(balanced, len(blocks) * largest // CHUNK_MIN, len(blocks)))
+    shares = np.array_split(np.arange(len(blocks)), parts)
+    return [tuple(place for index in share for place in blocks[index]) for share in shares]
 
 
 def chunk_limit(variant: str, replica: Replica, device: str = "cpu") -> int:

@@ -99,11 +99,18 @@ class Trainer:
                 progress(min(self._done.value, planned), planned)
                 for future in finished:
                     chunk = futures[future]
-                    for position, outcome in zip(chunk.positions, future.result(), strict=True):
-                        outcomes[chunk.job, position] = outcome
+                    outcomes.update(zip(chunk.places, future.result(), strict=True))
         except BrokenProcessPool as error:
             raise StageError("a worker process died (out of memory?); try fewer --workers") from error
         return [[outcomes[index, position] for position in range(len(job.replicas))] for index, job in enumerate(jobs)]
+
+    def estimate(self, jobs: Sequence[Job]) -> float:
+        """Seconds that jobs would take, from a few timed steps of every program in them."""
+        chunks = compose_chunks(jobs, device=self.compute.device, limit=self.compute.chunk)
+        programs = {chunk.program: chunk for chunk in chunks}
+        timed = {program: self._executor.submit(_seconds_per_epoch, chunk) for program, chunk in programs.items()}
+        seconds = sum(timed[chunk.program].result() * chunk.replica_epochs / len(chunk.replicas) for chunk in chunks)
+        return seconds / max(1, min(self.compute.workers, len(chunks)))
 
     def _settled(self, chunks: list[Chunk]) -> list[Chunk]:
         """With the decision what is compiled."""
@@ -190,6 +197,10 @@ def _probe(chunk: Chunk, steps: float) -> bool:
         return False
     compiled = _training(replace(chunk, compiled=True)).seconds_per_step()
     return steps * (eager - compiled) > LOAD_SECONDS
+
+
+def _seconds_per_epoch(chunk: Chunk) -> float:
+    return _training(chunk).seconds_per_epoch()
 
 
 def _work(chunk: Chunk) -> list[Outcome]:

@@ -1,108 +1,99 @@
 """The ledger: an Optuna study as the record of a search, from which everything else can be made again.
 
 A search proceeds in the steps of its strategy, and each step in *generations*: `population` trials at a time, asked
-for together, trained together and told in the order of their numbers. What the sampler proposes comes from one seeded
-with the name of the trial, and pruning compares with earlier generations only. So a search that is killed anywhere and
-started again asks for the same configurations as one that ran through: trials that were running are taken up under
-their own numbers.
+for together, trained together and told in the order of their numbers. What is proposed, and what a trial is compared
+with when it may be pruned, depends on earlier generations alone. So a search that is killed anywhere and started again
+asks for the same configurations as one that ran through: trials that were running are taken up under their own numbers.
 """
 
 from __future__ import annotations
 
 import json
 import uuid
-from collections.abc import Mapping
+import warnings
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
 from typing import Any
 
 import numpy as np
 import optuna
-from optuna.distributions import BaseDistribution
 from optuna.storages import RDBStorage
-from optuna.trial import FrozenTrial, Trial, TrialState
+from optuna.study import StudyDirection
+from optuna.trial import FrozenTrial, TrialState, create_trial
 
 from pipeline.errors import InputError
-from pipeline.models.hyperparameters import Hyperparameters
-from pipeline.seeds import derive
-from pipeline.tuning.pruning import median_stop
+from pipeline.models.hyperparameters import Hyperparameters, Value
+from pipeline.tuning.paths import Known
+from pipeline.tuning.pruning import StopRule, stop_rules
+from pipeline.tuning.samplers import SAMPLERS, Proposer
 from pipeline.tuning.space import Space
 from pipeline.tuning.strategies import Proposal, Strategy
-from pipeline.tuning.trials import Asked, Finding, State, TrialRecord, selection_score
+from pipeline.tuning.trials import Asked, Finding, Generation, Recheck, State, TrialRecord, selection_score
 
-PRUNERS = ("median", "none")
 STATES: dict[TrialState, State] = {
     TrialState.COMPLETE: "complete",
     TrialState.PRUNED: "pruned",
     TrialState.FAIL: "failed",
 }
 DECIMALS = 6
+BEGUN, FOUND = "variantlab:begun", "variantlab:found"
+"""Attributes of a trial that are not for people: what it is, and what it gave."""
 
 
-class _TrialSampler(optuna.samplers.TPESampler):
-    """TPE whose every draw belongs to a trial and a hyperparameter, so that a trial half proposed can be completed."""
+@dataclass(frozen=True, kw_only=True)
+class Method:
+    """How a study is searched."""
 
-    def __init__(self, seed: int, number: int) -> None:
-        super().__init__(seed=_sampler_seed(seed, number))
-        self._root, self._number = seed, number
+    space: Space
+    strategy: Strategy
+    sampler: str = "tpe"
+    """One of `SAMPLERS`, or another name where all combinations are tried."""
+    population: int
+    """Trials of a generation."""
+    seed: int
+    pruner: str = "none"
+    select: str = "mean"
+    objectives: int = 1
+    """1: the error; 2: something besides."""
+    replicate: bool = False
+    """Whether a configuration that was tried before is tried on another draw of samples."""
 
-    def sample_independent(
-        self, study: optuna.Study, trial: FrozenTrial, param_name: str, param_distribution: BaseDistribution
-    ) -> Any:
-        """Draw with a generator of this hyperparameter's own."""
-        sampler = optuna.samplers.TPESampler(seed=_sampler_seed(self._root, self._number, param_name))
-        return sampler.sample_independent(study, trial, param_name, param_distribution)
-
-
-def _sampler_seed(seed: int, number: int, *name: str) -> int:
-    return derive(seed, "sampler", "trial", number, *name) % 2**32
+    @property
+    def epochs(self) -> int:
+        """The most that any trial trains."""
+        dimension = self.space.dimensions.get("epochs")
+        return int(max(dimension.ends)) if dimension else self.space.preset.epochs
 
 
 class Ledger:
-    """One study. Every method that changes it leaves it in a state that a new process can go on from."""
+    """One study. Every call that changes it leaves it in a state that a new process can go on from."""
 
-    def __init__(
-        self,
-        storage: RDBStorage,
-        study: optuna.Study,
-        space: Space,
-        strategy: Strategy,
-        *,
-        seed: int,
-        pruner: str,
-        select: str,
-    ) -> None:
-        self._storage = storage
-        self._study = study
-        self._space = space
-        self._strategy = strategy
-        self._seed = seed
-        self._pruner = pruner
-        self._select = select
+    def __init__(self, storage: RDBStorage, study: optuna.Study, method: Method) -> None:
+        self._storage, self._study, self._method = storage, study, method
+        sampler = method.sampler if method.sampler in SAMPLERS else "random"
+        self._proposer = Proposer(
+            sampler, method.space, seed=method.seed, population=method.population, objectives=method.objectives
+        )
         self._records: dict[int, TrialRecord] = {}
 
     @classmethod
-    def open(
-        cls,
-        storage: RDBStorage,
-        name: str,
-        protocol: Mapping[str, Any],
-        space: Space,
-        strategy: Strategy,
-        *,
-        seed: int,
-        pruner: str,
-        select: str,
-    ) -> Ledger:
+    def open(cls, storage: RDBStorage, name: str, protocol: Mapping[str, Any], method: Method) -> Ledger:
         """Create the study, or go on with it if it was made under the same protocol.
 
-        `protocol` is everything that the numbers depend on; `select` says what is minimised. Raises InputError, naming
-        the differences, when the study of this name was made under another one.
+        `protocol` is everything that the numbers depend on. Raises InputError, naming the differences, when the study
+        of this name was made under another one.
         """
-        study = optuna.create_study(storage=storage, study_name=name, direction="minimize", load_if_exists=True)
+        directions = [StudyDirection.MINIMIZE] * method.objectives
+        study = optuna.create_study(storage=storage, study_name=name, directions=directions, load_if_exists=True)
         recorded = study.user_attrs.get("protocol")
         if recorded is None:
             if study.get_trials(deepcopy=False):
                 raise InputError(f"the study {name!r} was not made by this program; choose another --study")
             study.set_user_attr("id", uuid.uuid4().hex)
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
+                study.set_metric_names(["validation error", "cost"][: method.objectives])
             study.set_user_attr("protocol", dict(protocol))
             recorded = protocol
         differences = [
@@ -115,7 +106,7 @@ class Ledger:
                 f"a study goes on under the protocol that it began with, but in {name!r} {'; '.join(differences)}; "
                 f"choose another --study"
             )
-        return cls(storage, study, space, strategy, seed=seed, pruner=pruner, select=select)
+        return cls(storage, study, method)
 
     @property
     def name(self) -> str:
@@ -129,105 +120,255 @@ class Ledger:
 
     @property
     def planned(self) -> int:
-        """How many trials the study will have."""
-        return self._strategy.total(self._space)
+        """How many trials the study will have, as far as can be known."""
+        return self._method.strategy.total(self._method.space, self.records())
 
-    def next_generation(self, population: int) -> list[Asked]:
-        """The configurations to try next; empty when the study has all."""
-        trials = self._study.get_trials(deepcopy=False)
-        running = [trial for trial in trials if not trial.state.is_finished()]
-        first = running[0].number if running else len(trials)
-        begin, proposals = 0, []
-        for step in self._strategy.steps(self._space, self.records()):
+    def next_generation(self) -> list[Asked]:
+        """The configurations to try next; empty when the study has all.
+
+        Those of an interrupted generation are all among them, the ones that are told already too: what trains beside a
+        trial decides its last bits.
+        """
+        records, population = self.records(), self._method.population
+        begin, proposals = 0, list[Proposal]()
+        for step in self._method.strategy.steps(self._method.space, records):
             proposals += step
-            if len(proposals) > first:
+            if len(proposals) > len(records):
                 break
             begin = len(proposals)
-        start = begin + (first - begin) // population * population
-        end = min(start + population, len(proposals))
-        stop = None
-        if self._pruner == "median":
-            stop = median_stop([trial for trial in trials if trial.number < start])
-        # A search that was made shorter leaves alone what was running beyond its end.
-        numbers = [trial.number for trial in running if trial.number < len(proposals)] + list(range(len(trials), end))
-        return [
-            Asked(
-                number=number,
-                hyper=self._ask(number, proposals[number]),
-                pairs=proposals[number].pairs,
-                stop=stop,
-                generation=start,
-            )
-            for number in sorted(numbers)
+        if len(records) >= len(proposals):
+            return []
+        start = begin + (len(records) - begin) // population * population
+        generation = start, min(start + population, len(proposals))
+        earlier = records[:start]
+        self._proposer.learn(earlier, lambda number: proposals[number].parameters is not None)
+        draws = _Draws(earlier, self._method.replicate)
+        rule = stop_rules(self._method.pruner, earlier, self._method.epochs)
+        known = {trial.number: trial.params for trial in self._study.get_trials(deepcopy=False)[start:]}
+        asked = [
+            self._ask(number, proposals[number], generation, draws, rule, known.get(number))
+            for number in range(*generation)
         ]
+        # What was told of a search that was shorter has not been interrupted.
+        return [trial for trial in asked if not trial.told or self._records[trial.number].generation == generation]
 
-    def _ask(self, number: int, proposal: Proposal) -> Hyperparameters:
+    def _ask(
+        self,
+        number: int,
+        proposal: Proposal,
+        generation: Generation,
+        draws: _Draws,
+        rule: Callable[[int], StopRule | None],
+        known: Mapping[str, Value] | None,
+    ) -> Asked:
         """Propose the configuration of a trial, creating the trial if there is none of that number."""
-        self._study.sampler = _TrialSampler(self._seed, number)
-        if proposal.parameters is not None and len(self._study.get_trials(deepcopy=False)) == number:
-            self._study.enqueue_trial(dict(proposal.parameters), user_attrs={"pairs": proposal.pairs})
-        try:
-            trial_id = self._trial_id(number)
-        except KeyError:
-            trial = self._study.ask()
-        else:
-            frozen = self._storage.get_trial(trial_id)
-            # A trial that waits is handed out by `ask`; one that was running when its process died is taken up.
-            trial = self._study.ask() if frozen.state is TrialState.WAITING else Trial(self._study, trial_id)
-        return self._space.suggest(trial)
+        parameters = self._proposer.propose(number, proposal.parameters)
+        hyper = self._method.space.hyper(parameters)
+        draw = draws.next(hyper, proposal.pairs)
+        if known is None:
+            begun = {"pairs": proposal.pairs, "draw": draw, "generation": generation, "config": hyper.as_dict()}
+            shown = {"config_hash": hyper.hash, **({"pairs": proposal.pairs} if proposal.pairs else {})}
+            self._study.add_trial(
+                create_trial(
+                    state=TrialState.RUNNING,
+                    params=parameters,
+                    distributions=self._method.space.distributions(parameters),
+                    user_attrs=shown,
+                    system_attrs={BEGUN: begun},
+                )
+            )
+        elif known != parameters:
+            raise InputError(
+                f"a study goes on with the proposals that it began with, but trial {number} of {self.name!r} was "
+                f"{known}, and this version proposes {parameters}; choose another --study"
+            )
+        return Asked(
+            number=number,
+            hyper=hyper,
+            pairs=proposal.pairs,
+            draw=draw,
+            stop=rule(number),
+            generation=generation,
+            told=number in self._records,
+        )
 
     def _trial_id(self, number: int) -> int:
         study_id = self._storage.get_study_id_from_name(self.name)
         return self._storage.get_trial_id_from_study_id_trial_number(study_id, number)
 
-    def tell(self, number: int, finding: Finding) -> None:
-        """Acknowledge a trial: once this returns, nothing of it can be lost."""
+    def attach(self, number: int, name: str, value: str) -> None:
+        """Keep something with a trial that is running, where people who look at the study see it."""
+        self._storage.set_trial_user_attr(self._trial_id(number), name, value)
+
+    def tell(self, number: int, finding: Finding, *, cost: float | None = None, seconds: float = 0.0) -> None:
+        """Acknowledge a trial: once this returns, nothing of it can be lost.
+
+        `cost` is what is minimised besides the error, where there are two objectives; `seconds` the trial's share of
+        the time that its generation took.
+        """
         trial_id = self._trial_id(number)
-        trial = Trial(self._study, trial_id)
-        rounded = {name: np.round(curve, DECIMALS).tolist() for name, curve in finding.curves.items()}
-        folds = [np.round(errors, DECIMALS).tolist() for errors in finding.fold_errors]
-        trial.set_user_attr("curves", json.dumps({**rounded, "fold_errors": folds}))
-        if digits := rounded.get("validation_digit_error"):
-            trial.set_user_attr("validation_digit_error", digits[-1])  # for people; the curve is there as well
-        if finding.reason:
-            trial.set_user_attr("reason", finding.reason)
-        if finding.read_off is not None:
-            trial.set_user_attr("read_off", finding.read_off)
+        found = _found(finding, seconds)
+        # As text, since what diverged is no JSON number everywhere.
+        self._storage.set_trial_system_attr(trial_id, FOUND, json.dumps(found))
+        for name, value in _shown(found).items():
+            self._storage.set_trial_user_attr(trial_id, name, value)
         if finding.state == "failed":
             self._study.tell(number, state=TrialState.FAIL)
             return
-        errors = rounded["validation_error"]
-        for epoch, error in enumerate(errors, start=1):
+        for epoch, error in enumerate(found["curves"]["validation_error"], start=1):
             # Not `trial.report`, which warns of what a process that died here has reported already.
             self._storage.set_trial_intermediate_value(trial_id, epoch, float(error))
         if finding.state == "pruned":
             self._study.tell(number, state=TrialState.PRUNED)
         else:
-            score = selection_score([fold[-1] for fold in finding.fold_errors], self._select)
-            self._study.tell(number, round(score, DECIMALS))
+            score = self._score(finding)
+            self._study.tell(number, [score] if cost is None else [score, cost])
+
+    def expect(self, trial: Asked, finding: Finding, *, cost: float | None = None, seconds: float = 0.0) -> None:
+        """Go on as if a trial was told, which it is to be next: so its keeping need not hold up the next generation."""
+        complete = finding.state == "complete"
+        found = _found(finding, seconds)
+        now = datetime.now()
+        self._records[trial.number] = TrialRecord(
+            number=trial.number,
+            state=finding.state,
+            error=found["curves"]["validation_error"][-1] if complete else None,
+            score=self._score(finding) if complete else None,
+            cost=cost if complete else None,
+            hyper=trial.hyper,
+            pairs=trial.pairs,
+            draw=trial.draw,
+            generation=trial.generation,
+            started=now,
+            ended=now,
+            **found,
+        )
+
+    def _score(self, finding: Finding) -> float:
+        return round(selection_score([fold[-1] for fold in finding.fold_errors], self._method.select), DECIMALS)
+
+    def elsewhere(self, same: Sequence[str]) -> list[Known]:
+        """The finished trials of other studies in the storage whose protocols are equal in these parts."""
+        mine = self._study.user_attrs["protocol"]
+        known = []
+        for study in self._storage.get_all_studies():
+            other = study.user_attrs.get("protocol")
+            if study.study_name == self.name or other is None or any(other.get(key) != mine[key] for key in same):
+                continue
+            trials = self._storage.get_all_trials(
+                self._storage.get_study_id_from_name(study.study_name), deepcopy=False, states=tuple(STATES)
+            )
+            finished = (_record(trial) for trial in trials if BEGUN in trial.system_attrs)
+            known += [
+                Known(f"trial {record.number} of study {study.study_name}", record)
+                for record in finished
+                if record.curves and not record.source and not record.draw
+            ]
+        return known
+
+    @property
+    def rechecked(self) -> Recheck | None:
+        """What trying the best again gave, if that was done."""
+        kept = self._study.user_attrs.get("recheck")
+        if kept is None:
+            return None
+        folds = {int(number): errors for number, errors in kept["fold_errors"].items()}
+        return Recheck(fold_errors=folds, replica_epochs=kept["replica_epochs"], seconds=kept["seconds"])
+
+    def keep_recheck(self, recheck: Recheck) -> None:
+        """Keep what trying the best again gave, instead of what was kept of others."""
+        rounded = {number: np.round(errors, DECIMALS).tolist() for number, errors in recheck.fold_errors.items()}
+        self._study.set_user_attr(
+            "recheck",
+            {"fold_errors": rounded, "replica_epochs": recheck.replica_epochs, "seconds": round(recheck.seconds, 3)},
+        )
+
+    def record(self, number: int) -> TrialRecord:
+        """A finished trial."""
+        if number not in self._records:
+            self.records()
+        return self._records[number]
 
     def records(self) -> list[TrialRecord]:
         """All finished trials by number."""
         for trial in self._study.get_trials(deepcopy=False):
             if trial.state.is_finished() and trial.number not in self._records:
-                self._records[trial.number] = self._record(trial)
+                self._records[trial.number] = _record(trial)
         return [self._records[number] for number in sorted(self._records)]
 
-    def _record(self, trial: FrozenTrial) -> TrialRecord:
-        curves = json.loads(trial.user_attrs.get("curves", '{"fold_errors": []}'))
-        assert trial.datetime_start is not None
-        assert trial.datetime_complete is not None
-        return TrialRecord(
-            number=trial.number,
-            state=STATES[trial.state],
-            reason=trial.user_attrs.get("reason", ""),
-            error=curves["validation_error"][-1] if trial.state is TrialState.COMPLETE else None,
-            score=trial.value if trial.state is TrialState.COMPLETE else None,
-            hyper=self._space.preset.having(trial.params),
-            pairs=trial.user_attrs.get("pairs", 0),
-            fold_errors=curves.pop("fold_errors"),
-            curves=curves,
-            read_off=trial.user_attrs.get("read_off"),
-            started=trial.datetime_start,
-            ended=trial.datetime_complete,
-        )
+
+def finished_trials(storage: RDBStorage, name: str) -> list[TrialRecord]:
+    """Those of a study by number; none if there is no study of this name."""
+    if name not in {study.study_name for study in storage.get_all_studies()}:
+        return []
+    trials = storage.get_all_trials(storage.get_study_id_from_name(name), deepcopy=False, states=tuple(STATES))
+    return [_record(trial) for trial in trials if BEGUN in trial.system_attrs]
+
+
+class _Draws:
+    """Counts how often a configuration was tried."""
+
+    def __init__(self, earlier: Sequence[TrialRecord], replicate: bool) -> None:
+        self._replicate = replicate
+        self._next: dict[tuple[Hyperparameters, int], int] = {}
+        for record in earlier if replicate else ():
+            if record.state == "complete":
+                self._next[record.hyper.canonical, record.pairs] = record.draw + 1
+
+    def next(self, hyper: Hyperparameters, pairs: int) -> int:
+        """The draw on which it is tried next."""
+        draw = self._next.get((hyper.canonical, pairs), 0)
+        if self._replicate:
+            self._next[hyper.canonical, pairs] = draw + 1
+        return draw
+
+
+def _found(finding: Finding, seconds: float) -> dict[str, Any]:
+    """What is kept of a finding besides its state."""
+    return {
+        "curves": {name: np.round(curve, DECIMALS).tolist() for name, curve in finding.curves.items()},
+        "fold_errors": [np.round(errors, DECIMALS).tolist() for errors in finding.fold_errors],
+        "reason": finding.reason,
+        "source": finding.source,
+        "replica_epochs": finding.replica_epochs,
+        "seconds": round(seconds, 3),
+    }
+
+
+def _shown(found: Mapping[str, Any]) -> dict[str, Any]:
+    """What people see of a finding beside a trial's values."""
+    shown = {name: found[name] for name in ("reason", "source", "replica_epochs") if found[name]}
+    if found["fold_errors"] and all(found["fold_errors"]):
+        shown["validation_error_of_folds"] = [errors[-1] for errors in found["fold_errors"]]
+    if digits := found["curves"].get("validation_digit_error"):
+        shown["validation_digit_error"] = digits[-1]
+    return shown
+
+
+def _record(trial: FrozenTrial) -> TrialRecord:
+    if BEGUN not in trial.system_attrs:
+        raise InputError(f"trial {trial.number} of the study was not made by this program; choose another --study")
+    begun = trial.system_attrs[BEGUN]
+    found = json.loads(trial.system_attrs.get(FOUND, _NOTHING))
+    complete = trial.state is TrialState.COMPLETE
+    assert trial.datetime_start is not None
+    assert trial.datetime_complete is not None
+    begin, end = begun["generation"]
+    return TrialRecord(
+        number=trial.number,
+        state=STATES[trial.state],
+        error=found["curves"]["validation_error"][-1] if complete else None,
+        score=trial.values[0] if complete else None,
+        cost=trial.values[1] if complete and len(trial.values) > 1 else None,
+        hyper=Hyperparameters.of(begun["config"]),
+        pairs=begun["pairs"],
+        draw=begun["draw"],
+        generation=(begin, end),
+        **found,
+        started=trial.datetime_start,
+        ended=trial.datetime_complete,
+    )
+
+
+_NOTHING = '{"curves": {}, "fold_errors": [], "reason": "", "source": "", "replica_epochs": 0, "seconds": 0}'
+"""What is known of a trial that was ended by somebody else."""

@@ -1,53 +1,66 @@
-"""Short trainings read off longer ones: of trials that differ in epochs alone, the longest goes through all."""
+"""No wasted work: which trials need training, and what the others are read off.
+
+Of trials that differ in epochs alone the longest goes through all, and equal ones are the same training.
+"""
 
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
 
 from pipeline.models.hyperparameters import Hyperparameters
 from pipeline.tuning.trials import Asked, Finding, TrialRecord
 
-Path = tuple[Hyperparameters, int]
-"""`Hyperparameters.path`, and the number of training samples."""
+Path = tuple[Hyperparameters, int, int]
+"""`Hyperparameters.path`, the number of training samples, and the draw."""
+
+
+@dataclass(frozen=True)
+class Known:
+    """A finished training and what to call it."""
+
+    label: str
+    record: TrialRecord
 
 
 def path_of(trial: Asked | TrialRecord) -> Path:
     """Equal for trials that differ in epochs alone."""
-    return trial.hyper.path, trial.pairs
+    return trial.hyper.path, trial.pairs, trial.draw
 
 
 class Paths:
-    """The trainings of a study by path."""
+    """The trainings of a study by path, and those that are known from others."""
 
-    def __init__(self) -> None:
-        self._seen = 0
-        self._trained: dict[Path, list[TrialRecord]] = defaultdict(list)
+    def __init__(self, elsewhere: Iterable[Known] = ()) -> None:
+        self._seen: set[int] = set()
+        self._trained: dict[Path, list[Known]] = defaultdict(list)
+        self._elsewhere: dict[Path, list[Known]] = defaultdict(list)
+        for known in elsewhere:
+            self._elsewhere[path_of(known.record)].append(known)
 
-    def learn(self, records: Sequence[TrialRecord]) -> None:
-        """Take note of finished trials; `records` are those of the last call and newer ones."""
-        for record in records[self._seen :]:
-            if record.read_off is None and record.curves:
-                self._trained[path_of(record)].append(record)
-        self._seen = len(records)
+    def learn(self, records: Iterable[TrialRecord]) -> None:
+        """Take note of finished trials, those of earlier calls or new ones."""
+        for record in records:
+            if record.number not in self._seen and not record.source and record.curves:
+                self._trained[path_of(record)].append(Known(f"trial {record.number}", record))
+            self._seen.add(record.number)
 
-    def divide(self, asked: Sequence[Asked]) -> tuple[list[Asked], dict[int, TrialRecord | Asked]]:
-        """Which trials to train, and for each other one, by number, the trial to read it off.
+    def divide(self, asked: Sequence[Asked]) -> tuple[list[Asked], dict[int, Known | Asked]]:
+        """Which trials of a generation to train, and for each other one, by number, what to read it off.
 
-        That is an earlier one which went far enough, or the longest of its own generation, however far that went: so
-        the answer is the same for a generation of which some are finished already.
+        That is a known training which went far enough, or the longest of the generation, however far that goes.
         """
-        longest: dict[Path, TrialRecord | Asked] = {}
+        longest: dict[Path, Asked] = {}
         for trial in sorted(asked, key=lambda trial: -trial.hyper.epochs):
             longest.setdefault(path_of(trial), trial)
-        sources: dict[int, TrialRecord | Asked] = {}
+        sources: dict[int, Known | Asked] = {}
         for trial in asked:
-            trained = self._trained[path_of(trial)]
-            siblings = (record for record in trained if record.number >= trial.generation)
-            earlier = (
-                record for record in trained if record.number < trial.generation and reaches(record, trial.hyper.epochs)
-            )
-            source = next(earlier, None) or next(siblings, longest[path_of(trial)])
+            path, epochs = path_of(trial), trial.hyper.epochs
+            known = (one for one in (*self._trained[path], *self._elsewhere[path]) if reaches(one.record, epochs))
+            source = next(known, None) or longest[path]
             if source is not trial:
                 sources[trial.number] = source
         return [trial for trial in asked if trial.number not in sources], sources
@@ -58,19 +71,36 @@ def reaches(found: Finding | TrialRecord, epochs: int) -> bool:
     return len(found.curves["validation_error"]) - (found.state == "failed") >= epochs
 
 
-def read_off(found: Finding | TrialRecord, number: int, epochs: int) -> Finding:
-    """What trial `number` found, after `epochs`; all of it if it ended before."""
+def read_off(found: Finding | TrialRecord, label: str, epochs: int) -> Finding:
+    """What the training of this name found after `epochs`; all of it if it ended before."""
+    source = f"read off {label}"
     if not reaches(found, epochs):
         return Finding(
             curves=found.curves,
             fold_errors=found.fold_errors,
             state=found.state,
             reason=found.reason,
-            read_off=number,
+            source=source,
         )
     return Finding(
         curves={name: values[:epochs] for name, values in found.curves.items()},
         fold_errors=[errors[:epochs] for errors in found.fold_errors],
         state="complete",
-        read_off=number,
+        source=source,
+    )
+
+
+def pooled(found: Finding, before: Finding | TrialRecord, label: str) -> Finding:
+    """What the draws before and a new one say together; the new one alone unless both are complete."""
+    if found.state != "complete" or before.state != "complete":
+        return found
+    weights = [len(before.fold_errors), len(found.fold_errors)]
+    return replace(
+        found,
+        curves={
+            name: np.average([before.curves[name], values], axis=0, weights=weights).tolist()
+            for name, values in found.curves.items()
+        },
+        fold_errors=[*before.fold_errors, *found.fold_errors],
+        source=f"adds to {label}",
     )

@@ -56,6 +56,15 @@ def open_storage(url: str) -> Storage:
     return storage
 
 
+def is_there(url: str) -> bool:
+    """Whether there can be studies at a URL; not where opening it would create its file."""
+    try:
+        parsed = sqlalchemy.make_url(url)
+    except sqlalchemy.exc.ArgumentError:
+        return True  # opening it says what is wrong
+    return parsed.get_backend_name() != "sqlite" or Path(str(parsed.database)).exists()
+
+
 def resolved(url: str) -> str:
     """The same for every way to name one database: SQLite files by their absolute path."""
     parsed = sqlalchemy.make_url(url)

@@ -1,4 +1,4 @@
-"""How a search chooses what to try: by Optuna's sampler, or all combinations in two ways that the reports describe.
+"""How a search chooses what to try: by a sampler, or all combinations in one of three ways.
 
 A strategy proposes *steps*: lists of trials of which a step is known once the ones before it are finished. What it
 proposes depends on finished trials alone, so a search that was killed goes on with the same proposals.
@@ -11,11 +11,14 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
-from pipeline.models.hyperparameters import Hyperparameters, Value
+from pipeline.models.hyperparameters import Value
+from pipeline.tuning.samplers import SAMPLERS
 from pipeline.tuning.space import Space
-from pipeline.tuning.trials import TrialRecord, best_of
+from pipeline.tuning.trials import TrialRecord, best_of, ranking
 
-STRATEGIES = ("tpe", "two-step", "screen")
+COMPLETE = ("grid", "two-step", "screen")
+"""The strategies that try all combinations."""
+STRATEGIES = (*SAMPLERS, *COMPLETE)
 ALPHA = "alpha"
 
 
@@ -39,28 +42,34 @@ class Strategy(ABC):
     def steps(self, space: Space, records: Sequence[TrialRecord]) -> list[list[Proposal]]:
         """The steps that are known, given all finished trials by number; trials are numbered through all steps."""
 
-    @abstractmethod
-    def total(self, space: Space) -> int:
-        """How many trials there will be."""
+    def total(self, space: Space, records: Sequence[TrialRecord]) -> int:
+        """How many trials there will be, as far as the steps are known."""
+        return sum(map(len, self.steps(space, records)))
 
 
 @dataclass(frozen=True)
-class Tpe(Strategy):
-    """The preset first, then what Optuna's TPE sampler proposes, `n_trials` in all."""
+class Sampled(Strategy):
+    """The preset first, then what one of Optuna's samplers proposes, `n_trials` in all."""
 
     n_trials: int
     complete = False
 
     def steps(self, space: Space, records: Sequence[TrialRecord]) -> list[list[Proposal]]:
-        """Two: the preset, and the others."""
-        return [
-            [Proposal(parameters=space.preset_parameters)],
-            [Proposal(parameters=None)] * (self.n_trials - 1),
-        ]
+        """One."""
+        first = Proposal(parameters=space.preset_parameters)
+        return [[first, *[Proposal(parameters=None)] * (self.n_trials - 1)]]
 
-    def total(self, space: Space) -> int:
-        """`n_trials`."""
-        return self.n_trials
+
+@dataclass(frozen=True)
+class Grid(Strategy):
+    """All combinations, and those that failed once more, with other initial weights."""
+
+    def steps(self, space: Space, records: Sequence[TrialRecord]) -> list[list[Proposal]]:
+        """One; two once the first is finished, if any failed."""
+        first = [Proposal(parameters=combination) for combination in space.grid(space.dimensions)]
+        if len(records) < len(first):
+            return [first]
+        return [first, [proposal for proposal, record in zip(first, records, strict=False) if record.state == "failed"]]
 
 
 @dataclass(frozen=True)
@@ -78,9 +87,11 @@ class TwoStep(Strategy):
         chosen = {name: best.hyper.as_dict()[name] for name in combinations[0]}
         return [first, [Proposal(parameters={**chosen, ALPHA: value}) for value in self._others(space)]]
 
-    def total(self, space: Space) -> int:
+    def total(self, space: Space, records: Sequence[TrialRecord]) -> int:
         """Combinations, and the other values of alpha."""
-        return len(self._combinations(space)) + len(self._others(space))
+        first = len(self._combinations(space))
+        failed = len(records) >= first and best_of(records[:first]) is None
+        return first if failed else first + len(self._others(space))
 
     def _combinations(self, space: Space) -> list[dict[str, Value]]:
         return space.grid(name for name in space.dimensions if name != ALPHA)
@@ -106,28 +117,17 @@ class Screen(Strategy):
         first = [Proposal(parameters=combination, pairs=self.pairs) for combination in combinations]
         if len(records) < len(first):
             return [first]
-        ranked = sorted(
-            (record for record in records[: len(first)] if record.score is not None),
-            key=lambda record: (record.score, record.number),
-        )
-        return [first, [Proposal(parameters=_searched(space, record.hyper)) for record in ranked[: self.keep]]]
+        ranked = ranking(records[: len(first)])
+        return [first, [Proposal(parameters=space.parameters(record.hyper)) for record in ranked[: self.keep]]]
 
-    def total(self, space: Space) -> int:
+    def total(self, space: Space, records: Sequence[TrialRecord]) -> int:
         """Combinations, and the best of them again."""
-        combinations = len(space.grid(space.dimensions))
-        return combinations + min(self.keep, combinations)
-
-
-def _searched(space: Space, hyper: Hyperparameters) -> dict[str, Value]:
-    values = hyper.as_dict()
-    return {name: values[name] for name in space.dimensions}
+        first = len(space.grid(space.dimensions))
+        known = super().total(space, records)
+        return known if len(records) >= first else first + min(self.keep, first)
 
 
 def make_strategy(name: str, *, n_trials: int, screen_pairs: int, keep: int) -> Strategy:
     """The strategy of this name, which is one of `STRATEGIES`."""
-    by_name: dict[str, Strategy] = {
-        "tpe": Tpe(n_trials),
-        "two-step": TwoStep(),
-        "screen": Screen(screen_pairs, keep),
-    }
-    return by_name[name]
+    by_name: dict[str, Strategy] = {"grid": Grid(), "two-step": TwoStep(), "screen": Screen(screen_pairs, keep)}
+    return by_name.get(name) or Sampled(n_trials)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -10,11 +11,13 @@ from typing import Literal
 import numpy as np
 
 from pipeline.models.hyperparameters import Hyperparameters
-from pipeline.tuning.pruning import MedianStop
+from pipeline.tuning.pruning import StopRule
 
 SELECTIONS = ("mean", "mean+std")
 """What is minimised: the mean validation error over folds, or that plus its standard deviation."""
 State = Literal["complete", "pruned", "failed"]
+Generation = tuple[int, int]
+"""The trials that are asked for and train together: the first number, and the one after the last."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -25,9 +28,12 @@ class Asked:
     hyper: Hyperparameters
     pairs: int = 0
     """Training samples of a round; 0 for as many as the search has."""
-    stop: MedianStop | None
-    generation: int
-    """The first number of its generation."""
+    draw: int = 0
+    """Which draw of samples and folds; above 0 for a configuration that is tried again to know it better."""
+    stop: StopRule | None
+    generation: Generation
+    told: bool = False
+    """Whether its finding is kept already: it trains once more only for the sake of those beside it."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -40,8 +46,10 @@ class Finding:
     """(F, E) validation error of every fold after every epoch."""
     state: State
     reason: str = ""
-    read_off: int | None = None
-    """The trial whose longer training this one was read off; None if it was trained itself."""
+    source: str = ""
+    """The trial whose training this one was read off, or that it adds to; empty if it stands alone."""
+    replica_epochs: int = 0
+    """What was trained for it."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -55,14 +63,47 @@ class TrialRecord:
     """Mean validation error over folds after the last epoch; None unless complete."""
     score: float | None
     """What is minimised, see `SELECTIONS`; None unless complete."""
+    cost: float | None = None
+    """What is minimised besides, where there are two objectives; None unless complete."""
     hyper: Hyperparameters
     pairs: int
     """Training samples of a round; 0 for as many as the search has."""
+    draw: int = 0
     curves: Mapping[str, Sequence[float]]
     fold_errors: Sequence[Sequence[float]]
-    read_off: int | None
+    source: str = ""
+    generation: Generation = (0, 1)
+    replica_epochs: int = 0
+    seconds: float = 0.0
+    """Its share of the time that its generation took."""
     started: datetime
     ended: datetime
+
+    @property
+    def values(self) -> list[float]:
+        """The objectives of a complete trial."""
+        assert self.score is not None
+        return [self.score] if self.cost is None else [self.score, self.cost]
+
+    @property
+    def last_errors(self) -> list[float]:
+        """The validation error of every fold after the last epoch."""
+        return [errors[-1] for errors in self.fold_errors]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Recheck:
+    """The best trials tried again, on samples, folds and weights that no trial has seen."""
+
+    fold_errors: Mapping[int, Sequence[float]]
+    """Trial -> the last validation error of every fold; none for a trial that failed this time."""
+    replica_epochs: int
+    seconds: float
+
+    def score(self, number: int, select: str) -> float:
+        """What is minimised, of one trial; infinite if it failed."""
+        errors = self.fold_errors[number]
+        return selection_score(errors, select) if errors else math.inf
 
 
 def selection_score(last_errors: Sequence[float], select: str) -> float:
@@ -71,7 +112,19 @@ def selection_score(last_errors: Sequence[float], select: str) -> float:
     return float(np.mean(last_errors)) + spread
 
 
+def ranking(records: Sequence[TrialRecord]) -> list[TrialRecord]:
+    """The complete trials, the least score first and the earlier one of equals; each configuration once.
+
+    A configuration that was tried on several draws stands with what all of them say.
+    """
+    tried: dict[tuple[Hyperparameters, int], TrialRecord] = {}
+    for record in records:
+        configuration = record.hyper.canonical, record.pairs
+        if record.score is not None and (configuration not in tried or record.draw):
+            tried[configuration] = record
+    return sorted(tried.values(), key=lambda record: (record.score, record.number))
+
+
 def best_of(records: Sequence[TrialRecord]) -> TrialRecord | None:
-    """The complete trial with the least score; the earlier one of equals."""
-    complete = [record for record in records if record.score is not None]
-    return min(complete, key=lambda record: (record.score, record.number), default=None)
+    """The first of the ranking."""
+    return next(iter(ranking(records)), None)

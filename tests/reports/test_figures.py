@@ -20,6 +20,7 @@ from pipeline.reports.figures import (
     learning_curves,
     loss_by_family,
     loss_curve,
+    pareto_front,
     point_errors,
     sample_pairs,
     sample_points,
@@ -124,6 +125,18 @@ FIGURES: dict[str, tuple[Callable[[], Figure], list[tuple[str, str]]]] = {
         lambda: search_history({}, {1: 0.4}, None),
         [("trial", "mean validation error over folds (%)")],
     ),
+    "history with a recheck": (
+        lambda: search_history({0: 0.2, 1: 0.1}, {}, 0.2, rechecked={1: 0.15}),
+        [("trial", "mean validation error over folds (%)")],
+    ),
+    "front": (
+        lambda: pareto_front([(1, 0.3), (2, 0.2), (3, 0.25)], [(1, 0.3), (2, 0.2)], "parameters"),
+        [("parameters", "mean validation error over folds (%)")],
+    ),
+    "front of one trial": (
+        lambda: pareto_front([(1, 0.3)], [(1, 0.3)], "time"),
+        [("time", "mean validation error over folds (%)")],
+    ),
     "grid": (
         lambda: heat_map([[0.1, 0.2, NAN], [0.3, 0.15, 0.4]], (0, 0)),
         [("batch size", "learning rate"), ("", "validation error (%)")],
@@ -201,6 +214,20 @@ def test_the_history_shows_percent_and_the_best_so_far() -> None:
     figure = search_history({4: 0.1, 0: 0.2, 1: 0.3}, {}, 0.2)
     assert heights(figure, 0, 0) == pytest.approx([20.0, 30.0, 10.0])
     assert heights(figure, 0, 1) == pytest.approx([20.0, 20.0, 10.0])
+
+
+def test_the_history_shows_what_the_best_gave_on_fresh_folds() -> None:
+    figure = search_history({0: 0.2, 1: 0.1, 2: 0.3}, {}, None, rechecked={0: 0.25, 1: 0.15})
+    assert marked(figure, "tried again on fresh folds").tolist() == [[0, 25], [1, 15]]
+    assert not [name for name in legend(search_history({0: 0.2}, {}, None)) if "fresh" in name]
+
+
+def test_the_front_goes_down_in_steps_between_all_trials() -> None:
+    every, front = [(30.0, 0.25), (10.0, 0.3), (20.0, 0.2)], [(10.0, 0.3), (20.0, 0.2)]
+    figure = pareto_front(every, front, "parameters")
+    assert marked(figure, "complete trial") == pytest.approx(np.array([(x, 100 * y) for x, y in every]))
+    assert marked(figure, "none is better in both") == pytest.approx(np.array([(10, 30), (20, 20)]))
+    assert figure.axes[0].lines[1].get_drawstyle() == "steps-post"
 
 
 def test_the_confusion_shows_the_share_of_the_pairs_that_were_seen() -> None:

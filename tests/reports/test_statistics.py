@@ -29,6 +29,23 @@ def test_the_summary_of_three_values_is_that_of_a_table_of_t() -> None:
     assert [summary.low, summary.high] == pytest.approx([0.2 - half, 0.2 + half])
 
 
+@given(
+    values=st.lists(st.floats(0.0, 1.0).map(lambda value: round(value, 4)), min_size=2, max_size=10),
+    overlap=st.floats(0.0, 1.0),
+)
+def test_values_that_share_samples_say_less_about_their_mean(values: list[float], overlap: float) -> None:
+    apart, shared = summarise(values), summarise(values, overlap=overlap)
+    assert (shared.n, shared.mean, shared.std) == (apart.n, apart.mean, apart.std)
+    widened = math.sqrt(1 + len(values) * overlap)
+    assert shared.high - shared.mean == pytest.approx(widened * (apart.high - apart.mean), abs=1e-12)
+    assert shared.mean - shared.low == pytest.approx(widened * (apart.mean - apart.low), abs=1e-12)
+
+
+def test_the_interval_of_five_folds_is_corrected_as_nadeau_and_bengio_say() -> None:
+    summary = summarise([0.1, 0.2, 0.3, 0.4, 0.5], overlap=1 / 4)
+    assert summary.high - summary.mean == pytest.approx(2.7764451051977987 * math.sqrt((1 / 5 + 1 / 4) * 0.025))
+
+
 def test_equal_values_have_no_spread() -> None:
     summary = summarise([0.25] * 4)
     assert (summary.mean, summary.std, summary.low, summary.high) == (0.25, 0, 0.25, 0.25)

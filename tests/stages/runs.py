@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import csv
+import io
 import itertools
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -15,15 +17,19 @@ from sqlalchemy import event
 
 from pipeline.data.digits import DigitSet
 from pipeline.data.pools import Pools
+from pipeline.models.hyperparameters import Hyperparameters
 from pipeline.models.variant import Task
 from pipeline.stages import evaluate, search
 from pipeline.stages.evaluate import EvaluateConfig
 from pipeline.stages.replicas import round_replicas
-from pipeline.stages.search import SearchConfig
+from pipeline.stages.searching.config import SearchConfig
 from pipeline.stages.stage import StageResult
 from pipeline.tracking.memory import MemoryRun, MemoryTracker
 from pipeline.tracking.port import ModelToLog
+from pipeline.tuning.storage import open_storage
 from tests.stages.silent import Silent
+
+Make = Callable[..., SearchConfig]
 
 
 def run_of(tracker: MemoryTracker, result: StageResult) -> MemoryRun:
@@ -43,7 +49,23 @@ def trials_of(tracker: MemoryTracker) -> list[MemoryRun]:
 
 def table_of(tracker: MemoryTracker) -> list[tuple[str, str, str | None, dict[tuple[str, int], float]]]:
     """All that a search says of its trials."""
-    return [(run.tags["config"], run.status, run.tags.get("read_off"), run.metrics) for run in trials_of(tracker)]
+    return [(run.tags["config"], run.status, run.tags.get("source"), run.metrics) for run in trials_of(tracker)]
+
+
+def searched(config: SearchConfig, tracker: MemoryTracker | None = None) -> tuple[MemoryTracker, MemoryRun]:
+    """Run a search: the tracker and the search's own run."""
+    tracker = tracker or MemoryTracker()
+    return tracker, run_of(tracker, search.run(config, tracker, Silent()))
+
+
+def config_of(run: MemoryRun) -> Hyperparameters:
+    """The one configuration that a run stands for."""
+    return Hyperparameters.of(json.loads(run.tags["config"]))
+
+
+def rows_of(run: MemoryRun, name: str = "trials.csv") -> list[dict[str, str]]:
+    """The table of all trials, or another one that was kept."""
+    return [*csv.DictReader(io.StringIO(run.texts[name]))]
 
 
 def trained_in(run: MemoryRun) -> Sequence[str]:
@@ -70,7 +92,7 @@ def search_with_deaths(config: SearchConfig, after: Sequence[int]) -> MemoryTrac
 
     Each start tracks to a store of its own, so that what is left comes from the study alone.
     """
-    variant, space, pools, storage = search.inputs(config)
+    storage = open_storage(config.storage)
     left = itertools.count()
 
     def begin(_connection: object) -> None:
@@ -79,7 +101,7 @@ def search_with_deaths(config: SearchConfig, after: Sequence[int]) -> MemoryTrac
 
     event.listen(storage.engine, "begin", begin)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(search, "inputs", lambda _: (variant, space, pools, storage))
+        patch.setattr(search, "open_storage", lambda _: storage)
         for transactions in after:
             left = itertools.count(transactions, -1)
             with pytest.raises(Death):

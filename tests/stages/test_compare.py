@@ -12,7 +12,7 @@ from pipeline.stages.compare import CompareConfig
 from pipeline.stages.evaluate import EvaluateConfig
 from pipeline.stages.stage import Setting, StageResult
 from pipeline.tracking.memory import MemoryTracker
-from tests.stages.runs import run_of
+from tests.stages.runs import Make, run_of, searched
 from tests.stages.silent import Silent
 
 
@@ -88,3 +88,43 @@ def test_compare_says_when_variants_were_not_measured_alike(setting: Setting, di
     ):
         assert [difference in note for note in result.notes].count(True) == 1, difference
     assert set(column(result, "behind the best").values()) == {"-"}
+
+
+@pytest.fixture(scope="module")
+def with_searches(make: Make, setting: Setting) -> MemoryTracker:
+    """Two variants that were searched, one that was searched for longer, and one that was not."""
+    tracker = MemoryTracker()
+    few = replace(setting, pairs=60)
+    space = "lr: {type: choice, values: [0.001, 0.002]}\nepochs: {type: choice, values: [2], default: 2}\n"
+    for model, n_trials in (("mlp", 1), ("mlp_ws", 1), ("mlp_al", 2)):
+        searched(make(space, model=model, n_trials=n_trials), tracker)
+        evaluate.run(EvaluateConfig(setting=few, model=model, rounds=2), tracker, Silent())
+    measure(tracker, few, "convnet")
+    return tracker
+
+
+UNEQUAL = "Not searched equally, so a part of a difference may be the search: "
+
+
+@pytest.mark.parametrize(
+    ("models", "groups"),
+    [
+        ("mlp,mlp_ws", ""),
+        ("mlp,mlp_ws,mlp_al", "1 trials of tpe: mlp, mlp_ws; 2 trials of tpe: mlp_al."),
+        ("mlp,convnet", "none: convnet; 1 trials of tpe: mlp."),
+        ("convnet", ""),
+    ],
+)
+def test_compare_says_when_variants_were_not_searched_equally(
+    with_searches: MemoryTracker, models: str, groups: str
+) -> None:
+    result = compared(with_searches, models)
+    assert [note for note in result.notes if note.startswith("Not searched")] == [UNEQUAL + groups] * bool(groups)
+    assert result.notes[0].startswith("All were measured in the same rounds")
+
+
+def test_compare_shows_what_was_spent_on_each_search(with_searches: MemoryTracker) -> None:
+    shown = column(compared(with_searches), "searched")
+    assert shown["convnet"] == "-"
+    assert str(shown["mlp"]).startswith("1 trials of tpe, 4 replica-epochs, ")
+    assert str(shown["mlp_al"]).startswith("2 trials of tpe, ")

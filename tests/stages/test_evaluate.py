@@ -1,7 +1,5 @@
 from __future__ import annotations
 
-import csv
-import io
 import json
 from dataclasses import replace
 from typing import Any
@@ -14,11 +12,11 @@ from pipeline.models.hyperparameters import Value
 from pipeline.models.registry import get_variant
 from pipeline.stages import evaluate, search
 from pipeline.stages.evaluate import EvaluateConfig
-from pipeline.stages.search import SearchConfig
+from pipeline.stages.searching.config import SearchConfig
 from pipeline.stages.stage import Setting
 from pipeline.tracking.memory import MemoryRun, MemoryTracker
 from pipeline.training.compute import Compute
-from tests.stages.runs import run_of, trained_in, without_finite_digits, wrong_by_model
+from tests.stages.runs import Make, rows_of, run_of, searched, trained_in, without_finite_digits, wrong_by_model
 from tests.stages.silent import Silent
 
 
@@ -32,11 +30,6 @@ def evaluated(setting: Setting, model: str, **options: Any) -> MemoryRun:
 def rounds_of(run: MemoryRun, name: str, rounds: int = 3) -> list[float]:
     """What each round gave."""
     return [run.metrics[f"round/{name}", number] for number in range(rounds)]
-
-
-def rows_of(run: MemoryRun, name: str) -> list[dict[str, str]]:
-    """A table that was kept."""
-    return [*csv.DictReader(io.StringIO(run.texts[name]))]
 
 
 @pytest.fixture(scope="module")
@@ -201,14 +194,23 @@ def test_one_round_has_no_spread(setting: Setting) -> None:
 
 
 def test_evaluate_takes_the_newest_finished_search_of_the_model_on_these_data(
-    setting: Setting, space_file: str, storage: str
+    setting: Setting, space_file: str, storage: str, artifacts: str
 ) -> None:
     tracker = MemoryTracker()
     config = EvaluateConfig(setting=setting, model="mlp_ws_al", rounds=1)
     with pytest.raises(InputError, match="there is none; run search first"):
         evaluate.run(config, tracker, Silent())
     found = search.run(
-        SearchConfig(setting=setting, model="mlp_ws_al", space=space_file, storage=storage, n_trials=1, folds=2),
+        SearchConfig(
+            setting=setting,
+            model="mlp_ws_al",
+            space=space_file,
+            storage=storage,
+            artifacts=artifacts,
+            n_trials=1,
+            folds=2,
+            recheck=0,
+        ),
         tracker,
         Silent(),
     )
@@ -223,6 +225,45 @@ def test_evaluate_takes_the_newest_finished_search_of_the_model_on_these_data(
     assert tracker.get(changed.run_id).tags["config_from"] == found.run_id
     with pytest.raises(InputError, match="one configuration of mlp_al"):
         evaluate.run(replace(config, model="mlp_al", from_run=found.run_id), tracker, Silent())
+
+
+@pytest.fixture(scope="module")
+def tracker_with_search(make: Make) -> tuple[MemoryTracker, MemoryRun]:
+    """A search with a recheck of its best."""
+    return searched(make("epochs: {type: choice, values: [2, 3], default: 2}\n", model="mlp_ws", n_trials=3, recheck=2))
+
+
+def test_an_evaluation_tells_how_optimistic_the_search_was_and_what_it_took(
+    setting: Setting, tracker_with_search: tuple[MemoryTracker, MemoryRun]
+) -> None:
+    tracker, found = tracker_with_search
+    config = EvaluateConfig(setting=replace(setting, pairs=60), model="mlp_ws", rounds=2)
+    run = run_of(tracker, evaluate.run(config, tracker, Silent()))
+    assert run.tags["config"] == found.tags["config"]
+    for name in ("cv_best", "cv_recheck"):
+        assert run.metrics[name, 0] == found.metrics[name, 0]
+    optimism = run.metrics["cv_best", 0] - run.metrics["final_test_error", 0]
+    assert run.metrics["optimism", 0] == pytest.approx(optimism)
+    assert f"an optimism of {100 * optimism:+.2f} points" in run.description
+    assert {name: value for name, value in run.params.items() if name.startswith("search_")} == {
+        "search_sampler": "tpe",
+        "search_space": found.params["space_digest"],
+        "search_trials": "3",
+        "search_replica_epochs": f"{found.metrics['replica_epochs', 0]:.0f}",
+        "search_seconds": f"{found.metrics['search_seconds', 0]:.1f}",
+    }
+
+
+@pytest.mark.parametrize("options", [{"preset": "report"}, {"changes": "epochs=1"}], ids=["report", "changed"])
+def test_a_configuration_that_was_not_searched_has_promised_nothing(
+    setting: Setting, tracker_with_search: tuple[MemoryTracker, MemoryRun], options: dict[str, Any]
+) -> None:
+    tracker, _ = tracker_with_search
+    config = EvaluateConfig(setting=replace(setting, pairs=60), model="mlp_ws", rounds=1, **options)
+    run = run_of(tracker, evaluate.run(config, tracker, Silent()))
+    assert {name for name, _ in run.metrics} & {"optimism", "cv_best", "cv_recheck"} == set()
+    assert "optimism" not in run.description
+    assert ("search_trials" in run.params) == ("changes" in options)
 
 
 def test_evaluate_refuses_to_average_over_rounds_that_diverged(

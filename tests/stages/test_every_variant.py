@@ -14,7 +14,7 @@ from pipeline.stages import compare, cross_validate, evaluate, search
 from pipeline.stages.compare import CompareConfig
 from pipeline.stages.cross_validate import CrossValidateConfig
 from pipeline.stages.evaluate import EvaluateConfig
-from pipeline.stages.search import SearchConfig
+from pipeline.stages.searching.config import SearchConfig
 from pipeline.stages.stage import Setting
 from pipeline.tracking.memory import MemoryTracker
 from pipeline.training.compute import Compute
@@ -30,7 +30,11 @@ def space_and_storage(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any
     """Two trials, and one database for the studies of all variants, whose tables take long to make."""
     folder: Path = tmp_path_factory.mktemp("search")
     (folder / "space.yaml").write_text(SPACE)
-    return {"space": str(folder / "space.yaml"), "storage": f"sqlite:///{folder / 'optuna.db'}"}
+    return {
+        "space": str(folder / "space.yaml"),
+        "storage": f"sqlite:///{folder / 'optuna.db'}",
+        "artifacts": str(folder / "artifacts"),
+    }
 
 
 @every()
@@ -43,13 +47,13 @@ def test_goes_through_every_stage(
     evaluation = EvaluateConfig(**common, rounds=1)
 
     validated = cross_validate.run(CrossValidateConfig(**common, grid="epochs=1", folds=2), tracker, Silent())
-    found = search.run(SearchConfig(**common, **space_and_storage, strategy="two-step", folds=2), tracker, Silent())
+    found = search.run(SearchConfig(**common, **space_and_storage, sampler="two-step", folds=2), tracker, Silent())
     evaluated = evaluate.run(evaluation, tracker, Silent())
     compared = compare.run(CompareConfig(), tracker, Silent())
 
     assert {run.status for run in tracker.runs} == {"FINISHED"}
     for result in (validated, found, evaluated, compared):
-        assert run_of(tracker, result).description == result.markdown()
+        assert run_of(tracker, result).description.startswith(result.markdown())
     names = ["cv_validation_error"] + ["cv_validation_digit_error"] * variant.recognises_digits
     for run in (run_of(tracker, validated), *trials_of(tracker)):
         assert all(0 <= run.metrics[name, 0] <= 1 for name in names)

@@ -13,7 +13,8 @@ from pipeline.errors import InputError, StageError
 from pipeline.models.registry import get_variant
 from pipeline.stages import replicas, search
 from pipeline.stages.replicas import fold_replicas
-from pipeline.stages.search import SearchConfig, finding_of
+from pipeline.stages.searching.config import SearchConfig, inputs
+from pipeline.stages.searching.generations import finding_of
 from pipeline.stages.stage import Setting
 from pipeline.tracking.memory import MemoryTracker
 from pipeline.training.compute import Compute
@@ -24,9 +25,17 @@ from tests.stages.silent import Silent
 
 
 @pytest.fixture
-def config(setting: Setting, space_file: str, storage: str) -> SearchConfig:
+def config(setting: Setting, space_file: str, storage: str, artifacts: str) -> SearchConfig:
     return SearchConfig(
-        setting=setting, model="mlp_ws_al", space=space_file, storage=storage, n_trials=5, folds=2, population=2
+        setting=setting,
+        model="mlp_ws_al",
+        space=space_file,
+        storage=storage,
+        artifacts=artifacts,
+        n_trials=5,
+        folds=2,
+        population=2,
+        recheck=0,
     )
 
 
@@ -50,7 +59,7 @@ def test_every_trial_has_a_run_with_its_folds_curves_and_the_best_is_the_searchs
     assert stage.metrics["cv_validation_error"] == best.metrics["cv_validation_error", 0]
     assert 0 < stage.metrics["tracking_share"] < 1
     assert {name: stage.params[name] for name in ("trained_on", "precision", "compile")} == Compute().params
-    trained = [run.tags["trial"] for run in trials if "read_off" not in run.tags]
+    trained = [run.tags["trial"] for run in trials if "source" not in run.tags]
     assert trained_in(run_of(tracker, result)) == sorted(
         f"trial/{trial}/round/0/fold/{fold}" for trial in trained for fold in (0, 1)
     )
@@ -95,13 +104,6 @@ def test_the_runs_can_be_made_again_from_the_study_alone(config: SearchConfig) -
     assert table_of(first) == table_of(second)
 
 
-def test_the_answer_does_not_depend_on_the_number_of_workers(config: SearchConfig) -> None:
-    one, two = MemoryTracker(), MemoryTracker()
-    search.run(replace(config, compute=Compute(workers=1)), one, Silent())
-    search.run(replace(config, compute=Compute(workers=2), study="two workers"), two, Silent())
-    assert table_of(one) == table_of(two)
-
-
 def test_studies_of_one_name_in_two_databases_have_runs_of_their_own(config: SearchConfig, tmp_path: Path) -> None:
     tracker = MemoryTracker()
     one = search.run(replace(config, n_trials=2), tracker, Silent())
@@ -118,7 +120,7 @@ class TrapOnPickle(DigitSet):
 
 
 def test_the_test_digits_never_enter_a_search(config: SearchConfig, monkeypatch: pytest.MonkeyPatch) -> None:
-    _, _, pools, _ = search.inputs(config)
+    _, _, pools = inputs(config)
     assert isinstance(pools.test, DigitSet)
     trap = TrapOnPickle(images_NHW=np.full_like(pools.test.images_NHW, np.nan), labels_N=pools.test.labels_N)
     poisoned = replace(pools, test=trap)
@@ -149,8 +151,8 @@ def test_a_study_that_another_process_searches_is_refused(config: SearchConfig) 
 def test_when_every_trial_fails_the_stage_ends_with_one_clear_error(
     config: SearchConfig, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    variant, space, pools, storage = search.inputs(config)
-    monkeypatch.setattr(search, "inputs", lambda _: (variant, space, without_finite_digits(pools), storage))
+    variant, space, pools = inputs(config)
+    monkeypatch.setattr(search, "inputs", lambda _: (variant, space, without_finite_digits(pools)))
     tracker = MemoryTracker()
     with pytest.raises(StageError, match=r"no trial .* could be completed: fold 0: the loss became nan in epoch 1"):
         search.run(replace(config, n_trials=2), tracker, Silent())
@@ -165,7 +167,7 @@ def outcomes(pools: Pools, setting: Setting, lr: float) -> list[Outcome]:
 
 
 def test_a_trial_with_a_diverged_fold_has_failed_and_says_why(config: SearchConfig) -> None:
-    _, _, pools, _ = search.inputs(config)
+    _, _, pools = inputs(config)
     good, other = outcomes(pools, config.setting, 1e-3)
     bad = replace(other, status="diverged", reason="the loss became nan in epoch 2")
     assert finding_of([good, other]).state == "complete"
@@ -183,18 +185,23 @@ def test_a_trial_with_a_diverged_fold_has_failed_and_says_why(config: SearchConf
         ({"population": 0}, "--population must be between 1 and"),
         ({"model": "mlp_w"}, "did you mean mlp_ws"),
         ({"space": "search_spaces/mlp_w.yaml"}, "unknown search space .* did you mean search_spaces/mlp_ws.yaml"),
-        ({"strategy": "two_step"}, "unknown strategy 'two_step'; did you mean two-step"),
-        ({"strategy": "grid"}, "unknown strategy 'grid'; choose from: screen, tpe, two-step"),
+        ({"sampler": "two_step"}, "unknown sampler 'two_step'; did you mean two-step"),
+        ({"sampler": "forest"}, "unknown sampler 'forest'; choose from: cmaes, gp, grid, nsga2, qmc, random, screen"),
+        ({"sampler": "nsga2", "trade_off": "seconds"}, "unknown trade-off 'seconds'; choose from: parameters, time"),
+        ({"trade_off": "time"}, "only nsga2 minimises two things, but got --trade-off with --sampler tpe"),
+        ({"reuse": "nothing"}, "unknown reuse 'nothing'; choose from: none, storage, study"),
+        ({"recheck": -1}, "--recheck must be between 0 and"),
+        ({"artifacts": f"{os.devnull}/x"}, "--artifacts must be a folder that can be written"),
         ({"select": "mean-std"}, "unknown selection 'mean-std'; did you mean mean.std"),
-        ({"strategy": "screen"}, "--screen-pairs 350 and --pairs 100"),
+        ({"sampler": "screen"}, "--screen-pairs 350 and --pairs 100"),
         (
-            {"strategy": "screen", "screen_pairs": 101},
+            {"sampler": "screen", "screen_pairs": 101},
             "no more pairs than .*, but got --screen-pairs 101 and --pairs 100",
         ),
-        ({"strategy": "screen", "screen_pairs": 1}, "must lie between 2 and the 1 samples of a round"),
-        ({"strategy": "screen", "screen_pairs": 50, "keep": 0}, "--keep must be between 1 and"),
-        ({"strategy": "two-step"}, "space.yaml:1: lr: all combinations are tried, so give a step, or type: choice"),
-        ({"strategy": "screen", "screen_pairs": 50, "space": ""}, "no space to screen mlp_ws_al over; give one with"),
+        ({"sampler": "screen", "screen_pairs": 1}, "must lie between 2 and the 1 samples of a round"),
+        ({"sampler": "screen", "screen_pairs": 50, "keep": 0}, "--keep must be between 1 and"),
+        ({"sampler": "two-step"}, "space.yaml:1: lr: all combinations are tried, so give a step, or type: choice"),
+        ({"sampler": "screen", "screen_pairs": 50, "space": ""}, "no space to screen mlp_ws_al over; give one with"),
         ({"storage": f"sqlite:///{os.devnull}/x.db"}, "--storage must be the URL"),
     ],
 )

@@ -17,7 +17,7 @@ from pipeline.stages.cross_validate import CrossValidateConfig
 from pipeline.stages.evaluate import EvaluateConfig
 from pipeline.stages.prepare import PrepareConfig
 from pipeline.stages.replicas import fold_replicas, round_replicas
-from pipeline.stages.search import SearchConfig
+from pipeline.stages.searching.config import SearchConfig
 from pipeline.stages.stage import Setting, StageResult, percent
 from pipeline.tracking.memory import MemoryTracker
 from pipeline.training.compute import Compute
@@ -128,21 +128,29 @@ def test_a_round_has_at_least_one_pair(setting: Setting, name: str, option: str)
         replace(setting, **{name: -1})  # type: ignore[arg-type]
 
 
-def main_config(setting: Setting, storage: str, model: str = "mlp") -> whole.MainConfig:
+@pytest.fixture
+def found(storage: str, artifacts: str) -> dict[str, Any]:
+    """Options of a small search."""
+    return {"storage": storage, "artifacts": artifacts, "n_trials": 1, "folds": 2, "recheck": 0}
+
+
+def main_config(setting: Setting, found: dict[str, Any], model: str = "mlp") -> whole.MainConfig:
     return whole.MainConfig(
         prepare=PrepareConfig(setting=setting),
         cross_validate=CrossValidateConfig(setting=setting, model=model, grid="epochs=2", folds=2),
-        search=SearchConfig(setting=setting, model=model, storage=storage, n_trials=1, folds=2),
+        search=SearchConfig(setting=setting, model=model, **found),
         evaluate=EvaluateConfig(setting=setting, model=model, rounds=2, changes="epochs=2"),
         compare=CompareConfig(),
     )
 
 
 @pytest.mark.parametrize("model", ["mlp", "disc_mlp"])
-def test_main_runs_every_stage_below_its_own_run(setting: Setting, disc: Setting, storage: str, model: str) -> None:
+def test_main_runs_every_stage_below_its_own_run(
+    setting: Setting, disc: Setting, found: dict[str, Any], model: str
+) -> None:
     tracker = MemoryTracker()
     shown: list[StageResult] = []
-    whole.run(main_config(disc if model == "disc_mlp" else setting, storage, model), tracker, Silent(), shown.append)
+    whole.run(main_config(disc if model == "disc_mlp" else setting, found, model), tracker, Silent(), shown.append)
     root, *others = tracker.runs
     assert root.tags["role"] == "main"
     children = [run.tags["role"] for run in others if run.parent == root.id]
@@ -154,10 +162,10 @@ def test_main_runs_every_stage_below_its_own_run(setting: Setting, disc: Setting
 @pytest.mark.parametrize(
     ("model", "rule"), [("mlp_x", "unknown model"), ("disc_mlp", "disc_mlp learns from points")], ids=str
 )
-def test_main_refuses_bad_input_before_any_run(setting: Setting, storage: str, model: str, rule: str) -> None:
+def test_main_refuses_bad_input_before_any_run(setting: Setting, found: dict[str, Any], model: str, rule: str) -> None:
     tracker = MemoryTracker()
     with pytest.raises(InputError, match=rule):
-        whole.run(main_config(setting, storage, model), tracker, Silent(), lambda _: None)
+        whole.run(main_config(setting, found, model), tracker, Silent(), lambda _: None)
     assert tracker.runs == []
 
 

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import itertools
-import json
-from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -14,14 +12,22 @@ import pytest
 
 from pipeline.data.rounds import draw_samples
 from pipeline.errors import InputError, StageError
-from pipeline.models.hyperparameters import Hyperparameters
 from pipeline.stages import prepare, search
 from pipeline.stages.prepare import PrepareConfig
-from pipeline.stages.search import SearchConfig
+from pipeline.stages.searching.config import SearchConfig
 from pipeline.stages.stage import Setting
 from pipeline.tracking.memory import MemoryRun, MemoryTracker
 from pipeline.tuning.trials import SELECTIONS
-from tests.stages.runs import run_of, search_with_deaths, table_of, trained_in, trials_of
+from tests.stages.runs import (
+    Make,
+    config_of,
+    rows_of,
+    search_with_deaths,
+    searched,
+    table_of,
+    trained_in,
+    trials_of,
+)
 from tests.stages.silent import Silent
 
 GRID = """
@@ -35,38 +41,16 @@ nodes: {type: choice, values: [4, 32]}
 layers: {type: choice, values: [1, 2]}
 epochs: {type: choice, values: [3]}
 """
-Make = Callable[..., SearchConfig]
-
-
-@pytest.fixture(scope="module")
-def make(setting: Setting, tmp_path_factory: pytest.TempPathFactory) -> Make:
-    """A small search over a space; each has a database of its own."""
-
-    def config(space: str, **options: Any) -> SearchConfig:
-        folder = tmp_path_factory.mktemp("search")
-        (folder / "space.yaml").write_text(space)
-        small: dict[str, Any] = {"setting": replace(setting, pairs=60), "folds": 2, "population": 4}
-        return SearchConfig(
-            **{**small, **options}, space=str(folder / "space.yaml"), storage=f"sqlite:///{folder / 'optuna.db'}"
-        )
-
-    return config
 
 
 @pytest.fixture(scope="module")
 def two_step(make: Make) -> SearchConfig:
-    return make(GRID + ALPHA, model="mlp_ws_al", strategy="two-step")
+    return make(GRID + ALPHA, model="mlp_ws_al", sampler="two-step")
 
 
 @pytest.fixture(scope="module")
 def screen(make: Make) -> SearchConfig:
-    return make(LAYERS, model="linear_digits", strategy="screen", screen_pairs=20, keep=2)
-
-
-def searched(config: SearchConfig) -> tuple[MemoryTracker, MemoryRun]:
-    """Run a search: the tracker and the search's own run."""
-    tracker = MemoryTracker()
-    return tracker, run_of(tracker, search.run(config, tracker, Silent()))
+    return make(LAYERS, model="linear_digits", sampler="screen", screen_pairs=20, keep=2)
 
 
 @pytest.fixture(scope="module")
@@ -83,16 +67,6 @@ def error_of(run: MemoryRun, select: str = "mean") -> float:
     """What a trial's score is by its own metrics."""
     mean, spread = (run.metrics[name, 0] for name in ("cv_validation_error", "cv_validation_error_std"))
     return round(mean + spread * (select == "mean+std"), 5)
-
-
-def config_of(run: MemoryRun) -> Hyperparameters:
-    return Hyperparameters.of(json.loads(run.tags["config"]))
-
-
-def rows_of(run: MemoryRun) -> list[dict[str, str]]:
-    """The table of all trials."""
-    header, *rows = [line.split(",") for line in run.texts["trials.csv"].splitlines()]
-    return [dict(zip(header, row, strict=True)) for row in rows]
 
 
 def test_two_steps_are_the_grid_at_the_presets_alpha_and_then_the_other_alphas(
@@ -135,21 +109,21 @@ def test_two_steps_are_drawn(in_two_steps: tuple[MemoryTracker, MemoryRun]) -> N
 
 
 def test_without_an_auxiliary_loss_there_is_one_step(make: Make) -> None:
-    tracker, run = searched(make(GRID, model="mlp_ws", strategy="two-step"))
+    tracker, run = searched(make(GRID, model="mlp_ws", sampler="two-step"))
     assert len(trials_of(tracker)) == 6
     assert set(run.figures) == {"history.png", "heat_map.png", "loss.png"}
     assert all("digit error" not in row for row in rows_of(run))
 
 
 def test_one_dimension_has_no_heat_map(make: Make) -> None:
-    tracker, run = searched(make("epochs: {type: choice, values: [1, 2]}\n", model="mlp_ws", strategy="two-step"))
+    tracker, run = searched(make("epochs: {type: choice, values: [1, 2]}\n", model="mlp_ws", sampler="two-step"))
     assert set(run.figures) == {"history.png", "loss.png"}
-    assert [trial.tags.get("read_off") for trial in trials_of(tracker)] == ["1", None]
+    assert [trial.tags.get("source") for trial in trials_of(tracker)] == ["read off trial 1", None]
 
 
 @pytest.mark.parametrize("select", SELECTIONS)
 def test_what_is_selected_decides_in_both_steps(make: Make, select: str) -> None:
-    config = make(GRID + ALPHA, model="mlp_ws_al", strategy="two-step", select=select, folds=3)
+    config = make(GRID + ALPHA, model="mlp_ws_al", sampler="two-step", select=select, folds=3)
     tracker, run = searched(config)
     trials = trials_of(tracker)
     scores = [error_of(trial, select) for trial in trials]
@@ -171,7 +145,7 @@ def test_a_screening_tries_all_on_few_pairs_and_the_best_of_them_on_all(
     ranked = sorted(range(4), key=lambda number: error_of(trials[number]))
     assert [config_of(trial) for trial in trials[4:]] == [config_of(trials[number]) for number in ranked[:2]]
     # Trained anew, on pairs of which each is validated once: errors are shares of them.
-    assert {trial.tags.get("read_off") for trial in trials} == {None}
+    assert {trial.tags.get("source") for trial in trials} == {None}
     for trial in trials:
         wrong = error_of(trial) * int(trial.params["pairs"])
         assert wrong == pytest.approx(round(wrong), abs=1e-3)
@@ -198,7 +172,7 @@ def test_what_was_tried_on_few_pairs_is_never_the_best(setting: Setting, make: M
 
     easy = replace(setting, pairs=60, seed=next(filter(alike, itertools.count())))
     space = "lr: {type: choice, values: [0.005, 0.01]}\nepochs: {type: choice, values: [10]}\n"
-    config = make(space, model="mlp_ws", setting=easy, strategy="screen", screen_pairs=4, keep=1)
+    config = make(space, model="mlp_ws", setting=easy, sampler="screen", screen_pairs=4, keep=1)
     for _ in range(2):  # as it was found, and as it is read back
         tracker, run = searched(config)
         errors = [error_of(trial) for trial in trials_of(tracker)]
@@ -232,7 +206,7 @@ def test_a_search_that_dies_now_and_then_ends_as_one_that_ran_through(
 
 def test_all_pairs_are_as_many_as_the_training_pool_has(all_of_few: Setting, make: Make) -> None:
     tracker, run = searched(
-        make(LAYERS, model="linear_digits", setting=all_of_few, strategy="screen", screen_pairs=10, keep=1)
+        make(LAYERS, model="linear_digits", setting=all_of_few, sampler="screen", screen_pairs=10, keep=1)
     )
     assert run.params["pairs"] == "all"
     assert [trial.params["pairs"] for trial in trials_of(tracker)] == ["10"] * 4 + ["all"]
@@ -246,7 +220,7 @@ def test_all_pairs_are_as_many_as_the_training_pool_has(all_of_few: Setting, mak
     [
         ({"folds": 3}, "pruning needs folds of equal size, but 20 pairs do not divide into 3"),
         ({"folds": 21, "pruner": "none"}, "must lie between 2 and the 20 samples of a round, but got 21"),
-        ({"strategy": "screen", "screen_pairs": 21}, "no more pairs than .* but got --screen-pairs 21 and --pairs 20"),
+        ({"sampler": "screen", "screen_pairs": 21}, "no more pairs than .* but got --screen-pairs 21 and --pairs 20"),
     ],
 )
 def test_all_pairs_may_be_too_few(all_of_few: Setting, make: Make, change: dict[str, Any], rule: str) -> None:
@@ -262,8 +236,28 @@ def test_all_pairs_may_be_too_few(all_of_few: Setting, make: Make, change: dict[
 def test_when_every_combination_diverges_the_search_fails(make: Make) -> None:
     space = "lr: {type: choice, values: [50, 100]}\noptimiser: {type: choice, values: [sgd]}\n"
     tracker = MemoryTracker()
-    config = make(space + ALPHA, model="mlp_ws_al", strategy="two-step")
+    config = make(space + ALPHA, model="mlp_ws_al", sampler="two-step")
     with pytest.raises(StageError, match=r"no trial of study .* could be completed"):
         search.run(config, tracker, Silent())
     assert len(trials_of(tracker)) == 2
     assert {run.status for run in tracker.runs} == {"FAILED"}
+
+
+def test_cells_of_a_grid_that_failed_are_tried_once_more_with_other_weights(make: Make) -> None:
+    space = "lr: {type: choice, values: [100, 0.005, 50]}\noptimiser: {type: choice, values: [sgd]}\n"
+    tracker, run = searched(make(space + "epochs: {type: choice, values: [2]}\n", sampler="grid"))
+    trials = trials_of(tracker)
+    assert [trial.params["lr"] for trial in trials] == ["100.0", "0.005", "50.0", "100.0", "50.0"]
+    assert [trial.status for trial in trials] == ["FAILED", "FINISHED", "FAILED", "FAILED", "FAILED"]
+    assert all("source" not in trial.tags for trial in trials)
+    assert trained_in(run) == sorted(f"trial/{number}/round/0/fold/{fold}" for number in range(5) for fold in (0, 1))
+    assert run.tags["best_trial"] == "1"
+    assert len(trials_of(searched(make(space, sampler="grid", n_trials=1))[0])) == 5
+
+
+def test_a_grid_is_all_combinations_that_its_constraints_admit(make: Make) -> None:
+    space = GRID + "constraints:\n  - lr * batch_size <= 0.1\n"
+    tracker, run = searched(make(space, model="mlp_ws", sampler="grid"))
+    tried = [(config_of(trial).lr, config_of(trial).batch_size) for trial in trials_of(tracker)]
+    assert tried == [(0.001, 10), (0.001, 20), (0.001, 40), (0.005, 10), (0.005, 20)]
+    assert set(run.figures) == {"history.png"}

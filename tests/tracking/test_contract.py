@@ -73,6 +73,22 @@ def test_a_tag_that_exists_is_replaced(tracker: Tracker) -> None:
     assert tracker.get(run.id).tags["state"] == "done"
 
 
+def test_a_batch_may_bring_another_name_and_description(tracker: Tracker) -> None:
+    run = start(tracker, "r")
+    run.log(metrics=[Metric("error", 0.5)], tags={"state": "begun"})
+    assert tracker.get(run.id).name == "r"
+    run.log(tags={"state": "complete"}, name="err 9.9 %", description="**text**")
+    run.log(metrics=[Metric("error", 0.4)])
+    record = tracker.get(run.id)
+    assert (record.name, record.tags["state"], record.metrics) == ("err 9.9 %", "complete", {"error": 0.4})
+
+
+def test_every_run_has_a_link_of_its_own(tracker: Tracker) -> None:
+    first, second = start(tracker, "r"), start(tracker, "r")
+    assert tracker.link(first.id) == tracker.link(first.id) != tracker.link(second.id)
+    assert first.id in tracker.link(first.id)
+
+
 @pytest.mark.parametrize("status", ["FINISHED", "FAILED", "KILLED"])
 def test_a_run_ends_as_told(tracker: Tracker, status: str) -> None:
     run = start(tracker, "r")

@@ -45,6 +45,15 @@ def test_without_a_variable_the_store_is_a_database_in_the_working_folder(monkey
     assert tracking_uri() == "http://127.0.0.1:5000"
 
 
+def test_a_link_is_a_page_of_the_server_or_of_a_user_interface_at_its_usual_address(
+    mlflow_tracker: MlflowTracker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    page = f"#/experiments/{mlflow_tracker.experiment_id}/runs/abc"
+    assert mlflow_tracker.link("abc") == f"http://127.0.0.1:5000/{page}"
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "https://mlflow.example.org/")
+    assert mlflow_tracker.link("abc") == f"https://mlflow.example.org/{page}"
+
+
 def test_every_run_says_where_it_comes_from(mlflow_tracker: MlflowTracker) -> None:
     tags = mlflow_tracker.get(mlflow_tracker.start(SEARCH).id).tags
     commit = subprocess.run(

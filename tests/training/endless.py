@@ -14,7 +14,7 @@ from tests.training.plans import make_hyper, make_replica
 def main() -> None:
     """Runs until it is killed."""
     hyper = make_hyper("mlp_ws", batch_size=1, epochs=10_000)
-    jobs = [Job(variant="mlp_ws", replicas=(make_replica(index, hyper, samples=190),)) for index in range(2)]
+    jobs = [Job(variant="mlp_ws", replicas=(make_replica(index, hyper, samples=190 - index),)) for index in range(2)]
     said = False
 
     def progress(done: int, planned: int) -> None:

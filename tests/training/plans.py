@@ -9,7 +9,7 @@ from pipeline.data.rounds import draw_samples
 from pipeline.models.hyperparameters import DEFAULTS, Hyperparameters, Value
 from pipeline.models.registry import get_variant, variants
 from pipeline.models.variant import Variant
-from pipeline.training.plan import Chunk, Replica, StopRule
+from pipeline.training.plan import Chunk, Replica, StopRule, Team
 from tests.synthetic import make_digits, make_points
 
 DIGITS: tuple[Pool, Pool] = make_digits(400, "train"), make_digits(200, "held out")
@@ -71,10 +71,9 @@ def make_chunk(
 ) -> Chunk:
     """All replicas in one chunk, however many they are."""
     return Chunk(
-        job=0,
-        positions=tuple(range(len(replicas))),
+        places=tuple((0, position) for position in range(len(replicas))),
         replicas=tuple(replicas),
         variant=variant,
-        stop=stop,
+        teams=() if stop is None else (Team(rows=tuple(range(len(replicas))), stop=stop),),
         keep_models=keep_models,
     )

@@ -16,7 +16,7 @@ from pipeline.data.digits import DigitSet
 from pipeline.models.hyperparameters import OPTIMISERS
 from pipeline.models.registry import get_variant
 from pipeline.training.chunk import StackedSamples
-from pipeline.training.plan import Outcome, Replica
+from pipeline.training.plan import Outcome, Replica, Team
 from tests.synthetic import make_digits
 from tests.training.conftest import Pools
 from tests.training.plans import POINTS, make_chunk, make_hyper, make_hypers, make_replica
@@ -120,11 +120,11 @@ class StopAfter:
     """Stops at an epoch and keeps what it was told."""
 
     epoch: int
-    told: Sequence[float] = ()
+    told: Sequence[Sequence[float]] = ()
 
-    def __call__(self, held_out_error_E: Sequence[float], /) -> bool:
-        self.told = list(held_out_error_E)
-        return len(held_out_error_E) == self.epoch
+    def __call__(self, held_out_error_FE: Sequence[Sequence[float]], /) -> bool:
+        self.told = [list(errors) for errors in held_out_error_FE]
+        return len(held_out_error_FE[0]) == self.epoch
 
 
 class TestStopRule:
@@ -138,12 +138,27 @@ class TestStopRule:
             plain = pools.plain("mlp_ws", replica)
             np.testing.assert_allclose(outcome.held_out_loss_E, plain.held_out_loss_E[:2], rtol=1e-9)
 
-    def test_is_told_the_mean_held_out_error_of_each_epoch(self, pools: Pools) -> None:
+    def test_is_told_the_held_out_errors_of_each_replica(self, pools: Pools) -> None:
         rule = StopAfter(3)
         outcomes = pools.run(
             make_chunk("mlp_ws", [make_replica(i, replace(HYPER, epochs=5)) for i in range(3)], stop=rule)
         )
-        np.testing.assert_allclose(rule.told, np.mean([outcome.held_out_error_E for outcome in outcomes], 0))
+        np.testing.assert_allclose(rule.told, [outcome.held_out_error_E for outcome in outcomes])
+
+    def test_of_one_job_leaves_the_others_in_the_chunk_as_if_it_had_been_alone(self, pools: Pools) -> None:
+        replicas = [make_replica(index, replace(HYPER, epochs=4)) for index in range(5)]
+        first, second = StopAfter(2), StopAfter(99)
+        chunk = make_chunk("mlp_ws", replicas, keep_models=True)
+        shared = replace(chunk, teams=(Team(rows=(1, 3), stop=first), Team(rows=(0, 2), stop=second)))
+        outcomes = pools.run(shared)
+        assert [outcome.status for outcome in outcomes] == ["complete", "stopped", "complete", "stopped", "complete"]
+        assert [len(errors) for errors in first.told] == [2, 2]
+        np.testing.assert_allclose(second.told, [outcomes[row].held_out_error_E for row in (0, 2)])
+        staying = [0, 2, 4]
+        pools.assert_equal_to_plain(
+            make_chunk("mlp_ws", [replicas[row] for row in staying], keep_models=True),
+            [outcomes[row] for row in staying],
+        )
 
     def test_leaves_replicas_that_end_earlier_or_with_it_complete(self, pools: Pools) -> None:
         hypers = [replace(HYPER, epochs=epochs) for epochs in (1, 2, 4)]
@@ -339,7 +354,7 @@ class TestPoints:
         rule = StopAfter(2)
         outcomes = points.run(make_chunk("disc_mlp", self.replicas(1, 3, 4), stop=rule))
         assert [outcome.status for outcome in outcomes] == ["complete", "stopped", "stopped"]
-        np.testing.assert_allclose(rule.told[1], np.mean([outcome.held_out_error_E[1] for outcome in outcomes[1:]]))
+        np.testing.assert_allclose(rule.told, [outcome.held_out_error_E for outcome in outcomes[1:]])
 
     def test_are_computed_in_float32_also_where_others_are_in_bfloat16(self, points: Pools) -> None:
         chunk = make_chunk("disc_mlp", self.replicas(2, 2))

@@ -35,7 +35,7 @@ PAIR_MODEL = make_hyper("mlp")
 DIGIT_MODEL = make_hyper("lenet_digits")
 
 
-def never(_errors: Sequence[float], /) -> bool:
+def never(_errors: Sequence[Sequence[float]], /) -> bool:
     return False
 
 
@@ -68,15 +68,14 @@ jobs_st = st.lists(mixed_job_st | stopping_job_st, max_size=4)
 @given(jobs_st)
 def test_every_replica_is_in_exactly_one_chunk(jobs: list[Job]) -> None:
     chunks = compose_chunks(jobs)
-    placed = [(chunk.job, position) for chunk in chunks for position in chunk.positions]
+    placed = [place for chunk in chunks for place in chunk.places]
     assert sorted(placed) == [
         (index, position) for index, job in enumerate(jobs) for position in range(len(job.replicas))
     ]
     for chunk in chunks:
-        job = jobs[chunk.job]
-        assert (chunk.variant, chunk.stop, chunk.keep_models) == (job.variant, job.stop, job.keep_models)
-        for position, replica in zip(chunk.positions, chunk.replicas, strict=True):
-            assert replica is job.replicas[position]
+        for (job, position), replica in zip(chunk.places, chunk.replicas, strict=True):
+            assert (chunk.variant, chunk.keep_models) == (jobs[job].variant, jobs[job].keep_models)
+            assert replica is jobs[job].replicas[position]
 
 
 @given(jobs_st)
@@ -85,23 +84,40 @@ def test_a_chunk_has_one_shape_and_a_bounded_size(jobs: list[Job]) -> None:
         assert len({shape(replica) for replica in chunk.replicas}) == 1
         assert len({replica.hyper.optimiser for replica in chunk.replicas}) == 1
         assert len({replica.hyper.structure for replica in chunk.replicas}) == 1
-        if chunk.stop is None:
-            limit = chunk_limit(chunk.variant, chunk.replicas[0])
-            assert len(chunk.replicas) <= max(limit, 2 * CHUNK_MIN - 1)  # rather than leave one alone
+        whole = max((len(team.rows) for team in chunk.teams), default=0)  # which is never divided
+        limit = chunk_limit(chunk.variant, chunk.replicas[0])
+        assert len(chunk.replicas) <= max(limit, 2 * CHUNK_MIN - 1, whole)  # rather than leave one alone
 
 
-@given(jobs_st)
-def test_chunks_do_not_depend_on_other_jobs(jobs: list[Job]) -> None:
-    together = compose_chunks(jobs)
+@given(st.lists(stopping_job_st, min_size=1, max_size=4))
+def test_replicas_that_stop_together_share_a_chunk_and_a_rule(jobs: list[Job]) -> None:
+    chunks = compose_chunks(jobs)
     for index, job in enumerate(jobs):
-        alone = [chunk.positions for chunk in compose_chunks([job])]
-        assert alone == [chunk.positions for chunk in together if chunk.job == index]
+        [(chunk, team)] = [
+            (chunk, team) for chunk in chunks for team in chunk.teams if chunk.places[team.rows[0]][0] == index
+        ]
+        assert [chunk.places[row] for row in team.rows] == [(index, place) for place in range(len(job.replicas))]
+        assert team.stop is job.stop
 
 
-@given(stopping_job_st)
-def test_replicas_that_stop_together_share_a_chunk(job: Job) -> None:
-    [chunk] = compose_chunks([job])
-    assert chunk.positions == tuple(range(len(job.replicas)))
+def test_replicas_of_one_shape_train_together_whatever_their_jobs() -> None:
+    one, other, apart = (replace(PAIR_MODEL, batch_size=size) for size in (25, 25, 50))
+    jobs = [
+        Job(variant="mlp_ws", replicas=(make_replica(index, hyper),) * 3, stop=rule)
+        for index, (hyper, rule) in enumerate([(one, never), (replace(other, lr=0.1), None), (apart, never)])
+    ]
+    together = [chunk.places for chunk in compose_chunks(jobs)]
+    assert together == [((0, 0), (0, 1), (0, 2), (1, 0), (1, 1), (1, 2)), ((2, 0), (2, 1), (2, 2))]
+    others = [jobs[0], replace(jobs[1], variant="mlp_al"), replace(jobs[1], keep_models=True)]
+    assert [len(chunk.replicas) for chunk in compose_chunks(others)] == [3, 3, 3]
+
+
+@pytest.mark.parametrize(("jobs", "sizes"), [(1, [5]), (2, [5, 5]), (3, [10, 5])])
+def test_what_would_be_one_chunk_is_divided_for_two_workers(jobs: int, sizes: list[int]) -> None:
+    trials = [Job(variant="mlp_ws", replicas=(make_replica(0, PAIR_MODEL),) * 5, stop=never)] * jobs
+    assert [len(chunk.replicas) for chunk in compose_chunks(trials)] == sizes
+    assert [len(chunk.replicas) for chunk in compose_chunks(trials, limit=100)] == [5 * jobs]
+    assert [len(chunk.replicas) for chunk in compose_chunks(trials, device="cuda")] == [5 * jobs]
 
 
 @given(st.integers(1, 100))
@@ -160,23 +176,24 @@ def test_structures_of_a_job_are_grouped_wherever_they_stand() -> None:
         make_replica(index, make_hyper("linear_digits", nodes=16 * (1 + index % 2), layers=1)) for index in range(6)
     )
     chunks = compose_chunks([Job(variant="linear_digits", replicas=replicas)])
-    assert [chunk.positions for chunk in chunks] == [(0, 2, 4), (1, 3, 5)]
+    assert [[position for _, position in chunk.places] for chunk in chunks] == [[0, 2, 4], [1, 3, 5]]
     assert [chunk.composition["structure"]["nodes"] for chunk in chunks] == [16, 32]
     assert len({chunk.program for chunk in chunks}) == 2
 
 
 @given(jobs_st, st.integers(1, 9))
 def test_a_limit_that_is_asked_for_is_kept_exactly(jobs: list[Job], limit: int) -> None:
-    chunks = compose_chunks(jobs, limit=limit)
-    for index, job in enumerate(jobs):
-        sizes: dict[object, list[int]] = {}
-        for chunk in chunks:
-            if chunk.job == index:
-                sizes.setdefault(shape(chunk.replicas[0]), []).append(len(chunk.replicas))
-        for parts in sizes.values():
-            assert len(parts) == (1 if job.stop else math.ceil(sum(parts) / limit))
-            assert job.stop or max(parts) <= limit
-            assert max(parts) - min(parts) <= 1
+    free = [replace(job, stop=None) for job in jobs]
+    sizes: dict[object, list[int]] = {}
+    for chunk in compose_chunks(free, limit=limit):
+        program = (chunk.variant, chunk.keep_models, shape(chunk.replicas[0]))
+        sizes.setdefault(program, []).append(len(chunk.replicas))
+    for parts in sizes.values():
+        assert len(parts) == math.ceil(sum(parts) / limit)
+        assert max(parts) <= limit
+        assert max(parts) - min(parts) <= 1
+    for chunk in compose_chunks(jobs, limit=limit):
+        assert len(chunk.replicas) <= max(limit, *(len(team.rows) for team in chunk.teams), 0)
 
 
 def test_a_limit_may_be_above_or_below_what_would_be_chosen() -> None:

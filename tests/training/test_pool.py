@@ -27,21 +27,21 @@ ROOT = Path(__file__).parents[2]
 class StopAfterTwo:
     """A rule for the workers."""
 
-    def __call__(self, held_out_error_E: Sequence[float], /) -> bool:
-        return len(held_out_error_E) == 2
+    def __call__(self, held_out_error_FE: Sequence[Sequence[float]], /) -> bool:
+        return len(held_out_error_FE[0]) == 2
 
 
 class Raise:
     """A rule that breaks."""
 
-    def __call__(self, held_out_error_E: Sequence[float], /) -> bool:
+    def __call__(self, held_out_error_FE: Sequence[Sequence[float]], /) -> bool:
         raise ZeroDivisionError("the rule broke")
 
 
 class Die:
     """A rule that takes its process with it."""
 
-    def __call__(self, held_out_error_E: Sequence[float], /) -> bool:
+    def __call__(self, held_out_error_FE: Sequence[Sequence[float]], /) -> bool:
         os._exit(3)
 
 

@@ -6,20 +6,24 @@ from collections.abc import Iterable, Sequence
 from datetime import datetime
 from typing import Any
 
+import numpy as np
+
 from pipeline.models.hyperparameters import Hyperparameters
 from pipeline.models.registry import get_variant
 from pipeline.seeds import numpy_generator
-from pipeline.tuning.space import Choice, Dimension, Space, load_space
-from pipeline.tuning.strategies import Strategy, Tpe
-from pipeline.tuning.trials import Asked, Finding, State, TrialRecord, selection_score
+from pipeline.tuning.dimensions import Choice, Dimension
+from pipeline.tuning.space import Space
+from pipeline.tuning.space_file import load_space
+from pipeline.tuning.strategies import Sampled, Strategy
+from pipeline.tuning.trials import Asked, Finding, Generation, State, TrialRecord, selection_score
 
 EPOCHS = 8
+FOLDS = 5
 DIVERGES = 100
 """The batch size with which every training fails."""
 TRIALS = 15
 """Enough for the sampler to leave its random start; the last generation is cut."""
-TPE: Strategy = Tpe(TRIALS)
-HYPER = Hyperparameters(lr=0.1, batch_size=1, epochs=1)
+SAMPLED: Strategy = Sampled(TRIALS)
 
 
 def space() -> Space:
@@ -35,14 +39,14 @@ def grid_space(**dimensions: Dimension) -> Space:
 def finding(asked: Asked) -> Finding:
     """What a training could have given: a falling curve, sometimes stopped, and one region that diverges."""
     hyper = asked.hyper
-    generator = numpy_generator(0, hyper.hash, asked.pairs)
+    generator = numpy_generator(0, hyper.hash, asked.pairs, asked.draw)
     level = 0.08 + 0.1 * generator.random() + 20 * abs(hyper.lr - 2e-3)
-    spread = 0.05 * generator.random()
+    offset_F = 0.05 * generator.random() * np.linspace(-1, 1, FOLDS)
     errors: list[float] = []
-    state: Any = "complete"
+    state: State = "complete"
     for epoch in range(1, EPOCHS + 1):
         errors.append(level + 0.3 / epoch + 0.01 * generator.random())
-        if asked.stop is not None and epoch < EPOCHS and asked.stop(errors):
+        if asked.stop is not None and epoch < EPOCHS and asked.stop(np.add.outer(offset_F, errors).tolist()):
             state = "pruned"
             break
     if hyper.batch_size == DIVERGES:
@@ -50,9 +54,10 @@ def finding(asked: Asked) -> Finding:
     reason = {"complete": "", "pruned": "worse than the median", "failed": "fold 1: the loss became nan"}[state]
     return Finding(
         curves={"validation_error": errors, "train_loss": [2 * error for error in errors]},
-        fold_errors=[[error - spread for error in errors], [error + spread for error in errors]],
+        fold_errors=np.add.outer(offset_F, errors).tolist(),
         state=state,
         reason=reason,
+        replica_epochs=FOLDS * len(errors),
     )
 
 
@@ -61,23 +66,33 @@ def record(
     error: float | None,
     *,
     state: State | None = None,
-    hyper: Hyperparameters = HYPER,
+    hyper: Hyperparameters | None = None,
     folds: Sequence[float] = (),
     select: str = "mean",
     pairs: int = 0,
+    draw: int = 0,
+    cost: float | None = None,
+    generation: Generation | None = None,
 ) -> TrialRecord:
-    """A finished trial with this error, or with the last errors of its folds; failed if it has none."""
+    """A finished trial with this error, or with the last errors of its folds; failed if it has none.
+
+    Its configuration is its own unless one is given.
+    """
+    state = state or ("failed" if error is None else "complete")
+    score = selection_score(folds, select) if folds else error
     return TrialRecord(
         number=number,
-        state=state or ("failed" if error is None else "complete"),
+        state=state,
         reason="",
-        error=error,
-        score=selection_score(folds, select) if folds else error,
-        hyper=hyper,
+        error=error if state == "complete" else None,
+        score=score if state == "complete" else None,
+        cost=cost if state == "complete" else None,
+        hyper=hyper or Hyperparameters(lr=0.1 / (number + 1), batch_size=1, epochs=1),
         pairs=pairs,
-        curves={},
+        draw=draw,
+        curves={} if error is None else {"validation_error": [error]},
         fold_errors=[[fold] for fold in folds],
-        read_off=None,
+        generation=generation or (number, number + 1),
         started=datetime.now(),
         ended=datetime.now(),
     )

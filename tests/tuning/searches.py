@@ -3,66 +3,94 @@
 from __future__ import annotations
 
 import itertools
+import shutil
 import sqlite3
 from collections.abc import Iterator
 from contextlib import closing
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
 import optuna
+from optuna.storages import RDBStorage
 from sqlalchemy import event
 
 from pipeline.seeds import numpy_generator
-from pipeline.tuning.ledger import Ledger
+from pipeline.tuning.ledger import Ledger, Method
+from pipeline.tuning.paths import pooled
 from pipeline.tuning.space import Space
 from pipeline.tuning.storage import open_storage
 from pipeline.tuning.strategies import Strategy
-from pipeline.tuning.trials import Asked
-from tests.tuning.findings import TPE, finding, space
+from pipeline.tuning.trials import Asked, TrialRecord
+from tests.tuning.findings import SAMPLED, finding, space
 
 POPULATION = 4
 SEED = 3
+BEGINNING = datetime(2000, 1, 1)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Plan:
     """What is searched and how; `open` is what a new process does."""
 
-    strategy: Strategy = TPE
+    strategy: Strategy = SAMPLED
     space: Space = field(default_factory=space)
+    sampler: str = "tpe"
+    seed: int = SEED
     pruner: str = "median"
     select: str = "mean"
+    objectives: int = 1
+    replicate: bool = False
 
-    def open(self, path: Path, protocol: dict[str, Any] | None = None) -> Ledger:
-        return Ledger.open(
-            open_storage(f"sqlite:///{path}"),
-            "study",
-            protocol or {"model": "mlp_al"},
-            self.space,
-            self.strategy,
-            seed=SEED,
+    def open(self, path: Path, protocol: dict[str, Any] | None = None, name: str = "study") -> Ledger:
+        return self.open_in(open_storage(f"sqlite:///{path}"), protocol, name)
+
+    def open_in(self, storage: RDBStorage, protocol: dict[str, Any] | None = None, name: str = "study") -> Ledger:
+        method = Method(
+            space=self.space,
+            strategy=self.strategy,
+            sampler=self.sampler,
+            population=POPULATION,
+            seed=self.seed,
             pruner=self.pruner,
             select=self.select,
+            objectives=self.objectives,
+            replicate=self.replicate,
         )
+        return Ledger.open(storage, name, protocol or {"model": "mlp_al"}, method)
+
+    def tell(self, ledger: Ledger, trial: Asked) -> None:
+        """Try a configuration and tell what it gave, as all draws of it say together."""
+        found = finding(trial)
+        if trial.draw:
+            before = {(record.hyper.canonical, record.pairs, record.draw): record for record in ledger.records()}
+            last = before[trial.hyper.canonical, trial.pairs, trial.draw - 1]
+            found = pooled(found, last, f"trial {last.number}")
+        cost = float(trial.hyper.epochs / trial.hyper.batch_size) if self.objectives == 2 else None
+        ledger.tell(trial.number, found, cost=cost)
+
+
+BY_TPE = Plan()
 
 
 def open_ledger(path: Path, protocol: dict[str, Any] | None = None, **changes: Any) -> Ledger:
     """The ledger of the search by TPE, unless the plan is changed."""
-    return Plan(**changes).open(path, protocol)
+    return replace(BY_TPE, **changes).open(path, protocol)
 
 
 class Search:
     """A search that ran through, with a copy of its database after every step."""
 
-    def __init__(self, plan: Plan, folder: Path) -> None:
+    def __init__(self, plan: Plan, folder: Path, empty_database: Path) -> None:
         self.plan = plan
         self.copies: list[Path] = []
         self.asked: list[list[Asked]] = []
-        ledger = plan.open(folder / "whole.db")
-        for asked in steps(ledger):
+        self.path = Path(shutil.copy(empty_database, folder / "whole.db"))
+        ledger = plan.open(self.path)
+        for asked in steps(ledger, plan):
             copy = folder / f"{len(self.copies)}.db"
-            with closing(sqlite3.connect(folder / "whole.db")) as whole, closing(sqlite3.connect(copy)) as part:
+            with closing(sqlite3.connect(self.path)) as whole, closing(sqlite3.connect(copy)) as part:
                 whole.backup(part)
             self.copies.append(copy)
             if asked:
@@ -70,42 +98,38 @@ class Search:
         self.planned = ledger.planned
         self.records = ledger.records()
         self.table = table(ledger)
-        self.trials = study_at(folder / "whole.db").trials
+        self.trials = study_at(self.path).trials
 
 
 def study_at(path: Path) -> optuna.Study:
     return optuna.load_study(study_name="study", storage=open_storage(f"sqlite:///{path}"))
 
 
-def steps(ledger: Ledger) -> Iterator[list[Asked]]:
+def steps(ledger: Ledger, plan: Plan = BY_TPE) -> Iterator[list[Asked]]:
     """Search; yields what was asked after each generation is asked, and nothing after each trial is told."""
-    while asked := ledger.next_generation(POPULATION):
+    while asked := ledger.next_generation():
         yield asked
         for trial in asked:
-            ledger.tell(trial.number, finding(trial))
-            yield []
+            if not trial.told:
+                plan.tell(ledger, trial)
+                yield []
 
 
-def finish(ledger: Ledger) -> Any:
-    list(steps(ledger))
+def finish(ledger: Ledger, plan: Plan = BY_TPE) -> Any:
+    list(steps(ledger, plan))
     return table(ledger)
 
 
-def table(ledger: Ledger) -> list[tuple[Any, ...]]:
+def table(ledger: Ledger) -> list[TrialRecord]:
     """Everything that is known of finished trials, but for the times."""
-    return [
-        (
-            *(record.number, record.state, record.reason, record.hyper, record.pairs),
-            *(record.error, record.score, record.curves, record.fold_errors, record.read_off),
-        )
-        for record in ledger.records()
-    ]
+    return [replace(record, seconds=0.0, started=BEGINNING, ended=BEGINNING) for record in ledger.records()]
 
 
 def one_at_a_time(plan: Plan, path: Path) -> Any:
-    """Search with a new process for every question and for every answer."""
-    while asked := plan.open(path).next_generation(POPULATION):
-        plan.open(path).tell(asked[0].number, finding(asked[0]))
+    """Search with a new ledger for every answer."""
+    storage = open_storage(f"sqlite:///{path}")
+    while asked := (ledger := plan.open_in(storage)).next_generation():
+        plan.tell(ledger, next(trial for trial in asked if not trial.told))
     return table(plan.open(path))
 
 
@@ -128,9 +152,9 @@ def lives(plan: Plan, path: Path, seed: int) -> Iterator[bool]:
     lengths = numpy_generator(seed, "lives")
     while True:
         ledger = plan.open(path)
-        die_before_transaction(ledger, int(lengths.integers(20, 60)))
+        die_before_transaction(ledger, int(lengths.integers(15, 60)))
         try:
-            finish(ledger)
+            finish(ledger, plan)
         except Death:
             yield True
         else:

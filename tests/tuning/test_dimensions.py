@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pipeline.models.hyperparameters import Value
-from pipeline.tuning.space import Choice, Dimension, FloatRange, IntRange
+from pipeline.tuning.dimensions import Choice, Dimension, FloatRange, IntRange
 
 
 @pytest.mark.parametrize("dimension", [FloatRange(low=0, high=1), IntRange(low=0, high=1), Choice(values=(0, 1))])
@@ -108,3 +108,29 @@ def test_whatever_is_suggested_of_a_grid_of_whole_numbers_is_one_of_them(low: in
     dimension = IntRange(low=low, high=low + step * steps, step=step)
     assert len(dimension.grid) == steps + 1
     assert set(drawn(dimension, steps)) <= set(dimension.grid)
+
+
+@given(
+    low=between(1e-6, 1.0),
+    width=between(1e-3, 10.0),
+    digits=st.integers(1, 15),
+    where=st.floats(0, 1),
+    log=st.booleans(),
+)
+def test_a_number_is_rounded_to_digits_but_never_out_of_its_range(
+    low: float, width: float, digits: int, where: float, log: bool
+) -> None:
+    dimension = FloatRange(low=low, high=low + width, log=log, digits=digits)
+    value = min(low + where * width, dimension.high)
+    rounded = dimension.rounded(value)
+    assert rounded in dimension
+    assert dimension.rounded(rounded) == rounded
+    assert rounded in dimension.ends or float(f"{rounded:.{digits}g}") == rounded
+    assert abs(rounded - value) <= 10.0 ** (1 - digits) * value
+
+
+def test_what_is_not_rounded_is_not_in_a_range_of_rounded_numbers() -> None:
+    dimension = FloatRange(low=1.24e-4, high=1e-2, log=True, digits=2)
+    assert [value in dimension for value in (1.3e-3, 1.24e-4, 1e-2)] == [True] * 3
+    assert [value in dimension for value in (1.31e-3, 1.26e-4, 1.1e-2)] == [False] * 3
+    assert dimension.grid == ()

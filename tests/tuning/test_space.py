@@ -11,7 +11,9 @@ import pytest
 from pipeline.errors import SpaceError
 from pipeline.models.registry import get_variant, variants
 from pipeline.models.variant import Variant
-from pipeline.tuning.space import SPACES, Choice, FloatRange, IntRange, Space, load_space
+from pipeline.tuning.dimensions import Choice, FloatRange, IntRange
+from pipeline.tuning.space import Condition, Space
+from pipeline.tuning.space_file import SPACES, listed_models, load_space
 
 LR = "lr: {type: float, low: 1e-4, high: 1e-2, log: true}\n"
 
@@ -46,8 +48,13 @@ def test_every_variant_has_a_space_that_fits_it(name: str) -> None:
 
 
 def test_every_space_file_belongs_to_a_variant() -> None:
-    assert {path.stem for path in SPACES.glob("*.yaml")} == set(variants())
-    assert {path.name for path in SPACES.iterdir() if path.suffix != ".yaml"} == {"two_step", "screen"}
+    files = {path.stem: path for path in SPACES.glob("*.yaml")}
+    assert files.keys() >= variants().keys()
+    for path in (file for name, file in files.items() if name not in variants()):
+        assert listed_models(path)
+        for name in listed_models(path):
+            load_space(get_variant(name), path)
+    assert {path.name for path in SPACES.iterdir() if path.suffix != ".yaml"} == {"two_step", "screen", "reports"}
     assert {path.stem for path in (SPACES / "screen").iterdir()} <= set(variants())
     assert {path.name for path in (SPACES / "two_step").iterdir()} == {"with_alpha.yaml", "without_alpha.yaml"}
 
@@ -60,6 +67,18 @@ def test_all_combinations_of_a_screening_are_configurations_of_its_variant(path:
     assert len(cells) == math.prod(len(dimension.grid) for dimension in space.dimensions.values())
     assert len({variant.check(variant.preset.having(cell)) for cell in cells}) == len(cells)
     assert space.preset_parameters in cells
+
+
+@pytest.mark.parametrize("path", sorted((SPACES / "reports").iterdir()), ids=lambda path: path.stem)
+def test_the_spaces_of_a_report_fit_the_variants_that_they_name(path: Path) -> None:
+    models = listed_models(path)
+    assert models
+    for name in models:
+        variant = get_variant(name)
+        space = load_space(variant, path, complete=True)
+        cells = space.grid(space.dimensions)
+        assert len(cells) > 1
+        assert len({variant.check(space.hyper(cell)) for cell in cells}) == len(cells)
 
 
 @pytest.mark.parametrize("name", names("pairs", "digits"))
@@ -199,6 +218,95 @@ BROKEN = {
     "dropout of everything": ("dropout: {type: float, low: 0, high: 1}", 1, "dropout must be at least 0 and at most"),
     "momentum above 1": ("momentum: {type: float, low: 0, high: 1.5}", 1, "momentum must be at least 0 and at most 1"),
     "restarts of 0 epochs": ("restart_epochs: {type: int, low: 0, high: 9}", 1, "restart_epochs must be"),
+    "digits of 0": ("lr: {type: float, low: 1e-4, high: 1e-2, digits: 0}", 1, "digits must be a whole number from 1"),
+    "too many digits": ("lr: {type: float, low: 1e-4, high: 1e-2, digits: 16}", 1, "to 15, but got 16"),
+    "half a digit": ("lr:\n  type: float\n  low: 1e-4\n  high: 1e-2\n  digits: 1.5", 5, "but got 1.5"),
+    "digits and a switch": ("lr: {type: float, low: 1e-4, high: 1e-2, digits: true}", 1, "but got True"),
+    "digits and step": (
+        "alpha: {type: float, low: 0, high: 1, digits: 1, step: 0.5}",
+        1,
+        "digits and step exclude each other",
+    ),
+    "digits of whole numbers": ("epochs: {type: int, low: 5, high: 50, digits: 1}", 1, "unknown key 'digits'"),
+    "near miss of digits": ("lr: {type: float, low: 1e-4, high: 1e-2, digit: 3}", 1, "did you mean digits?"),
+    "preset outside a rounded range": (
+        "lr: {type: float, low: 1e-5, high: 1e-4, digits: 2}",
+        1,
+        "lr must admit 0.001, the preset of",
+    ),
+    "default outside a range": (
+        "lr:\n  type: float\n  low: 1e-4\n  high: 1e-3\n  default: 1e-2",
+        5,
+        "the default must be one of its values, but got 0.01",
+    ),
+    "default with more digits": (
+        "lr: {type: float, low: 1e-4, high: 1e-2, digits: 2, default: 1.23e-3}",
+        1,
+        "the default must be one of its values, but got 0.00123",
+    ),
+    "default off the grid": ("epochs: {type: int, low: 10, high: 50, step: 20, default: 25}", 1, "but got 25"),
+    "default not among": ("optimiser: {type: choice, values: [adam], default: sgd}", 1, "but got sgd"),
+    "default of another kind": ("epochs: {type: int, low: 10, high: 50, default: many}", 1, "must be a finite number"),
+    "near miss of default": ("epochs: {type: int, low: 10, high: 50, defualt: 25}", 1, "did you mean default?"),
+    "when of one below": (
+        "momentum: {type: choice, values: [0, 0.9], when: {optimiser: sgd}}\n"
+        "optimiser: {type: choice, values: [adam, sgd]}",
+        1,
+        "momentum: when must name one that is searched above",
+    ),
+    "when of itself": (
+        "momentum: {type: choice, values: [0, 0.9], when: {momentum: 0}}",
+        1,
+        "when must name one that is searched above",
+    ),
+    "near miss of when": (
+        "optimiser: {type: choice, values: [adam, sgd]}\n"
+        "momentum:\n  type: choice\n  values: [0, 0.9]\n  when: {optimizer: sgd}",
+        5,
+        "did you mean optimiser?",
+    ),
+    "when of another value": (
+        "optimiser: {type: choice, values: [adam, sgd]}\n"
+        "momentum: {type: choice, values: [0, 0.9], when: {optimiser: rmsprop}}",
+        2,
+        "when must name values of optimiser, but it is never rmsprop",
+    ),
+    "when of an unknown value": (
+        "optimiser: {type: choice, values: [adam, sgd]}\n"
+        "momentum: {type: choice, values: [0, 0.9], when: {optimiser: [adam, sdg]}}",
+        2,
+        "'sdg'; did you mean sgd?",
+    ),
+    "when of two": (
+        LR + "epochs: {type: int, low: 10, high: 50}\n"
+        "momentum: {type: choice, values: [0, 0.9], when: {lr: 1e-3, epochs: 25}}",
+        3,
+        "when must name one hyperparameter and its values",
+    ),
+    "when is text": (LR + "epochs: {type: int, low: 10, high: 50, when: lr}", 2, "but got text"),
+    "constraints are text": (LR + "constraints: lr < 1", 2, "constraints must be a list of comparisons, but got text"),
+    "no constraints": (LR + "constraints: []", 2, "constraints must be a list of comparisons"),
+    "a number for a constraint": (LR + "constraints:\n- lr < 1\n- 5", 4, "a constraint must be text, but got a whole"),
+    "a hostile constraint": (LR + "constraints:\n- __import__('os')", 3, "a constraint compares numbers"),
+    "near miss in a constraint": (LR + "constraints:\n- lr <= 1\n- batchsize < 9", 4, "did you mean batch_size?"),
+    "a name in a constraint": (LR + "constraints: [optimiser == 1]", 2, "'optimiser'"),
+    "near miss of constraints": (LR + "constraint: [lr < 1]", 2, "did you mean constraints?"),
+    "a preset that breaks a constraint": (
+        LR + "constraints:\n- lr <= 5e-4",
+        3,
+        "the constraints must admit what is tried first, {'lr': 0.001}; give defaults",
+    ),
+    "constraints alone": ("constraints: [lr < 1]", 1, "a search space must name at least one hyperparameter"),
+    "models are text": (LR + "models: mlp_al", 2, "models must be a list of model variants, but got text"),
+    "a number for a model": (LR + "models: [1]", 2, "models must be a list of model variants"),
+    "near miss of a model": (LR + "models:\n- mlp_al\n- mlp_sw", 4, "unknown model 'mlp_sw'; did you mean mlp_ws"),
+    "another model": (LR + "models: [mlp, bncnn]", 2, "the file is for mlp, bncnn, but the model is mlp_al"),
+    "too many steps of whole numbers": ("weight_decay: {type: float, low: 0, high: 1, step: 1e-6}", 1, "steps at most"),
+    "too many steps": (
+        "batch_size: {type: choice, values: [25]}\nalpha: {type: float, low: 0, high: 1e6, step: 0.1}",
+        2,
+        "a range may have 100000 steps at most, but got 1e+07",
+    ),
     "a list": ("- lr", 1, "a search space must be a mapping of hyperparameters, but got a list"),
     "an empty mapping": ("{}", 1, "a search space must be a mapping of hyperparameters"),
     "a duplicate": (LR + LR, 2, "the key 'lr' stands twice, first on line 1"),
@@ -358,6 +466,94 @@ def test_every_combination_of_a_space_is_a_configuration(tmp_path: Path, variant
     assert len({space.suggest(study.ask()) for _ in range(60)}) == 8
 
 
+CONDITIONAL = """
+lr: {type: float, low: 1e-4, high: 1e-2, log: true, digits: 2, default: 2.5e-3}
+optimiser: {type: choice, values: [adam, sgd, rmsprop]}
+momentum: {type: float, low: 0.5, high: 0.9, step: 0.2, default: 0.7, when: {optimiser: [sgd]}}
+epochs: {type: int, low: 10, high: 50, step: 5}
+batch_size: {type: choice, values: [25, 50], when: {epochs: 25}}
+models: [mlp, mlp_al]
+constraints:
+  - epochs * lr <= 0.1
+  - lr_min <= lr / 2
+"""
+
+
+def test_all_that_a_space_can_say_is_read(tmp_path: Path, variant: Variant) -> None:
+    space = load(tmp_path, variant, CONDITIONAL)
+    assert space.dimensions["lr"] == FloatRange(low=1e-4, high=1e-2, log=True, digits=2)
+    assert list(space.dimensions) == ["lr", "optimiser", "momentum", "epochs", "batch_size"]
+    assert space.conditions == {
+        "momentum": Condition("optimiser", ("sgd",)),
+        "batch_size": Condition("epochs", (25,)),
+    }
+    assert [constraint.text for constraint in space.constraints] == ["epochs * lr <= 0.1", "lr_min <= lr / 2"]
+    assert space.preset == variant.preset.having({"lr": 2.5e-3})  # momentum is not searched there
+    assert space.preset_parameters == {"lr": 2.5e-3, "optimiser": "adam", "epochs": 25, "batch_size": 25}
+    assert listed_models(tmp_path / "space.yaml") == ["mlp", "mlp_al"]
+
+
+def test_a_condition_leaves_out_what_it_rules_out(tmp_path: Path, variant: Variant) -> None:
+    space = load(tmp_path, variant, CONDITIONAL)
+    sgd = space.preset.having({"optimiser": "sgd", "momentum": 0.9, "epochs": 30})
+    assert space.parameters(sgd) == {"lr": 2.5e-3, "optimiser": "sgd", "momentum": 0.9, "epochs": 30}
+    assert space.hyper(space.parameters(sgd)) == sgd
+    searched = load(tmp_path, variant, CONDITIONAL.replace("[adam, sgd, rmsprop]", "[adam, sgd], default: sgd"))
+    assert searched.preset_parameters == {**space.preset_parameters, "optimiser": "sgd", "momentum": 0.7}
+    assert space.parameters(sgd.having({"optimiser": "adam"})) == {"lr": 2.5e-3, "optimiser": "adam", "epochs": 30}
+    assert list(space.distributions(["optimiser", "momentum"])) == ["optimiser", "momentum"]
+
+
+def test_constraints_admit_what_fulfils_all_of_them(tmp_path: Path, variant: Variant) -> None:
+    space = load(tmp_path, variant, CONDITIONAL)
+    assert space.admits({"epochs": 40, "lr": 2.5e-3})
+    assert not space.admits({"epochs": 45, "lr": 2.5e-3})
+    assert not space.admits({"epochs": 10, "lr": 1e-3, "lr_min": 6e-4})
+
+
+def test_a_file_is_for_all_models_unless_it_says(tmp_path: Path) -> None:
+    load(tmp_path, get_variant("mlp"), LR)
+    assert listed_models(tmp_path / "space.yaml") == []
+
+
+GRID = """
+optimiser: {type: choice, values: [adam, sgd]}
+momentum: {type: float, low: 0, high: 1, step: 0.5, when: {optimiser: sgd}}
+batch_size: {type: choice, values: [25, 50]}
+epochs: {type: int, low: 10, high: 20, step: 10}
+"""
+
+
+def test_combinations_that_differ_in_what_a_condition_rules_out_are_one(tmp_path: Path, variant: Variant) -> None:
+    space = load_complete(tmp_path, variant, GRID + "constraints: [batch_size * epochs <= 500]\n")
+    cells = space.grid(space.dimensions)
+    assert cells == [
+        {"optimiser": optimiser, **momentum, "batch_size": batch_size, "epochs": epochs}
+        for optimiser, momentum in [("adam", {}), *(("sgd", {"momentum": each}) for each in (0.0, 0.5, 1.0))]
+        for batch_size, epochs in [(25, 10), (25, 20), (50, 10)]
+    ]
+    assert len({variant.preset.having(cell) for cell in cells}) == len(cells) == 12
+
+
+def test_a_complete_search_of_too_many_combinations_is_refused(tmp_path: Path, variant: Variant) -> None:
+    many = "alpha: {type: float, low: 0, high: 10, step: 1e-2}\nepochs: {type: int, low: 1, high: 100}\n"
+    with pytest.raises(SpaceError, match=r"a space may have 100000 combinations at most, but got 1\.001e"):
+        load_complete(tmp_path, variant, many)
+    assert load(tmp_path, variant, many).dimensions.keys() == {"alpha", "epochs"}
+
+
+def test_constraints_that_leave_no_combination_are_refused(tmp_path: Path, variant: Variant) -> None:
+    with pytest.raises(SpaceError, match=r"space\.yaml:6: the constraints leave no combination"):
+        load_complete(tmp_path, variant, GRID + "constraints: [batch_size * epochs <= 100]\n")
+
+
+def test_a_constraint_may_rule_out_a_schedule_that_ends_above_its_beginning(tmp_path: Path, variant: Variant) -> None:
+    text = SCHEDULED + "lr_min: {type: float, low: 0, high: 2e-4}\n"
+    space = load(tmp_path, variant, text + "constraints: [lr_min <= lr]\n")
+    assert not space.admits({"lr": 1e-4, "schedule": "cosine", "lr_min": 2e-4})
+    assert space.admits({"lr": 2e-4, "schedule": "cosine", "lr_min": 2e-4})
+
+
 WHOLE = LR + "epochs: {type: int, low: 5, high: 50, step: 5}\n"
 
 
@@ -370,6 +566,10 @@ WHOLE = LR + "epochs: {type: int, low: 5, high: 50, step: 5}\n"
         WHOLE.replace(", log: true", ""),
         WHOLE.replace("step: 5", "step: 1"),
         WHOLE.replace("low: 5", "low: 10"),
+        WHOLE.replace("log: true", "log: true, digits: 3"),
+        WHOLE.replace("step: 5", "step: 5, default: 30"),
+        WHOLE.replace("step: 5", "step: 5, when: {lr: 1e-3}"),
+        WHOLE + "constraints: [epochs <= 40]\n",
         WHOLE + "batch_norm: {type: choice, values: [false]}\n",
         WHOLE + "batch_norm: {type: choice, values: [false, true]}\n",
         WHOLE + "batch_size: {type: choice, values: [25]}\n",

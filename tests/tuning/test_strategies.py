@@ -1,20 +1,21 @@
-"""What each strategy proposes, and that an interrupted search goes on with the same."""
+"""What each strategy proposes."""
 
 from __future__ import annotations
 
 import itertools
-import shutil
 from collections.abc import Sequence
-from pathlib import Path
+from dataclasses import replace
 
 import pytest
 
 from pipeline.models.hyperparameters import Value
 from pipeline.models.registry import get_variant
-from pipeline.tuning.space import Choice, FloatRange, Space
-from pipeline.tuning.strategies import STRATEGIES, Proposal, Screen, Tpe, TwoStep, make_strategy
+from pipeline.tuning.constraints import Constraint
+from pipeline.tuning.dimensions import Choice, FloatRange
+from pipeline.tuning.samplers import SAMPLERS
+from pipeline.tuning.space import Space
+from pipeline.tuning.strategies import COMPLETE, STRATEGIES, Grid, Proposal, Sampled, Screen, TwoStep, make_strategy
 from tests.tuning.findings import DIVERGES, grid_space, record, records
-from tests.tuning.searches import Plan, Search, finish, lives, one_at_a_time, table
 
 ALPHA = FloatRange(low=0.5, high=2.0, step=0.5)
 """Its third value is the preset's."""
@@ -29,26 +30,44 @@ def told(step: Sequence[Proposal]) -> list[dict[str, Value] | None]:
     return [None if proposal.parameters is None else dict(proposal.parameters) for proposal in step]
 
 
-class TestTpe:
+class TestSampled:
     @pytest.mark.parametrize("n_trials", [1, 2, 30])
     def test_tries_the_preset_and_leaves_the_others_to_the_sampler(self, n_trials: int) -> None:
-        space, strategy = grid_space(alpha=ALPHA), Tpe(n_trials)
-        first, others = strategy.steps(space, [])
-        assert told(first) == [{"lr": 1e-3, "batch_size": 25, "alpha": 1.0}]
-        assert told(others) == [None] * (n_trials - 1)
-        assert {proposal.pairs for proposal in (*first, *others)} == {0}
-        assert strategy.total(space) == n_trials
+        space, strategy = grid_space(alpha=ALPHA), Sampled(n_trials)
+        [step] = strategy.steps(space, [])
+        assert told(step) == [{"lr": 1e-3, "batch_size": 25, "alpha": 1.0}, *[None] * (n_trials - 1)]
+        assert {proposal.pairs for proposal in step} == {0}
+        assert strategy.total(space, []) == n_trials
 
     def test_proposes_the_same_whatever_was_found(self) -> None:
-        space, strategy = grid_space(), Tpe(5)
+        space, strategy = grid_space(), Sampled(5)
         assert strategy.steps(space, [record(0, 0.1), record(1, None)]) == strategy.steps(space, [])
 
-    def test_does_not_ask_for_finitely_many_combinations(self) -> None:
-        assert [make_strategy(name, n_trials=1, screen_pairs=1, keep=1).complete for name in STRATEGIES] == [
-            False,
-            True,
-            True,
-        ]
+
+class TestGrid:
+    def test_tries_all_combinations_that_the_space_admits(self) -> None:
+        assert [told(step) for step in Grid().steps(grid_space(), [])] == [CELLS]
+        space = replace(grid_space(alpha=ALPHA), constraints=(Constraint("batch_size * alpha <= 40"),))
+        [step] = Grid().steps(space, [])
+        expected = [{**cell, "alpha": alpha} for cell in CELLS for alpha in ALPHA.grid]
+        assert told(step) == [cell for cell in expected if float(cell["batch_size"]) * float(cell["alpha"]) <= 40]
+        assert Grid().total(space, []) == len(step) == 9
+
+    def test_tries_once_more_what_failed(self) -> None:
+        space = grid_space()
+        [proposed] = Grid().steps(space, [])
+        first, again = Grid().steps(space, records(space, proposed, [0.3, None, 0.1, 0.4, None, 0.2]))
+        assert first == proposed
+        assert told(again) == [CELLS[1], CELLS[4]]
+        known = records(space, [*first, *again], [0.3, None, 0.1, 0.4, None, 0.2, None, 0.5])
+        assert Grid().steps(space, known) == [first, again]
+        assert Grid().total(space, known) == 8
+
+    @pytest.mark.parametrize("finished", range(len(CELLS)))
+    def test_waits_until_all_combinations_are_tried(self, finished: int) -> None:
+        space = grid_space()
+        [proposed] = Grid().steps(space, [])
+        assert Grid().steps(space, records(space, proposed, [None] * finished)) == [proposed]
 
 
 class TestTwoStep:
@@ -63,7 +82,7 @@ class TestTwoStep:
         first, second = TwoStep().steps(space, records(space, proposed, ERRORS))
         assert first == proposed
         assert told(second) == [{**CELLS[2], "alpha": alpha} for alpha in (0.5, 1.5, 2.0)]
-        assert len(first) + len(second) == TwoStep().total(space) == 9
+        assert len(first) + len(second) == TwoStep().total(space, []) == 9
 
     @pytest.mark.parametrize("finished", range(len(CELLS)))
     def test_waits_with_alpha_until_all_combinations_are_tried(self, finished: int) -> None:
@@ -101,7 +120,9 @@ class TestTwoStep:
     def test_proposes_nothing_more_where_all_failed(self) -> None:
         space = grid_space(alpha=ALPHA)
         [proposed] = TwoStep().steps(space, [])
-        assert TwoStep().steps(space, records(space, proposed, [None] * 6)) == [proposed]
+        failed = records(space, proposed, [None] * 6)
+        assert TwoStep().steps(space, failed) == [proposed]
+        assert TwoStep().total(space, failed) == 6
 
     def test_has_one_step_without_alpha(self) -> None:
         space = grid_space()
@@ -109,14 +130,14 @@ class TestTwoStep:
         assert told(proposed) == CELLS
         known = TwoStep().steps(space, records(space, proposed, ERRORS))
         assert list(itertools.chain(*known)) == proposed
-        assert TwoStep().total(space) == 6
+        assert TwoStep().total(space, []) == 6
 
     def test_may_search_alpha_alone(self) -> None:
         space = Space(dimensions={"alpha": Choice(values=(0.5, 1.0, 2.0))}, preset=get_variant("mlp_al").preset)
         [first] = TwoStep().steps(space, [])
         _, second = TwoStep().steps(space, [record(0, 0.1, hyper=space.preset)])
         assert (told(first), told(second)) == ([{"alpha": 1.0}], [{"alpha": 0.5}, {"alpha": 2.0}])
-        assert TwoStep().total(space) == 3
+        assert TwoStep().total(space, []) == 3
 
 
 class TestScreen:
@@ -129,7 +150,7 @@ class TestScreen:
         space = grid_space(alpha=ALPHA)
         [first] = Screen(pairs=350, keep=3).steps(space, [])
         assert told(first) == [{**cell, "alpha": alpha} for cell in CELLS for alpha in ALPHA.grid]
-        assert Screen(pairs=350, keep=3).total(space) == 24 + 3
+        assert Screen(pairs=350, keep=3).total(space, []) == 24 + 3
 
     @pytest.mark.parametrize("keep", [1, 2, 4])
     def test_then_tries_the_best_of_them_on_all_pairs(self, keep: int) -> None:
@@ -139,7 +160,7 @@ class TestScreen:
         assert first == proposed
         assert told(second) == [CELLS[index] for index in (2, 4, 5, 0)][:keep]  # the earlier one of equals first
         assert {proposal.pairs for proposal in second} == {0}
-        assert len(first) + len(second) == strategy.total(space)
+        assert len(first) + len(second) == strategy.total(space, [])
 
     @pytest.mark.parametrize("finished", range(len(CELLS)))
     def test_waits_until_all_combinations_are_tried(self, finished: int) -> None:
@@ -160,66 +181,15 @@ class TestScreen:
         assert strategy.steps(space, records(space, itertools.chain(*known), [*ERRORS, 0.01])) == known
 
     def test_keeps_at_most_as_many_as_there_are(self) -> None:
-        assert Screen(pairs=350, keep=100).total(grid_space()) == 12
-
-
-SWITCHES = Space(
-    dimensions={"batch_norm": Choice(values=(True, False)), "batch_size": Choice(values=(25, 50))},
-    preset=get_variant("mlp_al").preset,
-)
-PLANS = {
-    "two-step": Plan(strategy=TwoStep(), space=grid_space(alpha=ALPHA), pruner="none", select="mean+std"),
-    "two-step without alpha": Plan(strategy=TwoStep(), space=grid_space(), pruner="none"),
-    "screen": Plan(strategy=Screen(pairs=60, keep=3), space=SWITCHES, pruner="none"),
-}
-
-
-@pytest.fixture(scope="module", params=PLANS)
-def whole(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Search:
-    return Search(PLANS[request.param], tmp_path_factory.mktemp("whole"))
-
-
-def test_the_total_is_the_number_of_trials_that_are_made(whole: Search) -> None:
-    assert [record.number for record in whole.records] == list(range(whole.planned))
-    assert whole.plan.strategy.total(whole.plan.space) == whole.planned
-
-
-def test_every_trial_is_what_the_strategy_proposed(whole: Search) -> None:
-    known = whole.plan.strategy.steps(whole.plan.space, whole.records)
-    preset = whole.plan.space.preset
-    expected = [(preset.having(proposal.parameters or {}), proposal.pairs) for step in known for proposal in step]
-    assert [(record.hyper, record.pairs) for record in whole.records] == expected
-    assert [(trial.hyper, trial.pairs) for asked in whole.asked for trial in asked] == expected
-    assert len(set(expected)) == len(expected)
-
-
-def test_no_generation_begins_before_the_step_before_it_is_finished(whole: Search) -> None:
-    ends = set(itertools.accumulate(map(len, whole.plan.strategy.steps(whole.plan.space, whole.records))))
-    for asked in whole.asked:
-        numbers = [trial.number for trial in asked]
-        assert {trial.generation for trial in asked} == {numbers[0]}
-        assert numbers == list(range(numbers[0], numbers[0] + len(numbers)))
-        assert not ends & set(numbers[1:])
-
-
-def test_a_search_that_died_after_any_step_ends_as_one_that_ran_through(tmp_path: Path, whole: Search) -> None:
-    for step, copy in enumerate(whole.copies):
-        path = Path(shutil.copy(copy, tmp_path / f"{step}.db"))
-        assert finish(whole.plan.open(path)) == whole.table
-
-
-def test_a_search_opened_anew_after_every_step_gives_the_same(tmp_path: Path, whole: Search) -> None:
-    assert one_at_a_time(whole.plan, tmp_path / "optuna.db") == whole.table
-
-
-def test_a_search_that_died_between_any_two_transactions_ends_as_one_that_ran_through(
-    tmp_path: Path, whole: Search
-) -> None:
-    path = tmp_path / "optuna.db"
-    assert sum(lives(whole.plan, path, 0)) > 2
-    assert table(whole.plan.open(path)) == whole.table
+        assert Screen(pairs=350, keep=100).total(grid_space(), []) == 12
 
 
 def test_every_strategy_is_made_by_its_name() -> None:
-    made = [make_strategy(name, n_trials=30, screen_pairs=350, keep=3) for name in STRATEGIES]
-    assert made == [Tpe(30), TwoStep(), Screen(pairs=350, keep=3)]
+    made = {name: make_strategy(name, n_trials=30, screen_pairs=350, keep=3) for name in STRATEGIES}
+    assert made == {
+        **dict.fromkeys(SAMPLERS, Sampled(30)),
+        "grid": Grid(),
+        "two-step": TwoStep(),
+        "screen": Screen(pairs=350, keep=3),
+    }
+    assert {name for name, strategy in made.items() if strategy.complete} == set(COMPLETE)

@@ -1,0 +1,1 @@
+"""A paired benchmark of whole hyperparameter searches: `python -m benchmarks.search`."""

@@ -1,0 +1,119 @@
+"""Options that several commands share, and what their values may be."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+import click
+
+Command = TypeVar("Command", bound=Callable[..., Any])
+DURATION = re.compile(r"(?:(\d+(?:\.\d+)?)h)?(?:(\d+(?:\.\d+)?)m)?(?:(\d+(?:\.\d+)?)s?)?")
+
+
+class Duration(click.ParamType[float]):
+    """A time such as 90s, 10m or 1h30m, in seconds; 0 for no limit."""
+
+    name = "duration"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
+        """Read the time."""
+        if isinstance(value, float):
+            return value
+        found = DURATION.fullmatch(str(value).strip()) if str(value).strip() else None
+        if found is None or len(str(value)) > 20:
+            self.fail(f"must be a time such as 90s, 10m or 1h30m, or 0 for no limit, but got {value!r}", param, ctx)
+        hours, minutes, seconds = (float(part or 0) for part in found.groups())
+        return 3600 * hours + 60 * minutes + seconds
+
+
+class Pairs(click.ParamType[int]):
+    """A number of samples, or a word for 0."""
+
+    def __init__(self, word: str) -> None:
+        self.name = f"{word}|integer"
+        self.word = word
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:
+        """Read the number."""
+        if value in (0, self.word):  # 0 is what it has become when it is converted again
+            return 0
+        if not (str(value).isdecimal() and int(value) >= 1):
+            self.fail(f"must be {self.word} or a number of at least 1, but got {value!r}", param, ctx)
+        return int(value)
+
+
+class Workers(click.ParamType[int]):
+    """A number of processes, or `auto`: one a core."""
+
+    name = "auto|integer"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:
+        """Read the number."""
+        if value == "auto":
+            affinity = getattr(os, "sched_getaffinity", None)
+            return len(affinity(0)) if affinity else os.cpu_count() or 1
+        if not (str(value).isdecimal() and 1 <= int(value) <= 256):
+            self.fail(f"must be auto or a number from 1 to 256, but got {value!r}", param, ctx)
+        return int(value)
+
+
+def data_options(command: Command) -> Command:
+    """The options of every stage that draws data."""
+    for option in (
+        click.option("--seed", type=click.IntRange(0, 2**53), default=0, show_default=True, help="Root of every draw."),
+        click.option(
+            "--test-pairs", type=Pairs("same"), default="same", show_default=True, help="Test pairs of a round."
+        ),
+        click.option(
+            "--pairs",
+            type=Pairs("all"),
+            default="1000",
+            show_default=True,
+            help="Training pairs (or points) of a round.",
+        ),
+        click.option("--pooling", default="average", show_default=True, help="28x28 to 14x14: average or max."),
+        click.option("--cache-dir", default="", help="Where prepared data is kept.  [default: $VARIANTLAB_CACHE]"),
+        click.option("--data-dir", default="", help="Folder of the four IDX files, for --dataset idx."),
+        click.option(
+            "--dataset", default="mnist5k", show_default=True, help="mnist5k, mnist or idx; disc for disc_mlp."
+        ),
+    ):
+        command = option(command)
+    return command
+
+
+def model_option(command: Command) -> Command:
+    """The variant, required."""
+    return click.option("--model", required=True, help="Name of the model variant, such as mlp_ws_al.")(command)
+
+
+def select_option(command: Command) -> Command:
+    """What the best configuration has least of."""
+    text = "What the best has least of, over folds: mean or mean+std of the validation error."
+    return click.option("--select", default="mean", show_default=True, help=text)(command)
+
+
+def compute_options(command: Command) -> Command:
+    """Where and how a stage trains."""
+    for option in (
+        click.option("--chunk", type=int, default=0, show_default=True, help="Trainings a program; 0: by model size."),
+        click.option(
+            "--compile", default="off", show_default=True, help="torch.compile: off, on, or auto: if it pays."
+        ),
+        click.option("--precision", default="float32", show_default=True, help="float32, or bfloat16 to compute in."),
+        click.option("--device", default="auto", show_default=True, help="auto, cpu or cuda."),
+        click.option(
+            "--workers", type=Workers(), default="auto", show_default=True, help="Worker processes; auto: one a core."
+        ),
+    ):
+        command = option(command)
+    return command
+
+
+def dry_run_option(command: Command) -> Command:
+    """Whether to say what would be done instead of doing it."""
+    text = "Say what would be trained and how long it would take; run and log nothing."
+    return click.option("--dry-run", is_flag=True, help=text)(command)

@@ -1,0 +1,54 @@
+"""What a search takes, how long it may, and for how much of it nothing trains because it is recorded."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from pipeline.tracking.port import Tracker
+
+
+class Clock:
+    """Runs from the beginning of one start of a search."""
+
+    def __init__(self, tracker: Tracker) -> None:
+        self._tracker = tracker
+        self._began, self._tracked_before = time.perf_counter(), tracker.seconds
+        self._recording = 0.0
+
+    @property
+    def seconds(self) -> float:
+        """Since the beginning."""
+        return time.perf_counter() - self._began
+
+    @contextmanager
+    def recording(self) -> Iterator[None]:
+        """Count what happens inside as recording."""
+        started = time.perf_counter()
+        yield
+        self._recording += time.perf_counter() - started
+
+    @contextmanager
+    def training(self) -> Iterator[None]:
+        """Do not count what happens inside: the workers train."""
+        before = self._tracker.seconds
+        yield
+        self._tracked_before += self._tracker.seconds - before
+
+    @property
+    def recorded(self) -> float:
+        """Seconds in which recording kept the workers waiting."""
+        return self._tracker.seconds - self._tracked_before + self._recording
+
+
+def show_seconds(seconds: float) -> str:
+    """`45 s`, `3 min 20 s`, `2 h 5 min`."""
+    whole = round(seconds)
+    if whole < 60:
+        return f"{seconds:.1f} s" if seconds < 10 else f"{whole} s"
+    minutes, rest = divmod(whole, 60)
+    if minutes < 60:
+        return f"{minutes} min {rest} s" if rest else f"{minutes} min"
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours} h {minutes} min" if minutes else f"{hours} h"

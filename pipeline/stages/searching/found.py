@@ -1,0 +1,238 @@
+"""What a search has found: the best trial, how it compares with the report's configuration, tables and pictures."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+from matplotlib.figure import Figure
+
+from pipeline.models.variant import Variant
+from pipeline.reports.figures import error_against, grid_heat_map, loss_curve, pareto_front, search_history
+from pipeline.reports.statistics import Summary, summarise
+from pipeline.reports.tables import Table
+from pipeline.stages.searching.config import SearchConfig
+from pipeline.stages.stage import percent, show_hyper, show_value
+from pipeline.tracking.port import Run
+from pipeline.tuning.space import Space
+from pipeline.tuning.strategies import ALPHA
+from pipeline.tuning.trials import Recheck, TrialRecord, best_of, ranking
+
+COST_LABELS = {"parameters": "parameters", "time": "time of a training (nominal seconds)"}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Found:
+    """The finished trials of a search, and what they say together."""
+
+    variant: Variant
+    space: Space
+    records: Sequence[TrialRecord] = ()
+    """By number."""
+    config: SearchConfig
+    samples: int
+    """Training samples of a round."""
+    recheck: Recheck | None = None
+    """What trying the best again gave."""
+
+    def with_records(self, records: Sequence[TrialRecord], recheck: Recheck | None = None) -> Found:
+        """The same search, further on."""
+        return replace(self, records=records, recheck=recheck)
+
+    @property
+    def comparable(self) -> list[TrialRecord]:
+        """Those that were trained on as many samples as the search has."""
+        return [record for record in self.records if not record.pairs]
+
+    @property
+    def ranked(self) -> list[TrialRecord]:
+        """The configurations of complete ones, the best first."""
+        return ranking(self.comparable)
+
+    @property
+    def best(self) -> TrialRecord | None:
+        """The best by the search itself, if any is complete."""
+        return best_of(self.comparable)
+
+    @property
+    def rechecked(self) -> list[TrialRecord]:
+        """Those that were tried again, the best by that first; without those that failed then."""
+        if self.recheck is None:
+            return []
+        scores = {number: self.recheck.score(number, self.config.select) for number in self.recheck.fold_errors}
+        tried = [record for record in self.records if math.isfinite(scores.get(record.number, math.inf))]
+        return sorted(tried, key=lambda record: (scores[record.number], record.score, record.number))
+
+    @property
+    def chosen(self) -> TrialRecord | None:
+        """The winner: the best by the recheck, or by the search if there was none."""
+        return next(iter(self.rechecked), None) or self.best
+
+    @property
+    def baseline(self) -> TrialRecord | None:
+        """The complete trial of the report's configuration, if there is one to compare with."""
+        found = (record for record in self.comparable if record.hyper == self.variant.preset)
+        return next((record for record in found if record.error is not None), None)
+
+    @property
+    def front(self) -> list[TrialRecord]:
+        """With two objectives: the complete trials of which no other is better in both, the cheapest first."""
+        front: list[TrialRecord] = []
+        for record in sorted(self.ranked, key=lambda record: (record.cost, record.score, record.number)):
+            assert record.score is not None
+            if not front or record.score < (front[-1].score or 0.0):
+                front.append(record)
+        return front
+
+    def summary(self, errors: Sequence[float]) -> Summary:
+        """Of the errors of folds, whose training samples overlap."""
+        return summarise(errors, overlap=1 / (self.config.folds - 1))
+
+    def rechecked_error(self, record: TrialRecord) -> float:
+        """Mean over the folds of the recheck; NaN without one."""
+        errors = () if self.recheck is None else self.recheck.fold_errors.get(record.number, ())
+        return float(np.mean(errors)) if errors else math.nan
+
+    @property
+    def replica_epochs(self) -> int:
+        """What was trained, all starts and the recheck together."""
+        return sum(record.replica_epochs for record in self.records) + (
+            0 if self.recheck is None else self.recheck.replica_epochs
+        )
+
+    @property
+    def seconds(self) -> float:
+        """What the trials and the recheck took, all starts together."""
+        return sum(record.seconds for record in self.records) + (0.0 if self.recheck is None else self.recheck.seconds)
+
+    @property
+    def saved(self) -> tuple[int, int, int]:
+        """Replica-epochs if every trial had been trained to its end, and those saved by reuse and by pruning."""
+        whole = read = pruned = 0
+        for record in self.records:
+            planned = record.hyper.epochs * self.config.folds * self.config.rounds
+            whole += planned
+            if record.replica_epochs == 0:
+                read += planned
+            elif record.state == "pruned":
+                pruned += planned - record.replica_epochs
+        return whole, read, pruned
+
+    def progress(self) -> str:
+        """The best so far and the work saved, for the line that is shown meanwhile."""
+        best = self.best
+        if best is None:
+            return ""
+        whole, *saved = self.saved
+        summary = self.summary(best.last_errors)
+        share = f", {sum(saved) / whole:.0%} of the work saved" if sum(saved) else ""
+        return f"best {percent(error_of(best))} {summary.interval()} (trial {best.number}){share}"
+
+    def headline(self, chosen: TrialRecord) -> str:
+        """What was found, in a sentence."""
+        found = f"{self.variant.name}: mean validation error {percent(error_of(chosen))} (trial {chosen.number})"
+        if self.rechecked:
+            found += f", {percent(self.rechecked_error(chosen))} on fresh folds"
+        baseline = self.baseline
+        if baseline is None:
+            tried = [record for record in self.comparable if record.hyper == self.variant.preset]
+            why = f"gave none ({tried[-1].reason})" if tried else "was not among those tried"
+            return f"{found}; the report's configuration {why}"
+        if chosen.number == baseline.number:
+            return f"{found}, which is the report's own configuration: no other beat it"
+        gain = 100 * (error_of(baseline) - error_of(chosen))
+        relation = f"{abs(gain):.2f} points {'below' if gain >= 0 else 'above'}"
+        return f"{found}; by the search {relation} the report's configuration ({percent(error_of(baseline))})"
+
+    def table(self, records: Sequence[TrialRecord]) -> Table:
+        """Trials with what was searched, and with what in the preset is not the default."""
+        shown, defaults = self.variant.shown(self.variant.preset), self.variant.defaults
+        told = {*self.space.dimensions, *(name for name, value in shown.items() if value != defaults.get(name))}
+        names = [name for name in self.variant.hyperparameters if name in told]
+        return Table(
+            ["trial", "state", "validation error", *self._more(), *names],
+            [
+                [
+                    record.number,
+                    record.state,
+                    percent(error_of(record)),
+                    *(cell(record) for cell in self._more().values()),
+                    *(show_value(record.hyper.as_dict()[name]) for name in names),
+                ]
+                for record in records
+            ],
+        )
+
+    def _more(self) -> dict[str, Callable[[TrialRecord], str]]:
+        """The columns that only some searches have."""
+        more: dict[str, Callable[[TrialRecord], str]] = {}
+        if self.recheck is not None:
+            more["on fresh folds"] = lambda record: percent(self.rechecked_error(record))
+        if self.config.select != "mean":
+            more[self.config.select] = lambda record: "-" if record.score is None else percent(record.score)
+        if self.config.cost:
+            more[self.config.cost] = lambda record: "-" if record.cost is None else f"{record.cost:.4g}"
+        if self.variant.recognises_digits:
+            more["digit error"] = lambda record: percent(record.curves.get("validation_digit_error", [math.nan])[-1])
+        if any(record.pairs for record in self.records):
+            more["pairs"] = lambda record: str(record.pairs or self.samples)
+        return more
+
+    def history(self) -> Figure:
+        """The error of every trial by number, beside that of the report's configuration."""
+        pruned = [record for record in self.records if record.state == "pruned"]
+        return search_history(
+            {record.number: record.error for record in self.comparable if record.error is not None},
+            {record.number: record.curves["validation_error"][-1] for record in pruned},
+            None if self.baseline is None else self.baseline.error,
+            {record.number: record.error for record in self.records if record.pairs and record.error is not None},
+            {record.number: self.rechecked_error(record) for record in self.rechecked},
+        )
+
+    def log_front(self, run: Run) -> None:
+        """Keep error against cost, and the trials of which no other is better in both."""
+        every = [(record.cost or 0.0, record.score or 0.0) for record in self.ranked]
+        front = [(record.cost or 0.0, record.score or 0.0) for record in self.front]
+        run.figure("front.png", pareto_front(every, front, COST_LABELS[self.config.cost]))
+        table = self.table(self.front)
+        run.text("front.md", table.markdown())
+        run.text("front.csv", table.csv())
+
+    def log_two_steps(self, run: Run, best: TrialRecord) -> None:
+        """Keep what report 003's figure 2 shows: error over the grid, error against alpha, and loss against epoch."""
+        complete = [record for record in self.records if record.state == "complete"]
+        searched = [name for name in self.space.dimensions if name != ALPHA]
+        if len(searched) > 1:
+            first = [record for record in complete if record.hyper.alpha == self.space.preset.alpha]
+            self._log_heat_map(run, first, *searched[:2])
+        along = [record for record in complete if record.hyper.having({ALPHA: 0}) == best.hyper.having({ALPHA: 0})]
+        if len(along) > 1:
+            along.sort(key=lambda record: record.hyper.alpha)
+            folds = np.array([[errors[-1] for errors in record.fold_errors] for record in along])
+            alphas = [record.hyper.alpha for record in along]
+            means, spreads = folds.mean(1).tolist(), folds.std(1, ddof=1).tolist()
+            run.figure("alpha.png", error_against(alphas, means, spreads, ALPHA, best.hyper.alpha))
+        title = f"{self.variant.name}: mean over folds\n{show_hyper(self.variant, best.hyper)}"
+        run.figure("loss.png", loss_curve(best.curves["train_loss"], best.curves["validation_loss"], title))
+
+    def _log_heat_map(self, run: Run, records: Sequence[TrialRecord], rows: str, columns: str) -> None:
+        """The least error for each pair of values of two hyperparameters; the least of all is framed."""
+        values = {name: self.space.dimensions[name].grid for name in (rows, columns)}
+        error_VW = np.full([len(grid) for grid in values.values()], np.nan)
+        for record in records:
+            hyper = record.hyper.as_dict()
+            cell = tuple(grid.index(hyper[name]) for name, grid in values.items())
+            error_VW[cell] = np.fmin(error_VW[cell], error_of(record))
+        chosen = None
+        if np.isfinite(error_VW).any():
+            row, column = np.unravel_index(np.nanargmin(error_VW), error_VW.shape)
+            chosen = (int(row), int(column))
+        ticks = {name: [show_value(value) for value in grid] for name, grid in values.items()}
+        run.figure("heat_map.png", grid_heat_map(error_VW, ticks[rows], ticks[columns], rows, columns, chosen))
+
+
+def error_of(record: TrialRecord) -> float:
+    """Mean validation error over folds after the last epoch; NaN unless complete."""
+    return math.nan if record.error is None else record.error

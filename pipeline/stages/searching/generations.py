@@ -1,0 +1,184 @@
+"""Trains a search generation by generation, and tells the ledger."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import NamedTuple
+
+import numpy as np
+
+from pipeline.data.pools import Pools
+from pipeline.models.hyperparameters import Hyperparameters
+from pipeline.models.variant import Variant
+from pipeline.stages.replicas import curves_of, fold_replicas
+from pipeline.stages.searching.clock import Clock, show_seconds
+from pipeline.stages.searching.config import MEASUREMENT, SearchConfig
+from pipeline.stages.searching.found import Found
+from pipeline.stages.searching.trial_runs import TrialRuns
+from pipeline.stages.stage import Progress, Reporter
+from pipeline.training.cost import nominal_seconds
+from pipeline.training.plan import Job, Outcome
+from pipeline.training.pool import Trainer
+from pipeline.tuning.ledger import Ledger
+from pipeline.tuning.paths import Known, Paths, pooled, read_off
+from pipeline.tuning.pruning import REASONS
+from pipeline.tuning.trials import Asked, Finding, State, TrialRecord
+
+
+class Told(NamedTuple):
+    """What the ledger is to be told of a trial."""
+
+    trial: Asked
+    finding: Finding
+    cost: float | None
+    seconds: float
+
+
+class Generations:
+    """The trials of one search from where they are to where they end."""
+
+    def __init__(
+        self,
+        config: SearchConfig,
+        variant: Variant,
+        pools: Pools,
+        ledger: Ledger,
+        trainer: Trainer,
+        runs: TrialRuns,
+        clock: Clock,
+    ) -> None:
+        self.config, self.variant, self.pools = config, variant, pools
+        self.ledger, self.trainer, self.runs, self.clock = ledger, trainer, runs, clock
+        self.untold: list[Told] = []
+        self.paths = Paths(ledger.elsewhere(MEASUREMENT) if config.reuse == "storage" else ())
+
+    def go_on(self, found: Found, reporter: Reporter) -> str:
+        """Train until the study has its trials; why it ended before, or nothing."""
+        ended = ""
+        with reporter.progress(f"search {self.variant.name}", self.ledger.planned) as bar:
+            while (done := len(self.ledger.records())) < self.ledger.planned:
+                if ended := self._is_over():
+                    ended += f", after {done} of {self.ledger.planned} trials"
+                    break
+                with self.clock.recording():
+                    asked = self.ledger.next_generation()
+                self._train(asked, found, bar)
+        with self.clock.recording():
+            self._tell()
+        return ended
+
+    def _is_over(self) -> str:
+        config, spent = self.config, sum(record.seconds for record in self.ledger.records())
+        if 0 < config.budget <= spent:
+            return f"stopped at --budget {show_seconds(config.budget)}"
+        if 0 < config.timeout <= self.clock.seconds:
+            return f"stopped at --timeout {show_seconds(config.timeout)}"
+        return ""
+
+    def _train(self, asked: Sequence[Asked], found: Found, bar: Progress) -> None:
+        """Train one generation; the one before is told and projected while it trains."""
+        started = time.perf_counter()
+        records = self.ledger.records()
+        numbers = {trial.number for trial in asked}
+        note = found.with_records(records).progress()
+        bar.update(len(records), note)
+        self.paths.learn(record for record in records if record.number not in numbers)
+        trained, sources = self.paths.divide(asked)
+
+        def meanwhile() -> None:
+            with self.clock.training():
+                self._tell()
+                self.runs.begin(asked)
+                self.runs.project()
+
+        outcomes = self.trainer.run(
+            [self._job(trial) for trial in trained],
+            lambda done, planned: bar.update(len(records) + len(asked) * done / max(planned, 1), note),
+            meanwhile,
+        )
+        findings = {
+            trial.number: finding_of(folds, self.config.pruner) for trial, folds in zip(trained, outcomes, strict=True)
+        }
+        before = {(record.hyper.canonical, record.pairs, record.draw): record for record in records}
+        seconds = (time.perf_counter() - started) / len(asked)
+        for trial in asked:
+            finding = self._finding(trial, sources.get(trial.number), findings, before)
+            if not trial.told:
+                told = Told(trial, finding, self._cost(trial.hyper), seconds)
+                self.ledger.expect(trial, finding, cost=told.cost, seconds=seconds)
+                self.untold.append(told)
+            before[trial.hyper.canonical, trial.pairs, trial.draw] = self.ledger.record(trial.number)
+
+    def _tell(self) -> None:
+        """Let the ledger keep what is known so far."""
+        for told in self.untold:
+            self.runs.before_told(told.trial, told.finding)
+            self.ledger.tell(told.trial.number, told.finding, cost=told.cost, seconds=told.seconds)
+        self.untold.clear()
+
+    def _finding(
+        self,
+        trial: Asked,
+        source: Known | Asked | None,
+        findings: dict[int, Finding],
+        before: dict[tuple[Hyperparameters, int, int], TrialRecord],
+    ) -> Finding:
+        if isinstance(source, Known):
+            finding = read_off(source.record, source.label, trial.hyper.epochs)
+        elif source is not None:
+            finding = read_off(findings[source.number], f"trial {source.number}", trial.hyper.epochs)
+        else:
+            finding = findings[trial.number]
+        if trial.draw:
+            draws = (before.get((trial.hyper.canonical, trial.pairs, draw)) for draw in reversed(range(trial.draw)))
+            last = next((record for record in draws if record is not None and record.state == "complete"), None)
+            finding = finding if last is None else pooled(finding, last, f"trial {last.number}")
+        return finding
+
+    def _cost(self, hyper: Hyperparameters) -> float | None:
+        match self.config.cost:
+            case "parameters":
+                return float(self.variant.count(hyper.structure))
+            case "time":
+                samples = self.config.setting.training_samples(self.pools)
+                return nominal_seconds(self.variant, hyper, samples - samples // self.config.folds)
+        return None
+
+    def _job(self, trial: Asked) -> Job:
+        return Job(
+            variant=self.variant.name,
+            replicas=fold_replicas(
+                self.pools,
+                replace(self.config.setting, pairs=trial.pairs or self.config.setting.pairs),
+                trial.hyper,
+                rounds=self.config.rounds,
+                folds=self.config.folds,
+                first_round=trial.draw * self.config.rounds,
+                name=("trial", trial.number),
+            ),
+            stop=trial.stop,
+        )
+
+
+def finding_of(folds: Sequence[Outcome], pruner: str = "median") -> Finding:
+    """What the folds of one trial say together; a trial with a fold that diverged has failed."""
+    epochs = min(len(fold.held_out_error_E) for fold in folds)
+    diverged = [(number, fold) for number, fold in enumerate(folds) if fold.status == "diverged"]
+    state: State = "complete"
+    reason = ""
+    if diverged:
+        state, reason = "failed", "; ".join(f"fold {number}: {fold.reason}" for number, fold in diverged)
+    elif any(fold.status == "stopped" for fold in folds):
+        state, reason = "pruned", f"{REASONS[pruner]} after epoch {epochs}"
+    return Finding(
+        curves={
+            name: np.mean([values[:epochs] for values in each], axis=0).tolist()
+            for name, each in curves_of(folds, "validation").items()
+        },
+        fold_errors=[fold.held_out_error_E.tolist() for fold in folds],
+        state=state,
+        reason=reason,
+        replica_epochs=sum(len(fold.train_loss_E) for fold in folds),
+    )

@@ -1,0 +1,83 @@
+"""What a search would do."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+from pipeline.stages.planning import Work
+from pipeline.stages.replicas import fold_replicas
+from pipeline.stages.searching.config import SearchConfig, inputs
+from pipeline.training.plan import Job
+from pipeline.tuning.ledger import finished_trials
+from pipeline.tuning.paths import Paths
+from pipeline.tuning.samplers import SAMPLERS, Proposer
+from pipeline.tuning.storage import is_there, open_storage
+from pipeline.tuning.trials import Asked, TrialRecord
+
+SAMPLE = 12
+"""Configurations drawn at random that stand for those that a sampler will propose."""
+
+
+def plan(config: SearchConfig) -> list[Work]:
+    """The trials that are left, and the recheck of the best."""
+    variant, space, pools = inputs(config)
+    name = config.study_name(variant, space, pools)
+    records = finished_trials(open_storage(config.storage), name) if is_there(config.storage) else []
+    steps = config.make_strategy().steps(space, records)
+    left = [proposal for step in steps for proposal in step][len(records) :]
+    sampled = config.sampler in SAMPLERS
+    proposer = Proposer("random", space, seed=config.setting.seed, population=config.population)
+    asked = [
+        Asked(
+            number=len(records) + number,
+            hyper=space.hyper(proposer.propose(number, proposal.parameters)),
+            pairs=proposal.pairs,
+            stop=None,
+            generation=(len(records), len(records) + len(left)),
+        )
+        for number, proposal in enumerate(left[:SAMPLE] if sampled else left)
+    ]
+    trained, read_off = asked, 0
+    if not sampled:
+        paths = Paths()
+        paths.learn(records)
+        trained, sources = paths.divide(asked)
+        read_off = len(sources)
+
+    def job(trial: Asked) -> Job:
+        setting = replace(config.setting, pairs=trial.pairs or config.setting.pairs)
+        replicas = fold_replicas(pools, setting, trial.hyper, rounds=config.rounds, folds=config.folds)
+        return Job(variant=variant.name, replicas=replicas)
+
+    # The trials of a step that depends on another one's are timed, and counted, with the preset.
+    later = config.make_strategy().total(space, records) - len(records) - len(left)
+    first = Asked(number=0, hyper=space.preset, stop=None, generation=(0, 1))
+    jobs = [*(job(trial) for trial in trained), *[job(first)] * later]
+    again = min(config.recheck, len(records) + len(left) + later)
+    whole = [job(replace(trial, pairs=0)) for trial in asked[: again or 1]]
+    folds = f"{config.folds} folds" + (f" x {config.rounds} rounds" if config.rounds > 1 else "")
+    works = [
+        Work(
+            what=f"search {variant.name}",
+            trainings=f"{len(left) + later} trials x {folds}",
+            jobs=jobs,
+            share=len(asked) / len(left) if left else 1.0,
+            done=_done(records, read_off),
+            note=_note(config, name, sampled=sampled),
+        )
+    ]
+    if again and whole:
+        works.append(Work(what="recheck", trainings=f"{again} trials x {folds}", jobs=whole, share=len(whole) / again))
+    return works
+
+
+def _done(records: list[TrialRecord], read_off: int) -> str:
+    done = [f"{len(records)} trials"] if records else []
+    return ", ".join([*done, *([f"{read_off} read off others"] if read_off else [])]) or "-"
+
+
+def _note(config: SearchConfig, name: str, *, sampled: bool) -> str:
+    limits = [f"--{limit} ends it earlier" for limit in ("budget", "timeout") if getattr(config, limit)]
+    less = ["what is pruned or read off makes it less"] if sampled else []
+    return f"Study `{name}` in {Path(config.storage).name}" + "".join(f"; {part}" for part in (*less, *limits)) + "."

@@ -1,0 +1,180 @@
+"""The runs of a search's trials: a projection of the study to the tracker that can be made again at any time."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from contextlib import AbstractContextManager
+from dataclasses import replace
+from datetime import UTC, datetime
+from types import TracebackType
+
+import numpy as np
+
+from pipeline.data.pools import Pools
+from pipeline.models.variant import Variant
+from pipeline.reports.tables import Table
+from pipeline.stages.searching.config import SearchConfig
+from pipeline.stages.searching.found import error_of
+from pipeline.stages.stage import percent, show_hyper
+from pipeline.tracking.port import (
+    Metric,
+    Run,
+    RunStart,
+    Status,
+    Tracker,
+    config_tags,
+    curve,
+    variant_params,
+)
+from pipeline.tuning.dashboard import StudyPages
+from pipeline.tuning.ledger import Ledger
+from pipeline.tuning.strategies import COMPLETE
+from pipeline.tuning.trials import Asked, Finding, State, TrialRecord
+
+RUN_STATUS: dict[State, Status] = {"complete": "FINISHED", "pruned": "KILLED", "failed": "FAILED"}
+
+
+class TrialRuns(AbstractContextManager["TrialRuns"]):
+    """One run for each trial, below the run of the search, from when it is asked; and its page in the dashboard."""
+
+    def __init__(
+        self,
+        config: SearchConfig,
+        variant: Variant,
+        pools: Pools,
+        ledger: Ledger,
+        pages: StudyPages,
+        tracker: Tracker,
+        run: Run,
+    ) -> None:
+        self.config, self.variant, self.pools = config, variant, pools
+        self.ledger, self.pages, self.tracker, self.run = ledger, pages, tracker, run
+        self._projected: dict[int, Run] = {}
+        """Runs that are complete."""
+        self._open: dict[int, Run] = {}
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """End what is open: its trials are taken up by the next start."""
+        for run in self._open.values():
+            run.end("KILLED")
+
+    def take_up(self) -> None:
+        """Move the runs that earlier starts of the search left below this one."""
+        for record in self.tracker.find("trial", study_id=self.ledger.id):
+            run = self.tracker.reopen(record, self.run)
+            is_complete = record.status != "RUNNING" and record.tags.get("projected") == "true"
+            (self._projected if is_complete else self._open)[int(record.tags["trial"])] = run
+
+    def begin(self, asked: Sequence[Asked]) -> None:
+        """Open the runs of trials that begin."""
+        for trial in asked:
+            if not trial.told:
+                self._opened(trial, datetime.now(UTC))
+
+    def before_told(self, trial: Asked, finding: Finding) -> None:
+        """Keep with a trial what cannot be added once it has ended: where its run is, and its curves as a file."""
+        run = self._opened(trial, datetime.now(UTC))
+        self.ledger.attach(trial.number, "mlflow_run", self.tracker.link(run.id))
+        self.pages.trial_file("curves.csv", _curve_table(finding).csv().encode(), trial.number)
+
+    def _opened(self, trial: Asked | TrialRecord, started: datetime) -> Run:
+        """The run of a trial that is not complete."""
+        number = trial.number
+        if number not in self._open:
+            tags = {
+                "model": self.variant.name,
+                "study": self.ledger.name,
+                "study_id": self.ledger.id,
+                "trial": str(number),
+                "dashboard": self.pages.link(number),
+                **config_tags(trial.hyper),
+            }
+            start = RunStart(name=f"trial {number:03d}", role="trial", tags=tags, data=self.pools, started=started)
+            self._open[number] = self.tracker.start(start, self.run)
+        return self._open[number]
+
+    def project(self) -> None:
+        """Bring the tracker up to the ledger: one complete run for each finished trial."""
+        for record in self.ledger.records():
+            if record.number not in self._projected:
+                self._project(record)
+
+    def _project(self, record: TrialRecord) -> None:
+        ended = record.ended.astimezone(UTC)
+        shown = record.state if record.error is None else f"err {100 * record.error:.1f} %"
+        run = self._opened(record, record.started.astimezone(UTC))
+        text = self._describe(record)
+        link, name = self.pages.link(record.number), f"trial {record.number:03d} · {shown}"
+        self._log_trial(run, record, name, f"{text} In optuna-dashboard: [trial {record.number}]({link}).")
+        run.end(RUN_STATUS[record.state], ended)
+        self._projected[record.number] = self._open.pop(record.number)
+        self.pages.note(f"{text}\n\nIn MLflow: [run {run.id}]({self.tracker.link(run.id)}).", record.number)
+
+    def _log_trial(self, run: Run, record: TrialRecord, name: str, description: str) -> None:
+        metrics = [metric for name, values in record.curves.items() for metric in curve(name, values)]
+        for fold, errors in enumerate(record.fold_errors):
+            metrics += curve(f"fold_{fold:02d}/validation_error", errors)
+        if record.error is not None:
+            metrics.append(Metric("cv_validation_error", record.error))
+            metrics.append(Metric("cv_validation_error_std", float(np.std(record.last_errors, ddof=1))))
+            if digits := record.curves.get("validation_digit_error"):
+                metrics.append(Metric("cv_validation_digit_error", digits[-1]))
+        if record.cost is not None:
+            metrics.append(Metric(f"objective_{self.config.cost}", record.cost))
+        metrics.append(Metric("replica_epochs", record.replica_epochs))
+        run.log(
+            params={
+                **variant_params(self.variant),
+                **replace(self.config.setting, pairs=record.pairs or self.config.setting.pairs).params,
+                **self.variant.shown(record.hyper),
+                "trial": record.number,
+            },
+            metrics=[metric for metric in metrics if math.isfinite(metric.value)],
+            tags={
+                **({"source": record.source} if record.source else {}),
+                "state": record.state,
+                "projected": "true",
+            },
+            at=record.ended.astimezone(UTC),
+            name=name,
+            description=description,
+        )
+
+    def log_recheck(self, number: int, error: float) -> None:
+        """Add to a trial's run what it gave on fresh folds."""
+        self._projected[number].log(metrics=[Metric("cv_recheck", error)])
+
+    def link(self, number: int) -> str:
+        """The page of a projected trial's run."""
+        return self.tracker.link(self._projected[number].id)
+
+    def _describe(self, record: TrialRecord) -> str:
+        outcome = record.reason or f"mean validation error {percent(error_of(record))}"
+        chosen = self.config.sampler not in COMPLETE
+        origin = f"proposed by {self.config.sampler}" if chosen else f"of a {self.config.sampler} search"
+        if record.hyper == self.variant.preset:
+            origin = "the report's configuration"
+        if record.pairs:
+            origin += f", on {record.pairs} {self.pools.train.sample}s a round"
+        if record.source:
+            origin += f", {record.source}"
+        return (
+            f"Trial {record.number} of study `{self.ledger.name}`: {self.variant.name} with "
+            f"{show_hyper(self.variant, record.hyper)} ({origin}), {len(record.fold_errors)} folds of the training "
+            f"pool alone. {record.state.capitalize()}: {outcome}."
+        )
+
+
+def _curve_table(finding: Finding) -> Table:
+    """Mean curves and those of every fold, a line for each epoch."""
+    folds = {f"fold_{number:02d}/validation_error": errors for number, errors in enumerate(finding.fold_errors)}
+    series = {**finding.curves, **folds}
+    epochs = max(map(len, series.values()), default=0)
+    rows = [
+        [epoch + 1, *(f"{values[epoch]:.6f}" if epoch < len(values) else "" for values in series.values())]
+        for epoch in range(epochs)
+    ]
+    return Table(["epoch", *series], rows)

@@ -1,0 +1,61 @@
+"""spaces: search space files checked, without searching."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from pipeline.errors import InputError
+from pipeline.models.registry import get_variant, variants
+from pipeline.models.variant import Variant
+from pipeline.stages.searching.config import default_space
+from pipeline.tuning.space import Space
+from pipeline.tuning.space_file import SPACES, listed_models, load_space
+
+
+def check_file(file: str, model: str = "") -> str:
+    """What a file says of the variants that it is for: `model`, those that it lists, or the one that it is named after.
+
+    Raises SpaceError for the first mistake, and InputError when no variant is known.
+    """
+    path = Path(file)
+    names = [model] if model else listed_models(path) or [path.stem]
+    if not model and names == [path.stem] and path.stem not in variants():
+        raise InputError(f"a space is checked for a model, but {path} names none; give one with --model")
+    spaces = [load_space(get_variant(name), path, complete=_is_complete(path)) for name in names]
+    return f"{path}: correct for {', '.join(names)}\n{_describe(spaces[0])}"
+
+
+def check_all() -> str:
+    """All files in `search_spaces/`, each for every variant that reads it. Raises SpaceError for the first mistake."""
+    readers: dict[Path, list[Variant]] = {path: [] for path in sorted(SPACES.rglob("*.yaml"))}
+    for variant in variants().values():
+        for sampler in ("tpe", "two-step", "screen"):
+            path = default_space(variant, sampler)
+            if path in readers:
+                readers[path].append(variant)
+    lines = []
+    for path, found in readers.items():
+        models = found or [get_variant(name) for name in listed_models(path)]
+        if not models:
+            raise InputError(f"every space must be for a model, but {path} names none; list its models")
+        for variant in models:
+            load_space(variant, path, complete=_is_complete(path))
+        lines.append(f"{path.relative_to(SPACES)}: correct for {len(models)} variant{'s' if len(models) > 1 else ''}")
+    return "\n".join(lines)
+
+
+def _is_complete(path: Path) -> bool:
+    """Whether a file is for searches of all combinations: those in the folders of `search_spaces/`."""
+    return path.resolve().parent != SPACES and SPACES in path.resolve().parents
+
+
+def _describe(space: Space) -> str:
+    lines, first_values = [], space.preset_parameters
+    for name, dimension in space.dimensions.items():
+        grid = f"{len(dimension.grid)} values" if dimension.grid else "any number in it"
+        ends = " to ".join(f"{end}" for end in dimension.ends) if len(dimension.ends) == 2 else dimension.ends
+        condition = space.conditions.get(name)
+        where = f", where {condition.name} is {' or '.join(map(str, condition.values))}" if condition else ""
+        first = f"; first {first_values[name]}" if name in first_values else ""
+        lines.append(f"  {name}: {ends}, {grid}{where}{first}")
+    return "\n".join([*lines, *(f"  always {constraint.text}" for constraint in space.constraints)])

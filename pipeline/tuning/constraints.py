@@ -1,0 +1,97 @@
+"""Constraints of a search space: comparisons of hyperparameters, such as `batch_size * epochs <= 2000`."""
+
+from __future__ import annotations
+
+import ast
+import operator
+import warnings
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from pipeline.errors import InputError, UnknownNameError
+from pipeline.models.hyperparameters import Value
+
+MAX_LENGTH, MAX_DEPTH = 200, 20
+ARITHMETIC: dict[type, Callable[[Any, Any], Any]] = {
+    ast.Add: operator.add,
+    ast.Sub: operator.sub,
+    ast.Mult: operator.mul,
+    ast.Div: operator.truediv,
+}
+COMPARISONS: dict[type, Callable[[Any, Any], bool]] = {
+    ast.Lt: operator.lt,
+    ast.LtE: operator.le,
+    ast.Gt: operator.gt,
+    ast.GtE: operator.ge,
+    ast.Eq: operator.eq,
+    ast.NotEq: operator.ne,
+}
+RULE = "a constraint compares numbers, hyperparameters and what + - * / make of them, such as lr_min <= lr / 10"
+
+
+@dataclass(frozen=True)
+class Constraint:
+    """One comparison that every configuration of a space fulfils."""
+
+    text: str
+
+    def holds(self, values: Mapping[str, Value]) -> bool:
+        """Whether a configuration fulfils it; not where its arithmetic has no result."""
+        comparison = ast.parse(self.text, mode="eval").body
+        assert isinstance(comparison, ast.Compare)
+        try:
+            sides = [_compute(side, values) for side in (comparison.left, *comparison.comparators)]
+        except (ZeroDivisionError, OverflowError):
+            return False
+        pairs = zip(comparison.ops, sides, sides[1:], strict=False)
+        return all(COMPARISONS[type(relation)](left, right) for relation, left, right in pairs)
+
+
+def parse_constraint(text: str, numbers: Collection[str]) -> Constraint:
+    """Read a constraint on hyperparameters of these names.
+
+    Raises InputError for what is not a comparison of arithmetic, and UnknownNameError for a name that is not known.
+    """
+    if len(text) > MAX_LENGTH:
+        raise InputError(f"{RULE}; it may have {MAX_LENGTH} characters, but got {len(text)}")
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of what is refused below
+            comparison = ast.parse(text, mode="eval").body
+    except (SyntaxError, ValueError, RecursionError, MemoryError):
+        raise InputError(f"{RULE}; got {text!r}") from None
+    if not isinstance(comparison, ast.Compare) or any(type(relation) not in COMPARISONS for relation in comparison.ops):
+        raise InputError(f"{RULE}; got {text!r}")
+    for side in (comparison.left, *comparison.comparators):
+        _check(side, text, numbers, MAX_DEPTH)
+    return Constraint(text)
+
+
+def _check(node: ast.expr, text: str, numbers: Collection[str], depth: int) -> None:
+    match node:
+        case ast.Constant(value=value) if type(value) in (int, float):
+            pass
+        case ast.Name(id=name):
+            if name not in numbers:
+                raise UnknownNameError("number in a constraint", name, numbers)
+        case ast.BinOp(left=left, op=sign, right=right) if type(sign) in ARITHMETIC and depth:
+            _check(left, text, numbers, depth - 1)
+            _check(right, text, numbers, depth - 1)
+        case ast.UnaryOp(op=ast.USub(), operand=operand) if depth:
+            _check(operand, text, numbers, depth - 1)
+        case _:
+            raise InputError(f"{RULE}; got {text!r}")
+
+
+def _compute(node: ast.expr, values: Mapping[str, Value]) -> Any:
+    match node:
+        case ast.Constant(value=value):
+            return value
+        case ast.Name(id=name):
+            return values[name]
+        case ast.UnaryOp(operand=operand):
+            return -_compute(operand, values)
+        case ast.BinOp(left=left, op=sign, right=right):
+            return ARITHMETIC[type(sign)](_compute(left, values), _compute(right, values))
+    raise AssertionError(ast.dump(node))

@@ -1,0 +1,178 @@
+"""Reads search spaces from `search_spaces/*.yaml`.
+
+A file is one mapping from hyperparameter to dimension:
+
+    lr:         {type: float, low: 1e-4, high: 1e-2, log: true, digits: 3}
+    batch_size: {type: choice, values: [10, 25, 50, 100]}
+    epochs:     {type: int, low: 10, high: 50, step: 5, default: 20}
+    optimiser:  {type: choice, values: [adam, sgd]}
+    momentum:   {type: float, low: 0.5, high: 0.95, step: 0.05, default: 0.9, when: {optimiser: sgd}}
+    constraints:
+      - batch_size * epochs <= 2500
+
+What is not named keeps the value of the model's preset; the options of the model's structure are named like any other.
+`digits` rounds proposals to significant digits. `default` is tried first instead of the preset's value. What a `when`
+rules out is as in the preset. `constraints` are comparisons that every configuration fulfils; `models` lists the
+variants that a file is for, if it is not for all that have its hyperparameters.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from pathlib import Path
+
+from pipeline.errors import InputError, SpaceError, UnknownNameError, near_misses
+from pipeline.models.hyperparameters import BATCH_NORM, Value
+from pipeline.models.registry import variants
+from pipeline.models.variant import Variant
+from pipeline.tuning.constraints import Constraint, parse_constraint
+from pipeline.tuning.dimension_reader import DimensionReader
+from pipeline.tuning.dimensions import Choice
+from pipeline.tuning.space import Condition, Space
+from pipeline.tuning.strict_yaml import Node, read_yaml
+
+SPACES = Path(__file__).parents[2] / "search_spaces"
+MODELS, CONSTRAINTS = "models", "constraints"
+MAX_COMBINATIONS = 100_000
+
+
+def load_space(variant: Variant, path: Path | None = None, *, complete: bool = False) -> Space:
+    """Read the space of a variant: `search_spaces/<model>.yaml`, or the file at `path`.
+
+    A `complete` search tries all combinations, so every dimension must have finitely many values, but the preset need
+    not be among them. Raises UnknownNameError when there is no such file, and SpaceError, naming file, line, rule and
+    near miss, when it breaks a rule or holds something that the variant does not have.
+    """
+    path = path or SPACES / f"{variant.name}.yaml"
+    if not path.exists():
+        spaces = (f"{SPACES.name}/{other.name}" for other in SPACES.glob("*.yaml"))
+        raise UnknownNameError("search space", str(path), spaces)
+    name, fields = str(path), _fields(path)
+    _check_models(name, fields.pop(MODELS, None), variant)
+    listed = fields.pop(CONSTRAINTS, None)
+    readers = {key: _reader(name, key, node, variant) for key, node in fields.items()}
+    if not readers:
+        raise SpaceError(name, 1, "a search space must name at least one hyperparameter")
+    dimensions = {key: reader.dimension() for key, reader in readers.items()}
+    conditions: dict[str, Condition] = {}
+    for key, reader in readers.items():
+        above = {other: dimensions[other] for other in list(readers)[: list(readers).index(key)]}
+        if condition := reader.condition(above):
+            conditions[key] = condition
+    defaults = {key: value for key, reader in readers.items() if (value := reader.default(dimensions[key])) is not None}
+    first = Space(dimensions=dimensions, preset=variant.preset.having(defaults), conditions=conditions)
+    searched = first.preset_parameters  # what a condition rules out, stays as in the preset of the model
+    space = Space(
+        dimensions=dimensions,
+        preset=variant.preset.having({key: value for key, value in defaults.items() if key in searched}),
+        conditions=conditions,
+        constraints=_constraints(name, listed, variant),
+    )
+    _check_combinations(name, fields, space, variant)
+    for key, dimension in dimensions.items():
+        if complete and not dimension.grid:
+            raise readers[key].fail("all combinations are tried, so give a step, or type: choice")
+    if complete:
+        if (count := math.prod(len(dimension.grid) for dimension in dimensions.values())) > MAX_COMBINATIONS:
+            raise SpaceError(
+                name, None, f"a space may have {MAX_COMBINATIONS} combinations at most, but got {count:.4g}"
+            )
+        if not space.grid(dimensions):
+            raise SpaceError(name, None if listed is None else listed.line, "the constraints leave no combination")
+        return space
+    preset = space.preset.as_dict()
+    for key in space.preset_parameters:
+        if (value := preset[key]) not in dimensions[key]:
+            raise SpaceError(
+                name,
+                fields[key].line,
+                f"{key} must admit {value}, the preset of {variant.name}, which every search tries first; or give a "
+                f"default",
+            )
+    if listed is not None and not space.admits(space.preset_parameters):
+        raise SpaceError(
+            name,
+            listed.line,
+            f"the constraints must admit what is tried first, {space.preset_parameters}; give defaults",
+        )
+    return space
+
+
+def listed_models(path: Path) -> list[str]:
+    """The variants that a file says it is for; empty if it does not. Raises SpaceError."""
+    node = _fields(path).get(MODELS)
+    if node is None:
+        return []
+    if not isinstance(node.value, list) or not all(isinstance(child.value, str) for child in node.value):
+        raise SpaceError(str(path), node.line, f"{MODELS} must be a list of model variants, but got {node.kind}")
+    for child in node.value:
+        if child.value not in variants():
+            hint = near_misses(child.value, list(variants()))
+            raise SpaceError(str(path), child.line, f"unknown model {child.value!r}; {hint}")
+    return [child.value for child in node.value]
+
+
+def _fields(path: Path) -> dict[str, Node]:
+    root = read_yaml(path)
+    if not isinstance(root.value, dict) or not root.value:
+        raise SpaceError(
+            str(path), root.line, f"a search space must be a mapping of hyperparameters, but got {root.kind}"
+        )
+    return dict(root.value)
+
+
+def _check_models(path: str, node: Node | None, variant: Variant) -> None:
+    if node is not None and variant.name not in (models := listed_models(Path(path))):
+        raise SpaceError(path, node.line, f"the file is for {', '.join(models)}, but the model is {variant.name}")
+
+
+def _reader(path: str, key: str, node: Node, variant: Variant) -> DimensionReader:
+    known = list(variant.hyperparameters)
+    if key == "alpha" and not variant.auxiliary_loss:
+        raise SpaceError(path, node.line, f"alpha weighs an auxiliary loss, but {variant.name} has none; remove it")
+    if key not in known:
+        hint = near_misses(key, [*known, CONSTRAINTS, MODELS])
+        raise SpaceError(path, node.line, f"unknown hyperparameter {key!r}; {hint}")
+    return DimensionReader(path, key, node, variant)
+
+
+def _constraints(path: str, node: Node | None, variant: Variant) -> tuple[Constraint, ...]:
+    if node is None:
+        return ()
+    if not isinstance(node.value, list) or not node.value:
+        raise SpaceError(path, node.line, f"{CONSTRAINTS} must be a list of comparisons, but got {node.kind}")
+    numbers = [name for name, kind in variant.hyperparameters.items() if kind in (int, float)]
+    found = []
+    for child in node.value:
+        if not isinstance(child.value, str):
+            raise SpaceError(path, child.line, f"a constraint must be text, but got {child.kind}")
+        try:
+            found.append(parse_constraint(child.value, numbers))
+        except InputError as error:
+            raise SpaceError(path, child.line, str(error)) from None
+    return tuple(found)
+
+
+def _check_combinations(path: str, fields: Mapping[str, Node], space: Space, variant: Variant) -> None:
+    """Refuse a space in which a schedule could end above its beginning, or a single sample be normalised."""
+    extremes: dict[str, Value] = {}
+    for name, end in (("lr", min), ("lr_min", max)):
+        if name in space.dimensions:
+            extremes[name] = end(space.dimensions[name].ends)
+    if any("lr_min" in constraint.text for constraint in space.constraints):
+        extremes = {}  # what it does not rule out, is not admitted
+    schedule = space.dimensions.get("schedule")
+    schedules = schedule.values if isinstance(schedule, Choice) else (space.preset.schedule,)
+    for value in schedules:
+        try:
+            space.preset.having({**extremes, "schedule": value})
+        except InputError as error:
+            raise SpaceError(path, fields["lr_min" if "lr_min" in fields else "lr"].line, str(error)) from None
+    batch_norm = space.dimensions.get(BATCH_NORM.name)
+    if "batch_size" in space.dimensions and isinstance(batch_norm, Choice) and True in batch_norm.values:
+        try:
+            least = min(space.dimensions["batch_size"].ends)
+            variant.check(space.preset.having({"batch_size": least, BATCH_NORM.name: True}))
+        except InputError as error:
+            raise SpaceError(path, fields["batch_size"].line, str(error)) from None

@@ -1,0 +1,92 @@
+"""The runs of trials: open while they train, and as easy to find from the study as the study is from them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import optuna
+import pytest
+
+from pipeline.stages import search
+from pipeline.stages.searching.config import SearchConfig
+from pipeline.tracking.memory import MemoryTracker
+from tests.stages.runs import Make, runs_with, searched, table_of, trials_of
+from tests.stages.silent import Silent
+
+SPACE = "lr: {type: float, low: 1e-4, high: 1e-2, log: true}\nepochs: {type: choice, values: [2], default: 2}\n"
+ADDRESS = "http://127.0.0.1:8080/dashboard/studies"
+
+
+@pytest.fixture(scope="module")
+def config(make: Make) -> SearchConfig:
+    return make(SPACE, n_trials=4, population=2)
+
+
+@pytest.fixture(scope="module")
+def whole(config: SearchConfig) -> MemoryTracker:
+    tracker, _ = searched(config)
+    return tracker
+
+
+def study_of(config: SearchConfig) -> optuna.Study:
+    """The only study of a database."""
+    [name] = optuna.get_all_study_names(config.storage)
+    return optuna.load_study(study_name=name, storage=config.storage)
+
+
+def test_run_and_trial_name_each_other(config: SearchConfig, whole: MemoryTracker) -> None:
+    study = study_of(config)
+    [stage] = runs_with(whole, "search")
+    assert stage.tags["dashboard"] == f"{ADDRESS}/{study._study_id}"
+    for trial, run in zip(study.trials, trials_of(whole), strict=True):
+        assert run.tags["dashboard"] == f"{stage.tags['dashboard']}/trials?numbers={trial.number}"
+        assert run.tags["dashboard"] in run.description
+        assert trial.user_attrs["mlflow_run"] == whole.link(run.id)
+
+
+def test_a_run_is_named_after_what_its_trial_gave(whole: MemoryTracker) -> None:
+    names = [run.name for run in trials_of(whole)]
+    errors = [run.metrics["cv_validation_error", 0] for run in trials_of(whole)]
+    assert names == [f"trial {number:03d} · err {100 * error:.1f} %" for number, error in enumerate(errors)]
+
+
+def test_the_files_of_a_study_are_kept_in_the_folder_of_artifacts(config: SearchConfig, whole: MemoryTracker) -> None:
+    kept = [path.read_bytes() for path in Path(config.artifacts).iterdir()]
+    tables = [content.decode() for content in kept if not content.startswith(b"\x89PNG")]
+    assert len(kept) == 1 + len(tables) == 1 + len(trials_of(whole))
+    assert all(table.startswith("epoch,train_loss,") and len(table.splitlines()) == 3 for table in tables)
+
+
+class Interrupting(Silent):
+    """A person who stops a search while its second generation trains."""
+
+    def __init__(self, tracker: MemoryTracker) -> None:
+        self.tracker = tracker
+        self.seen: list[str] = []
+
+    def update(self, done: float, note: str = "") -> None:
+        """Look at the runs of trials that are open."""
+        self.seen = [run.id for run in trials_of(self.tracker) if run.status == "RUNNING"]
+        if self.seen and trials_of(self.tracker)[0].status == "FINISHED":
+            raise KeyboardInterrupt
+
+
+def test_runs_are_open_while_trials_train_and_an_interrupted_search_completes_them_later(
+    make: Make, whole: MemoryTracker
+) -> None:
+    config = make(SPACE, n_trials=4, population=2)
+    tracker = MemoryTracker()
+    person = Interrupting(tracker)
+    with pytest.raises(KeyboardInterrupt):
+        search.run(config, tracker, person)
+    assert [run.status for run in trials_of(tracker)] == ["FINISHED", "FINISHED", "KILLED", "KILLED"]
+    assert [run.id for run in trials_of(tracker)[2:]] == person.seen
+    assert all(run.description == "" for run in trials_of(tracker)[2:])
+    [stopped] = runs_with(tracker, "search")
+    assert stopped.status == "KILLED"
+
+    _, run = searched(config, tracker)
+    assert [trial.id for trial in trials_of(tracker)[2:]] == person.seen
+    assert {trial.status for trial in trials_of(tracker)} == {"FINISHED"}
+    assert {trial.parent for trial in trials_of(tracker)} == {run.id}
+    assert table_of(tracker) == table_of(whole)
