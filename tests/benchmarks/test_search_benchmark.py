@@ -270,6 +270,7 @@ def make_plan(**changes: Any) -> Plan:
         "whole": False,
         "repeats": 2,
         "population": 3,
+        "overhead_trials": 12,
         "workers": 1,
         "cache_dir": Path(),
     }

@@ -166,7 +166,7 @@ def test_a_screening_of_a_digit_model_ends_with_the_best_on_all_pairs(
     space = workplace.folder / "space.yaml"
     space.write_text("nodes: {type: choice, values: [4, 32]}\nepochs: {type: choice, values: [3]}\n")
     budget = {"screen_pairs": "20", "keep": "1", "folds": "2", "storage": workplace.storage, **small}
-    code, output = workplace.mlflow_run("search", model="linear_digits", strategy="screen", space=str(space), **budget)
+    code, output = workplace.mlflow_run("search", model="linear_digits", sampler="screen", space=str(space), **budget)
     assert code == 0, output
     trials = sorted(by_role(workplace, "trial"), key=lambda run: int(run.data.params["trial"]))
     assert [run.data.params["pairs"] for run in trials] == ["20", "20", "60"]

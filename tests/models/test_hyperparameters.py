@@ -103,10 +103,24 @@ CHANGES: dict[str, Any] = {
 def test_equal_hyperparameters_and_only_they_have_equal_hashes() -> None:
     assert make_hyperparameters().hash == make_hyperparameters().hash
     assert re.fullmatch("[0-9a-f]{12}", make_hyperparameters().hash)
-    changed = [make_hyperparameters(**{name: value}) for name, value in CHANGES.items()]
-    others = [make_hyperparameters(structure=structure) for structure in STRUCTURES]
-    hashes = {hyper.hash for hyper in (make_hyperparameters(), *changed, *others)}
+    nothing_idle = {"optimiser": "sgd", "schedule": "cosine_restarts"}
+    changes = CHANGES | {"optimiser": "rmsprop", "schedule": "cosine"}
+    changed = [make_hyperparameters(**{**nothing_idle, name: value}) for name, value in changes.items()]
+    others = [make_hyperparameters(**nothing_idle, structure=structure) for structure in STRUCTURES]
+    hashes = {hyper.hash for hyper in (make_hyperparameters(**nothing_idle), *changed, *others)}
     assert len(hashes) == 1 + len(HYPERPARAMETERS) + len(STRUCTURES)
+
+
+@pytest.mark.parametrize("optimiser", ["adam", "sgd", "rmsprop"])
+@pytest.mark.parametrize("schedule", ["constant", "cosine", "cosine_restarts"])
+def test_what_has_no_effect_makes_no_other_configuration(optimiser: str, schedule: str) -> None:
+    one = make_hyperparameters(optimiser=optimiser, schedule=schedule)
+    for name in ("momentum", "lr_min", "restart_epochs"):
+        other = one.having({name: CHANGES[name]})
+        same = name not in one.effective
+        assert (other.hash == one.hash, other.path == one.path, other.canonical == one.canonical) == (same,) * 3
+    assert one.canonical.effective == one.effective
+    assert one.canonical.canonical == one.canonical
 
 
 STRUCTURES = [
@@ -188,7 +202,8 @@ def test_trainings_that_differ_in_length_alone_are_on_one_path(schedule: str) ->
     assert short.path == long.path
     others = [make_hyperparameters(**{"schedule": schedule, name: value}) for name, value in CHANGES.items()]
     paths = {name: other.path for name, other in zip(CHANGES, others, strict=True)}
-    assert {name for name, path in paths.items() if path == short.path} == {"epochs"}
+    idle = CHANGES.keys() - short.effective.keys()
+    assert {name for name, path in paths.items() if path == short.path} == {"epochs", *idle}
     structures = [make_hyperparameters(schedule=schedule, structure=structure) for structure in STRUCTURES]
     assert all(other.path != short.path for other in structures)
 

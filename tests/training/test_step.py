@@ -95,7 +95,7 @@ def test_only_what_can_be_one_graph_is_compiled(network: object, on_cpu: bool, o
 def test_what_cannot_be_one_graph_trains_without_where_compiling_is_asked_for(
     variant: str, pools: tuple[Pool, Pool]
 ) -> None:
-    hypers = make_hypers(variant, 4, 4)
+    hypers = make_hypers(variant, 3, 4)
     job = Job(variant=variant, replicas=tuple(make_replica(*each, pools=pools) for each in enumerate(hypers)))
     with Trainer(*pools, Compute(workers=1, device="cpu", compile="on")) as trainer:
         [outcomes] = trainer.run([job])
