@@ -16,7 +16,7 @@ EPOCHS = (10, 50)
 """The ends of what variantlab searches besides with everything on."""
 LIKE_PEERS = ("--pruner", "none", "--recheck", "0")
 """Options of variantlab where it trains what the peers train."""
-EVERYTHING_ON = ("--pruner", "median", "--precision", "bfloat16")
+EVERYTHING_ON = ("--pruner", "median", "--precision", "bfloat16", "--population", "12", "--recheck", "0")
 """Options of variantlab where it uses all that it has."""
 
 
@@ -32,7 +32,11 @@ EQUAL_SPACE = {
     "epochs": "{type: choice, values: [25]}",
 }
 """What the peers search. The preset, which variantlab tries first, lies inside."""
-WIDE_SPACE = {**EQUAL_SPACE, "epochs": f"{{type: int, low: {EPOCHS[0]}, high: {EPOCHS[1]}, step: 5}}"}
+WIDE_SPACE = {
+    **EQUAL_SPACE,
+    "batch_size": "{type: choice, values: [25, 50, 100]}",
+    "epochs": f"{{type: int, low: {EPOCHS[0]}, high: {EPOCHS[1]}, step: 5}}",
+}
 
 
 class Trial(NamedTuple):

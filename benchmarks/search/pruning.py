@@ -12,7 +12,7 @@ NONE = "none"
 PRUNERS = (NONE, "median", "halving", "hyperband", "wilcoxon")
 """Of `variantlab search --pruner`; the others are compared with `none`."""
 SEEDS = (0, 1, 2)
-TRIALS = 40
+TRIALS = 30
 SPACE = {**EQUAL_SPACE, "batch_size": "{type: choice, values: [25, 50, 100]}"}
 
 

@@ -13,6 +13,7 @@ from contextlib import contextmanager
 from filelock import Timeout
 from matplotlib.figure import Figure
 
+from pipeline.data.pools import Pools
 from pipeline.errors import InputError, StageError
 from pipeline.locks import machine_lock
 from pipeline.stages.searching.clock import Clock, show_seconds
@@ -69,14 +70,20 @@ def run(config: SearchConfig, tracker: Tracker, reporter: Reporter, parent: Run 
             generations = Generations(config, variant, pools, ledger, trainer, runs, clock)
             stopped = generations.go_on(found, reporter)
             runs.project()
-            found = found.with_records(ledger.records())
-            best = found.ranked[: config.recheck]
-            if best:
-                if (kept := ledger.rechecked) is None or kept.fold_errors.keys() != {one.number for one in best}:
-                    kept = recheck(trainer, recheck_jobs(config, variant, pools, best), best, reporter)
-                    ledger.keep_recheck(kept)
-                found = found.with_records(found.records, ledger.rechecked)
+            found = _rechecked(found.with_records(ledger.records()), pools, ledger, trainer, reporter)
             return _finish(found, stopped, ledger, pages, trainer, runs, clock)
+
+
+def _rechecked(found: Found, pools: Pools, ledger: Ledger, trainer: Trainer, reporter: Reporter) -> Found:
+    """With what trying the best again gives, which is done once for the same best."""
+    best = found.ranked[: found.config.recheck]
+    if not best:
+        return found
+    kept = ledger.rechecked
+    if kept is None or kept.fold_errors.keys() != {record.number for record in best}:
+        jobs = recheck_jobs(found.config, found.variant, pools, best)
+        ledger.keep_recheck(recheck(trainer, jobs, best, reporter))
+    return found.with_records(found.records, ledger.rechecked)
 
 
 @contextmanager
