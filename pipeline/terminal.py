@@ -51,7 +51,7 @@ class Terminal:
         """A bar with the time left, once the work has taken two seconds; none when nobody watches."""
         from tqdm import tqdm
 
-        layout = "{desc} {percentage:3.0f}% |{bar:30}| {elapsed} elapsed, {remaining} left{postfix}"
+        layout = "{desc} {percentage:3.0f}% |{bar:16}| {elapsed} elapsed, {remaining} left{postfix}"
         with tqdm(
             total=total,
             desc=label,

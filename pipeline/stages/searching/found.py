@@ -127,7 +127,7 @@ class Found:
             return ""
         whole, *saved = self.saved
         summary = self.summary(best.last_errors)
-        share = f", {sum(saved) / whole:.0%} of the work saved" if sum(saved) else ""
+        share = f", {sum(saved) / whole:.0%} saved" if sum(saved) else ""
         return f"best {percent(error_of(best))} {summary.interval()} (trial {best.number}){share}"
 
     def headline(self, chosen: TrialRecord) -> str:
