@@ -11,15 +11,14 @@ import gc
 import logging
 import os
 import shlex
-import signal
 import sys
 from pathlib import Path
-from types import FrameType
 from typing import TYPE_CHECKING, Any, NoReturn
 
 import click
 
 from pipeline.errors import InputError, UnknownNameError, VariantlabError, hide_secrets
+from pipeline.interruptions import raise_on_signals
 from pipeline.options import (
     Duration,
     compute_options,
@@ -46,8 +45,7 @@ class Group(click.Group):
         # threshold the collector walks them again and again, for a third of a short command's time.
         gc.set_threshold(100_000)
         atexit.register(gc.freeze)
-        for number in (signal.SIGINT, signal.SIGTERM):
-            signal.signal(number, _stop)
+        raise_on_signals()
         if is_quiet():
             os.environ["TQDM_DISABLE"] = "1"  # for the bars that libraries show when they download
         logging.basicConfig(format="%(message)s", level=logging.WARNING, stream=sys.stderr)
@@ -72,15 +70,6 @@ class Group(click.Group):
 
             discard_project_run()
         sys.exit(code)
-
-
-def _stop(number: int, _frame: FrameType | None) -> NoReturn:
-    """Stop once: `mlflow run` sends SIGINT and then SIGTERM, which must not disturb the ending of the runs."""
-    for other in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(other, signal.SIG_IGN)
-    if number == signal.SIGINT:
-        raise KeyboardInterrupt
-    raise SystemExit(143)
 
 
 @click.group(cls=Group, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})

@@ -12,7 +12,7 @@ import os
 import sqlite3
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import closing, contextmanager, suppress
+from contextlib import closing, contextmanager, nullcontext, suppress
 from datetime import UTC, datetime
 from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
@@ -32,6 +32,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from pipeline.data.pools import Pool, Pools
 from pipeline.errors import InputError, UnknownNameError, hide_secrets
+from pipeline.interruptions import held
 from pipeline.locks import machine_lock
 from pipeline.tracking.port import Metric, ModelToLog, Run, RunRecord, RunStart, Status, killed_if_broken, param_text
 from pipeline.tracking.provenance import code_tags, is_dead, process_tag, user_name
@@ -101,10 +102,11 @@ class MlflowTracker:
 
     @contextmanager
     def timed(self) -> Iterator[None]:
-        """Count the time of what happens inside as the tracker's."""
+        """Count the time of what happens inside as the tracker's; where the store is a file, signals wait for it."""
         started = time.perf_counter()
         try:
-            yield
+            with nullcontext() if tracking_uri().startswith("http") else held():
+                yield
         finally:
             self.seconds += time.perf_counter() - started
 
