@@ -38,24 +38,37 @@ def test_only_the_first_signal_counts() -> None:
 @pytest.mark.parametrize(("number", "error"), [(signal.SIGINT, KeyboardInterrupt), (signal.SIGTERM, SystemExit)])
 def test_a_signal_waits_until_what_is_held_is_done(number: signal.Signals, error: type[BaseException]) -> None:
     done = []
-    with pytest.raises(error), held():
+
+    def work() -> None:
         with held():
-            signal.raise_signal(number)
-            done.append("inside")
-        done.append("outside")
+            with held():
+                signal.raise_signal(number)
+                done.append("inside")
+            done.append("outside")
+
+    with pytest.raises(error):
+        work()
     assert done == ["inside", "outside"]
 
 
 def test_of_signals_that_wait_the_first_counts() -> None:
-    with pytest.raises(KeyboardInterrupt), held():
-        signal.raise_signal(signal.SIGINT)
-        signal.raise_signal(signal.SIGTERM)
+    def work() -> None:
+        with held():
+            signal.raise_signal(signal.SIGINT)
+            signal.raise_signal(signal.SIGTERM)
+
+    with pytest.raises(KeyboardInterrupt):
+        work()
 
 
 def test_what_fails_while_a_signal_waits_is_not_hidden() -> None:
-    with pytest.raises(KeyboardInterrupt) as stopped, held():
-        signal.raise_signal(signal.SIGINT)
-        raise ZeroDivisionError
+    def work() -> None:
+        with held():
+            signal.raise_signal(signal.SIGINT)
+            raise ZeroDivisionError
+
+    with pytest.raises(KeyboardInterrupt) as stopped:
+        work()
     assert isinstance(stopped.value.__context__, ZeroDivisionError)
 
 
