@@ -133,7 +133,8 @@ def _finish(
     everything = found.table(sorted(records, key=lambda record: record.number))
     run.text("trials.csv", everything.csv())
     run.text("trials.md", everything.markdown())
-    shown = [*found.rechecked, *(record for record in found.ranked if record not in found.rechecked)]
+    again = found.rechecked
+    shown = [*again, *(record for record in found.ranked if record not in again)]
     result = StageResult(
         run_id=run.id,
         headline=found.headline(chosen),

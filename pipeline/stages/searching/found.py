@@ -151,14 +151,15 @@ class Found:
         shown, defaults = self.variant.shown(self.variant.preset), self.variant.defaults
         told = {*self.space.dimensions, *(name for name, value in shown.items() if value != defaults.get(name))}
         names = [name for name in self.variant.hyperparameters if name in told]
+        more = self._more()
         return Table(
-            ["trial", "state", "validation error", *self._more(), *names],
+            ["trial", "state", "validation error", *more, *names],
             [
                 [
                     record.number,
                     record.state,
                     percent(error_of(record)),
-                    *(cell(record) for cell in self._more().values()),
+                    *(cell(record) for cell in more.values()),
                     *(show_value(record.hyper.as_dict()[name]) for name in names),
                 ]
                 for record in records
