@@ -347,9 +347,10 @@ def _again(setting: Setting) -> dict[str, str]:
 
 
 def _tracker() -> MlflowTracker:
+    """Open until the command ends, however it does."""
     from pipeline.tracking.mlflow_tracker import MlflowTracker
 
-    return MlflowTracker()
+    return click.get_current_context().with_resource(MlflowTracker())
 
 
 def _look() -> tuple[str, str]:

@@ -26,7 +26,6 @@ from pipeline.tracking.port import (
     Tracker,
     config_tags,
     curve,
-    killed_if_broken,
     stage_run,
     variant_params,
 )
@@ -172,8 +171,7 @@ def run(config: CrossValidateConfig, tracker: Tracker, reporter: Reporter, paren
                     data=pools,
                 )
                 cell_run = tracker.start(child, run)
-                with killed_if_broken(cell_run):
-                    _log_cell(cell_run, variant, cell)
+                _log_cell(cell_run, variant, cell)
                 cell_run.end("FAILED" if cell.diverged else "FINISHED")
         log_composition(run, trainer)
         table = _table(variant, results)

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 
 from pipeline.data.pools import Pools
 from pipeline.errors import InputError, StageError, UnknownNameError
@@ -84,6 +85,7 @@ def plan(config: EvaluateConfig, tracker: Tracker) -> list[Work]:
             what=f"evaluate {variant.name}",
             trainings=f"{config.rounds} rounds",
             jobs=[Job(variant=variant.name, replicas=replicas)],
+            test_data=True,
             note=f"Takes {source}: {show_hyper(variant, hyper)}.",
         )
     ]
@@ -195,7 +197,7 @@ def _optimism(promised: Mapping[str, float], outcomes: Sequence[Outcome]) -> lis
 
 def _log_outcomes(run: Run, variant: Variant, hyper: Hyperparameters, outcomes: Sequence[Outcome]) -> None:
     curves = curves_of(outcomes, "test")
-    metrics = [metric for name, rounds in curves.items() for metric in curve(name, np.mean(rounds, axis=0).tolist())]
+    metrics = [metric for name, rounds in curves.items() for metric in _curve_over_rounds(name, np.array(rounds))]
     errors = final_errors(outcomes)
     for name, values in errors.items():
         summary = summarise(values)
@@ -229,6 +231,15 @@ def _log_outcomes(run: Run, variant: Variant, hyper: Hyperparameters, outcomes: 
     test = np.array(curves["test_error"])
     train = np.mean(curves["train_error"], axis=0)
     run.figure("error_by_epoch.png", error_by_epoch(train, test.mean(0), test.std(0), test.min(0), title))
+
+
+def _curve_over_rounds(name: str, value_RE: NDArray[np.float64]) -> list[Metric]:
+    """A metric by epoch: its mean over rounds, and of two or more rounds its standard deviation and its least."""
+    metrics = curve(name, value_RE.mean(axis=0).tolist())
+    if len(value_RE) > 1:
+        metrics += curve(f"{name}_std", value_RE.std(axis=0, ddof=1).tolist())
+        metrics += curve(f"{name}_min", value_RE.min(axis=0).tolist())
+    return metrics
 
 
 def final_errors(outcomes: Sequence[Outcome]) -> dict[str, list[float]]:

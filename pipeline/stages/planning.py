@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from pipeline.data.pools import Pools
 from pipeline.data.prepared import load_pools
 from pipeline.reports.tables import Table
 from pipeline.stages.searching.clock import show_seconds
@@ -25,6 +26,8 @@ class Work:
     """What would be trained, or a sample of it."""
     share: float = 1.0
     """The part of what would be trained that the sample is."""
+    test_data: bool = False
+    """Whether the held-out samples are of the test pool."""
     done: str = "-"
     """What is there already."""
     note: str = ""
@@ -48,9 +51,7 @@ def answer(works: Sequence[Work], setting: Setting | None, compute: Compute | No
     seconds = [0.0] * len(works)
     if setting is not None and compute is not None and any(work.jobs for work in works):
         reporter.say("timing a few steps ...")
-        pools = load_pools(setting.data)
-        with Trainer(pools.train, pools.test, compute) as trainer:
-            seconds = [trainer.estimate(work.jobs) / work.share for work in works]
+        seconds = _timed(works, load_pools(setting.data), compute)
     total, replica_epochs = sum(seconds), sum(work.replica_epochs for work in works)
     workers = "" if compute is None else f" with {compute.resolved().workers} worker(s)"
     return Answer(
@@ -73,3 +74,15 @@ def answer(works: Sequence[Work], setting: Setting | None, compute: Compute | No
         ),
         notes=[work.note for work in works if work.note],
     )
+
+
+def _timed(works: Sequence[Work], pools: Pools, compute: Compute) -> list[float]:
+    """Seconds that each would take."""
+    seconds = [0.0] * len(works)
+    for held_out, test_data in ((pools.train, False), (pools.test, True)):
+        chosen = [number for number, work in enumerate(works) if work.jobs and work.test_data == test_data]
+        if chosen:
+            with Trainer(pools.train, held_out, compute) as trainer:
+                for number in chosen:
+                    seconds[number] = trainer.estimate(works[number].jobs) / works[number].share
+    return seconds

@@ -58,10 +58,8 @@ def run(config: SearchConfig, tracker: Tracker, reporter: Reporter, parent: Run 
         ledger = Ledger.open(storage, name, config.protocol(space, pools), config.method(space))
         pages = StudyPages(storage, name, config.artifacts)
         found = Found(variant=variant, space=space, config=config, samples=config.setting.training_samples(pools))
-        with (
-            stage_run(tracker, start, parent) as run,
-            TrialRuns(config, variant, pools, ledger, pages, tracker, run) as runs,
-        ):
+        with stage_run(tracker, start, parent) as run:
+            runs = TrialRuns(config, variant, pools, ledger, pages, tracker, run)
             runs.take_up()
             runs.project()
             _link(run, ledger, pages, tracker)

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, Self
 
 from pipeline.errors import InputError, UnknownNameError
 from pipeline.tracking.port import Metric, ModelToLog, Run, RunRecord, RunStart, Status, param_text
@@ -75,6 +76,18 @@ class MemoryTracker:
     def __init__(self) -> None:
         self.seconds = 0.0
         self.runs: list[MemoryRun] = []
+
+    def __enter__(self) -> Self:
+        """Itself."""
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """End what is open."""
+        for run in self.runs:
+            if run.status == "RUNNING":
+                run.end("KILLED")
 
     def start(self, start: RunStart, parent: Run | None = None) -> MemoryRun:
         """Open a run."""

@@ -15,7 +15,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager, nullcontext, suppress
 from datetime import UTC, datetime
 from importlib.metadata import version
-from typing import TYPE_CHECKING, Any
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, Self
 
 os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "2")  # a server that is down is noticed in seconds
 os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "20")
@@ -34,7 +35,7 @@ from pipeline.data.pools import Pool, Pools
 from pipeline.errors import InputError, UnknownNameError, hide_secrets
 from pipeline.interruptions import held
 from pipeline.locks import machine_lock
-from pipeline.tracking.port import Metric, ModelToLog, Run, RunRecord, RunStart, Status, killed_if_broken, param_text
+from pipeline.tracking.port import Metric, ModelToLog, Run, RunRecord, RunStart, Status, param_text
 from pipeline.tracking.provenance import code_tags, is_dead, process_tag, user_name
 
 if TYPE_CHECKING:
@@ -88,6 +89,19 @@ class MlflowTracker:
                 f"{hide_secrets(' '.join(f'{uri}: {error}'.split()))[:MAX_REASON]}"
             ) from error
         self._project_run = os.environ.get("MLFLOW_RUN_ID")
+        self.open: dict[str, OpenRun] = {}
+        """Runs that were started and have not ended."""
+
+    def __enter__(self) -> Self:
+        """Itself."""
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """End what is open."""
+        for run in list(self.open.values()):
+            run.end("KILLED")
 
     def _experiment(self) -> str:
         """The experiment that MLflow itself would use: from the environment, else its default one."""
@@ -136,11 +150,11 @@ class MlflowTracker:
                 began = None if start.started is None else _milliseconds(start.started)
                 made = self.client.create_run(self.experiment_id, began, tags, start.name)
                 run = OpenRun(self, made.info.run_id, set())
-        with killed_if_broken(run):
-            if start.params or late:
-                run.log(params=start.params, tags=late)
-            if start.data is not None:
-                run.inputs(start.data, start.test_data)
+            self.open[run.id] = run
+        if start.params or late:
+            run.log(params=start.params, tags=late)
+        if start.data is not None:
+            run.inputs(start.data, start.test_data)
         return run
 
     def reopen(self, record: RunRecord, parent: Run) -> Run:
@@ -283,6 +297,7 @@ class OpenRun:
         """Close the run."""
         with self._tracker.timed():
             self._tracker.client.set_terminated(self.id, status, None if ended is None else _milliseconds(ended))
+            self._tracker.open.pop(self.id, None)
 
 
 def _dataset(pools: Pools, part: str, context: str, pool: Pool) -> DatasetInput:

@@ -11,7 +11,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import TYPE_CHECKING, Any, Literal, Protocol
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, Literal, Protocol, Self
 
 from pipeline.data.pools import Pools
 from pipeline.models.hyperparameters import Hyperparameters
@@ -117,10 +118,19 @@ class Run(Protocol):
 
 
 class Tracker(Protocol):
-    """A store of runs."""
+    """A store of runs. As a context manager it ends, as KILLED, every run that it has started and that is still open:
+    a signal can come at any moment, even between the start of a run and the first line that knows of it."""
 
     seconds: float
     """Time spent in the tracker so far."""
+
+    def __enter__(self) -> Self:
+        """Itself."""
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """End what is open."""
 
     def start(self, start: RunStart, parent: Run | None = None) -> Run:
         """Open a run, below `parent` if there is one."""
@@ -161,16 +171,6 @@ def stage_run(tracker: Tracker, start: RunStart, parent: Run | None = None) -> I
         run.end("FAILED")
         raise
     run.end("FINISHED")
-
-
-@contextmanager
-def killed_if_broken(run: Run) -> Iterator[None]:
-    """End the run as KILLED if what happens inside does not come to its end."""
-    try:
-        yield
-    except BaseException:
-        run.end("KILLED")
-        raise
 
 
 def variant_params(variant: Variant) -> dict[str, Any]:

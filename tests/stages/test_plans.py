@@ -98,6 +98,11 @@ def test_a_plan_counts_what_would_be_trained_and_leaves_nothing(stage: str, sett
     assert [path.name for path in tmp_path.iterdir() if path.name != "space.yaml"] == []
 
 
+def test_a_plan_of_folds_needs_no_more_test_digits_than_there_are(all_of_few: Setting) -> None:
+    config = CrossValidateConfig(setting=all_of_few, model="mlp_ws", grid="epochs=2", folds=2)
+    assert answer(cross_validate.plan(config), all_of_few, ONE, Silent()).headline.startswith("Would train 4 ")
+
+
 def test_the_plan_of_compare_names_the_evaluations_that_it_reads(setting: Setting) -> None:
     tracker = MemoryTracker()
     with pytest.raises(InputError, match="run evaluate first"):

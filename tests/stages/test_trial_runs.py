@@ -77,7 +77,7 @@ def test_runs_are_open_while_trials_train_and_an_interrupted_search_completes_th
     config = make(SPACE, n_trials=4, population=2)
     tracker = MemoryTracker()
     person = Interrupting(tracker)
-    with pytest.raises(KeyboardInterrupt):
+    with pytest.raises(KeyboardInterrupt), tracker:
         search.run(config, tracker, person)
     assert [run.status for run in trials_of(tracker)] == ["FINISHED", "FINISHED", "KILLED", "KILLED"]
     assert [run.id for run in trials_of(tracker)[2:]] == person.seen

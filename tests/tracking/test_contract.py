@@ -254,3 +254,14 @@ def test_a_living_process_leaves_nothing_to_repair(tracker: Tracker) -> None:
 def test_curves_count_epochs_from_1() -> None:
     assert curve("error", [0.5, 0.25]) == [Metric("error", 0.5, 1), Metric("error", 0.25, 2)]
     assert math.isnan(curve("loss", [float("nan")])[0].value)
+
+
+def test_runs_that_are_left_open_are_killed_when_the_tracker_is_closed(tracker: Tracker) -> None:
+    def stopped() -> None:
+        start(tracker, "ended").end("FINISHED")
+        start(tracker, "left")
+        raise SystemExit(143)
+
+    with pytest.raises(SystemExit), tracker:
+        stopped()
+    assert {run.name: run.status for run in tracker.find("trial")} == {"ended": "FINISHED", "left": "KILLED"}

@@ -22,11 +22,12 @@ from matplotlib.figure import Figure
 
 from pipeline.data.pools import Pools, digest_of
 from pipeline.errors import InputError
+from pipeline.interruptions import SIGNALS, raise_on_signals
 from pipeline.models.exported import Exported
 from pipeline.models.initial import build_network
 from pipeline.models.registry import get_variant
 from pipeline.tracking.mlflow_tracker import MlflowTracker, discard_project_run, tracking_uri
-from pipeline.tracking.port import Metric, ModelToLog, RunStart, curve
+from pipeline.tracking.port import Metric, ModelToLog, RunStart, curve, stage_run
 from pipeline.tracking.provenance import process_tag
 from tests.synthetic import make_digits, make_points
 from tests.tracking.conftest import use
@@ -313,3 +314,25 @@ def test_a_run_that_a_stage_has_opened_is_never_discarded(open_mlflow: Open, mon
     discard_project_run()
     info = tracker.client.get_run(run.id).info
     assert (info.status, info.lifecycle_stage) == ("FINISHED", "active")
+
+
+@pytest.mark.parametrize("call", ["create_run", "log_batch", "set_terminated"])
+def test_a_signal_in_the_middle_of_any_write_leaves_no_run_open(
+    mlflow_tracker: MlflowTracker, monkeypatch: pytest.MonkeyPatch, call: str
+) -> None:
+    write = getattr(mlflow_tracker.client, call)
+
+    def interrupted(*args: Any, **kwargs: Any) -> Any:
+        signal.raise_signal(signal.SIGTERM)
+        return write(*args, **kwargs)
+
+    before = {number: signal.getsignal(number) for number in SIGNALS}
+    raise_on_signals()
+    monkeypatch.setattr(mlflow_tracker.client, call, interrupted)
+    with pytest.raises(SystemExit), mlflow_tracker, stage_run(mlflow_tracker, SEARCH) as run:
+        mlflow_tracker.start(RunStart(name="trial", role="trial", params={"lr": 1}), run)
+    for number, handler in before.items():
+        signal.signal(number, handler)
+    statuses = [record.status for role in ("search", "trial") for record in mlflow_tracker.find(role)]
+    assert statuses
+    assert "RUNNING" not in statuses

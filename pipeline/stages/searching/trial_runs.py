@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from contextlib import AbstractContextManager
 from dataclasses import replace
 from datetime import UTC, datetime
-from types import TracebackType
 
 import numpy as np
 
@@ -35,7 +33,7 @@ from pipeline.tuning.trials import Asked, Finding, State, TrialRecord
 RUN_STATUS: dict[State, Status] = {"complete": "FINISHED", "pruned": "KILLED", "failed": "FAILED"}
 
 
-class TrialRuns(AbstractContextManager["TrialRuns"]):
+class TrialRuns:
     """One run for each trial, below the run of the search, from when it is asked; and its page in the dashboard."""
 
     def __init__(
@@ -53,13 +51,6 @@ class TrialRuns(AbstractContextManager["TrialRuns"]):
         self._projected: dict[int, Run] = {}
         """Runs that are complete."""
         self._open: dict[int, Run] = {}
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        """End what is open: its trials are taken up by the next start."""
-        for run in self._open.values():
-            run.end("KILLED")
 
     def take_up(self) -> None:
         """Move the runs that earlier starts of the search left below this one."""
