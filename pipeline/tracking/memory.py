@@ -103,10 +103,11 @@ class MemoryTracker:
         self.runs.append(run)
         return run
 
-    def reopen(self, record: RunRecord, parent: Run) -> MemoryRun:
+    def reopen(self, record: RunRecord, parent: Run | None = None) -> MemoryRun:
         """Open a run that exists."""
         run = next(run for run in self.runs if run.id == record.id)
-        run.parent = parent.id
+        if parent is not None:
+            run.parent = parent.id
         return run
 
     def find(self, role: str, *, experiment: str | None = None, **tags: str) -> list[RunRecord]:
@@ -130,6 +131,10 @@ class MemoryTracker:
         return [
             value for (name, _), value in sorted(run.metrics.items(), key=lambda item: item[0][1]) if name == metric
         ]
+
+    def read_text(self, run_id: str, path: str) -> str | None:
+        """A text that a run has kept."""
+        return next(run for run in self.runs if run.id == run_id).texts.get(path)
 
     def link(self, run_id: str) -> str:
         """Runs in memory have no page."""

@@ -10,11 +10,13 @@ import json
 import logging
 import os
 import sqlite3
+import tempfile
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager, nullcontext, suppress
 from datetime import UTC, datetime
 from importlib.metadata import version
+from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
@@ -157,10 +159,10 @@ class MlflowTracker:
             run.inputs(start.data, start.test_data)
         return run
 
-    def reopen(self, record: RunRecord, parent: Run) -> Run:
+    def reopen(self, record: RunRecord, parent: Run | None = None) -> Run:
         """Open a run that exists; see `Tracker.reopen`."""
         run = OpenRun(self, record.id, set(record.params))
-        if record.tags.get(MLFLOW_PARENT_RUN_ID) != parent.id:
+        if parent is not None and record.tags.get(MLFLOW_PARENT_RUN_ID) != parent.id:
             run.log(tags={MLFLOW_PARENT_RUN_ID: parent.id})
         return run
 
@@ -186,6 +188,15 @@ class MlflowTracker:
         with self.timed():
             values = self.client.get_metric_history(run_id, metric)
         return [value.value for value in sorted(values, key=lambda value: value.step)]
+
+    def read_text(self, run_id: str, path: str) -> str | None:
+        """Read a text; see `Tracker.read_text`."""
+        folder, _, name = path.rpartition("/")
+        with self.timed(), tempfile.TemporaryDirectory() as into:
+            if path not in {file.path for file in self.client.list_artifacts(run_id, folder or None)}:
+                return None
+            self.client.download_artifacts(run_id, path, into)
+            return (Path(into) / folder / name).read_text()
 
     def _search(self, condition: str, experiment: str | None = None) -> Iterator[MlflowRun]:
         experiments = {

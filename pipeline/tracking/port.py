@@ -135,8 +135,8 @@ class Tracker(Protocol):
     def start(self, start: RunStart, parent: Run | None = None) -> Run:
         """Open a run, below `parent` if there is one."""
 
-    def reopen(self, record: RunRecord, parent: Run) -> Run:
-        """Open a run that exists, and move it below `parent`."""
+    def reopen(self, record: RunRecord, parent: Run | None = None) -> Run:
+        """Open a run that exists, and move it below `parent` if one is given."""
 
     def find(self, role: str, *, experiment: str | None = None, **tags: str) -> list[RunRecord]:
         """Runs by role and tags, newest first; in one experiment by name ("" is the present one), or in all of them.
@@ -149,6 +149,9 @@ class Tracker(Protocol):
 
     def history(self, run_id: str, metric: str) -> list[float]:
         """All values of a metric in the order of their steps."""
+
+    def read_text(self, run_id: str, path: str) -> str | None:
+        """A text that a run has kept, if it has it."""
 
     def link(self, run_id: str) -> str:
         """The address of a run's page: in the server, or in a user interface that is started at its usual address."""

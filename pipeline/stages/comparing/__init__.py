@@ -1,0 +1,1 @@
+"""What compare is made of: evaluations read back, whether they can be compared, tables, pictures, and summary runs."""

@@ -1,0 +1,154 @@
+"""Evaluations read back from the tracker, and what keeps them from being compared."""
+
+from __future__ import annotations
+
+import csv
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pipeline.data.digits import CLASSES
+from pipeline.errors import InputError, UnknownNameError
+from pipeline.models.hyperparameters import Hyperparameters
+from pipeline.models.registry import variants
+from pipeline.models.variant import Variant
+from pipeline.reports.statistics import Summary, summarise
+from pipeline.tracking.port import RunRecord, Tracker
+
+ROUNDS = ("rounds", "pairs", "test_pairs", "seed")
+"""Params that decide which samples the rounds have, beside the data."""
+ROUNDS_BY_EPOCH = "rounds_by_epoch.csv"
+"""Where an evaluation keeps the test error of every round after every epoch."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Evaluation:
+    """One finished run of evaluate. Errors are shares; R round, E epoch."""
+
+    run: RunRecord
+    tracker: Tracker
+
+    @property
+    def variant(self) -> Variant:
+        """What was evaluated."""
+        return variants()[self.run.tags["model"]]
+
+    @property
+    def model(self) -> str:
+        """Its name."""
+        return self.variant.name
+
+    @property
+    def hyper(self) -> Hyperparameters:
+        """In which configuration."""
+        assert self.run.config is not None
+        return self.run.config
+
+    @property
+    def parameters(self) -> int:
+        """Numbers that are learnt."""
+        return self.variant.count(self.hyper.structure)
+
+    @cached_property
+    def test_error_R(self) -> list[float]:
+        """After the last epoch, round by round."""
+        return self.rounds("test_error")
+
+    @cached_property
+    def test_error(self) -> Summary:
+        """Over rounds."""
+        return summarise(self.test_error_R)
+
+    @property
+    def round_seconds(self) -> float:
+        """What one training took, in seconds."""
+        return self.run.metrics["seconds_per_epoch"] * self.hyper.epochs
+
+    @property
+    def search(self) -> str:
+        """What was spent on finding the configuration; `none` for the report's and for one that was typed."""
+        params = self.run.params
+        return (
+            f"{params['search_trials']} trials of {params['search_sampler']}" if "search_trials" in params else "none"
+        )
+
+    @property
+    def search_cost(self) -> str:
+        """The same with what it took."""
+        params = self.run.params
+        if "search_trials" not in params:
+            return "-"
+        return (
+            f"{self.search}, {params['search_replica_epochs']} replica-epochs, {float(params['search_seconds']):.0f} s"
+        )
+
+    def rounds(self, error: str) -> list[float]:
+        """An error of every round after the last epoch; empty where it is not measured."""
+        return self.tracker.history(self.run.id, f"round/{error}")
+
+    def curve(self, metric: str) -> tuple[list[float], list[float]]:
+        """A metric by epoch: its mean over rounds and its standard deviation, which is empty of one round."""
+        return tuple(self.tracker.history(self.run.id, name) for name in (metric, f"{metric}_std"))  # type: ignore[return-value]
+
+    def test_error_at_R(self, epoch: int) -> list[float] | None:
+        """After an epoch, counted from 1, round by round; None where it was not kept."""
+        text = self.tracker.read_text(self.run.id, ROUNDS_BY_EPOCH)
+        if text is None:
+            return None
+        rows = list(csv.reader(text.splitlines()))
+        return [float(error) for error in rows[epoch][1:]]
+
+    def digit_pair_error_KK(self) -> NDArray[np.float64] | None:
+        """(10, 10) share of wrong answers by first and second digit, NaN where there was no pair; None of points."""
+        text = self.tracker.read_text(self.run.id, "confusion_by_digit_pair.csv")
+        if text is None:
+            return None
+        share_KK = np.full((CLASSES, CLASSES), np.nan)
+        for row in csv.DictReader(text.splitlines()):
+            if pairs := int(row["pairs"]):
+                share_KK[int(row["first digit"]), int(row["second digit"])] = int(row["wrong"]) / pairs
+        return share_KK
+
+
+def newest_evaluations(tracker: Tracker, experiment: str, models: str) -> list[Evaluation]:
+    """The newest finished evaluation of each variant, in the order of the registry.
+
+    `models` is `all` that were evaluated, or names separated by commas. Raises InputError where one has none.
+    """
+    newest: dict[str, RunRecord] = {}
+    for record in tracker.find("evaluate", experiment=experiment):
+        if record.status == "FINISHED" and record.tags.get("model") in variants():
+            newest.setdefault(record.tags["model"], record)
+    wanted = list(newest) if models == "all" else [name.strip() for name in models.split(",")]
+    for name in wanted:
+        if name not in variants():
+            raise UnknownNameError("model", name, variants())
+        if name not in newest:
+            raise InputError(f"compare reads evaluate runs, but {name} has no finished one here; run evaluate first")
+    if not wanted:
+        raise InputError("compare reads evaluate runs, but this experiment has no finished one; run evaluate first")
+    return [Evaluation(run=newest[name], tracker=tracker) for name in variants() if name in wanted]
+
+
+def measured_otherwise(evaluations: Sequence[Evaluation]) -> list[str]:
+    """What keeps them from being paired: other data, rounds, pairs or seeds; one text for each."""
+    marks = {"data (digest)": [entry.run.tags.get("dataset_digest", "?")[:8] for entry in evaluations]}
+    marks |= {name: [entry.run.params.get(name, "?") for entry in evaluations] for name in ROUNDS}
+    return [f"{what} differ ({_groups(evaluations, of)})" for what, of in marks.items() if len(set(of)) > 1]
+
+
+def searched_otherwise(evaluations: Sequence[Evaluation]) -> list[str]:
+    """Whether some had more search than others: then a part of their lead may be that."""
+    spent = [entry.search for entry in evaluations]
+    return [f"search budgets differ ({_groups(evaluations, spent)})"] if len(set(spent)) > 1 else []
+
+
+def _groups(evaluations: Sequence[Evaluation], marks: Sequence[str]) -> str:
+    groups: Mapping[str, list[str]] = defaultdict(list)
+    for entry, mark in zip(evaluations, marks, strict=True):
+        groups[mark].append(entry.model)
+    return "; ".join(f"{mark}: {', '.join(models)}" for mark, models in groups.items())
