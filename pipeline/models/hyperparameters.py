@@ -17,6 +17,7 @@ MAX_BATCH_SIZE = 100_000
 OPTIMISERS = ("adam", "sgd", "rmsprop")
 SCHEDULES = ("constant", "cosine", "cosine_restarts")
 AUGMENTATIONS = ("none", "crop_flip", "rotate")
+INPUTS = ("standardised", "unit", "grey")
 
 Value = float | int | str | bool
 """Of a hyperparameter."""
@@ -51,6 +52,9 @@ class Hyperparameters:
     augmentation: str = "none"
     """Of each image in each epoch: `none`; `crop_flip`, cut out anew from a frame of 4 black pixels, half of them
     mirrored; or `rotate`, turned by up to 10 degrees."""
+    inputs: str = "standardised"
+    """What a network reads: grey values `standardised` by mean and standard deviation of the training samples, divided
+    by 255 (`unit`), or as they are (`grey`, 0 to 255)."""
     structure: Structure = ()
     """The options of the variant, all of them."""
 
@@ -132,7 +136,7 @@ class Hyperparameters:
         return idle
 
 
-CHOICES = {"optimiser": OPTIMISERS, "schedule": SCHEDULES, "augmentation": AUGMENTATIONS}
+CHOICES = {"optimiser": OPTIMISERS, "schedule": SCHEDULES, "augmentation": AUGMENTATIONS, "inputs": INPUTS}
 """The hyperparameters that are names, with the names that they may be."""
 _COMMON = [field for field in fields(Hyperparameters) if field.name != "structure"]
 DEFAULTS: dict[str, Value] = {field.name: field.default for field in _COMMON if isinstance(field.default, Value)}

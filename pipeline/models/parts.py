@@ -51,6 +51,8 @@ class Layers:
     """After every fully connected layer and every convolution."""
     dropout: float = 0.0
     """Of the outputs of fully connected layers alone."""
+    score_relu: bool = False
+    """Between the ten scores of each digit and the head that compares them."""
 
     def dense(self, inputs: int, outputs: int) -> list[nn.Module]:
         """Fully connected, normalisation, ReLU, dropout: (N, inputs) -> (N, outputs)."""
@@ -73,6 +75,10 @@ class Layers:
     def norm(self, channels: int) -> list[nn.Module]:
         """Normalisation of feature maps, if it is on."""
         return [nn.BatchNorm2d(channels)] if self.batch_norm else []
+
+    def after_scores(self) -> list[nn.Module]:
+        """What the scores of the digits go through before the head."""
+        return [nn.ReLU()] if self.score_relu else []
 
     def drop(self) -> list[nn.Module]:
         """Dropout, if there is any."""
@@ -190,6 +196,9 @@ def residual_blocks(layers: Layers, *, blocks: int, channels: int, kernel: int) 
 
 
 KERNEL = Option(name="kernel", kind=int, low=1, high=13, odd=True, meaning="width and height of every convolution")
+SCORE_RELU = Option(
+    name="score_relu", kind=bool, default=True, meaning="a ReLU on the scores of the digits before the head"
+)
 FACTORS = tuple((ws, al) for al in (False, True) for ws in (False, True))
 """(weight sharing, auxiliary loss) of plain, `_ws`, `_al` and `_ws_al`: the order of report 000's Table 2."""
 
@@ -203,12 +212,13 @@ def pair_family(
     network: Callable[[Layers, bool, bool], nn.Module],
     objective: PairObjective,
     chosen: Sequence[tuple[float, int, float]] = (),
+    options: tuple[Option, ...] = (),
 ) -> list[Variant]:
     """The four variants of a pair model: plain, `_ws`, `_al` and `_ws_al`.
 
     `network(layers, weight_sharing, auxiliary_loss)` makes one of them. `preset` is that of all, with alpha 1 where
     there is an auxiliary loss; `chosen` gives each its own learning rate, batch size and alpha. All have the options
-    `batch_norm` and `dropout`, which are off unless the preset says otherwise.
+    `batch_norm` and `dropout`, which are off unless the preset says otherwise, and then those of `options`.
     """
 
     def variant(index: int, weight_sharing: bool, auxiliary_loss: bool) -> Variant:
@@ -223,7 +233,7 @@ def pair_family(
             weight_sharing=weight_sharing,
             auxiliary_loss=auxiliary_loss,
             preset=with_layers(preset).having({"lr": lr, "batch_size": batch_size, "alpha": alpha}),
-            options=LAYER_OPTIONS,
+            options=(*LAYER_OPTIONS, *options),
             make=lambda **options: network(Layers(**options), weight_sharing, auxiliary_loss),
         )
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any, Literal
 
@@ -96,6 +96,12 @@ class Variant:
         options = {option.name: option.default for option in self.options if option.default is not None}
         preset = self.preset.as_dict()
         return {name: value for name, value in {**DEFAULTS, **options}.items() if preset[name] == value}
+
+    def completed(self, hyper: Hyperparameters) -> Hyperparameters:
+        """One that was noted before the variant had all of its options, which were then as in the preset."""
+        options = dict(self.preset.structure)
+        known = {name: value for name, value in hyper.structure if name in options}
+        return replace(hyper, structure=tuple({**options, **known}.items()))
 
     def check(self, hyper: Hyperparameters) -> Hyperparameters:
         """Return `hyper` if it makes sense for this variant; raise InputError otherwise."""

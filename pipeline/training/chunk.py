@@ -27,6 +27,8 @@ from pipeline.training.step import MiniStep, Step, make_step
 
 EVALUATION_BATCH = 100
 Status = Literal["complete", "stopped", "diverged"]
+WHITE = 255.0
+"""The greatest grey value."""
 
 
 class StackedSamples:
@@ -107,7 +109,7 @@ class ChunkTraining:
         self.augmentations = [_generator(replica, "augmentation") for replica in replicas]
         grey = StackedSamples.gather(train, [replica.train for replica in replicas], dtype, device)
         held_out_grey = StackedSamples.gather(held_out, [replica.held_out for replica in replicas], dtype, device)
-        self.mean_R, self.std_R = mean_and_std(grey.x.flatten(1))
+        self.mean_R, self.std_R = _centre_and_scale(grey.x, [replica.hyper.inputs for replica in replicas])
         self.black = (-self.mean_R / self.std_R).tolist()
         self.train_samples = grey.standardised(self.mean_R, self.std_R, self.step.dtype)
         self.held_out_samples = held_out_grey.standardised(self.mean_R, self.std_R, self.step.dtype)
@@ -269,6 +271,15 @@ class ChunkTraining:
             self.step.select(keep)
             self.train_samples = self.train_samples.select(keep)
             self.held_out_samples = self.held_out_samples.select(keep)
+
+
+def _centre_and_scale(x: Tensor, inputs_R: Sequence[str]) -> tuple[Tensor, Tensor]:
+    """What is taken from the grey values of each replica, and what they are then divided by."""
+    mean_R, std_R = mean_and_std(x.flatten(1))
+    for row, inputs in enumerate(inputs_R):
+        if inputs != "standardised":
+            mean_R[row], std_R[row] = 0.0, WHITE if inputs == "unit" else 1.0
+    return mean_R, std_R
 
 
 def mean_and_std(x_RD: Tensor) -> tuple[Tensor, Tensor]:

@@ -62,6 +62,7 @@ def test_a_schedule_cannot_end_above_its_beginning(schedule: str) -> None:
         ({"schedule": "cosin"}, "unknown schedule 'cosin'; did you mean cosine"),
         ({"schedule": "step"}, "unknown schedule 'step'; choose from: constant, cosine, cosine_restarts"),
         ({"augmentation": "crop-flip"}, "unknown augmentation 'crop-flip'; did you mean crop_flip?"),
+        ({"inputs": "standardized"}, "unknown inputs 'standardized'; did you mean standardised?"),
         ({"optimiser": 1}, "unknown optimiser '1'; choose from"),
     ],
     ids=str,
@@ -97,6 +98,7 @@ CHANGES: dict[str, Any] = {
     "lr_min": 1e-5,
     "restart_epochs": 6,
     "augmentation": "crop_flip",
+    "inputs": "unit",
 }
 
 

@@ -138,7 +138,11 @@ def train_plain(variant: str, replica: Replica, train: Pool, held_out: Pool) -> 
     optimiser = torch_optimiser(network.parameters(), hyper)
     schedule = torch_schedule(optimiser, hyper)
     samples, held_out_samples = gather(train, replica.train), gather(held_out, replica.held_out)
-    mean, std = samples.x.mean(), samples.x.std()
+    mean, std = {
+        "standardised": (samples.x.mean(), samples.x.std()),
+        "unit": (torch.tensor(0.0), torch.tensor(255.0)),
+        "grey": (torch.tensor(0.0), torch.tensor(1.0)),
+    }[hyper.inputs]
     samples, held_out_samples = (part._replace(x=(part.x - mean) / std) for part in (samples, held_out_samples))
 
     result = PlainResult(mean=mean.item(), std=std.item(), weights={}, answers=torch.empty(0))

@@ -13,7 +13,7 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from pipeline.data.digits import DigitSet
-from pipeline.models.hyperparameters import OPTIMISERS
+from pipeline.models.hyperparameters import INPUTS, OPTIMISERS
 from pipeline.models.registry import get_variant
 from pipeline.training.chunk import StackedSamples
 from pipeline.training.plan import Outcome, Replica, Team
@@ -40,6 +40,14 @@ def test_the_loss_falls_and_the_pattern_is_learnt(pools: Pools, variant: str) ->
     [outcome] = pools.run(make_chunk(variant, [make_replica(0, hyper, samples=190)]))
     assert outcome.train_loss_E[-1] < outcome.train_loss_E[0] / 2
     assert outcome.held_out_error < 0.2
+
+
+def test_each_replica_reads_inputs_of_its_own(pools: Pools) -> None:
+    hypers = [replace(HYPER, inputs=inputs) for inputs in INPUTS]
+    chunk = make_chunk("mlp_ws", [make_replica(index, hyper) for index, hyper in enumerate(hypers)], keep_models=True)
+    outcomes = pools.run(chunk)
+    pools.assert_equal_to_plain(chunk, outcomes)
+    assert [(outcome.mean, outcome.std) for outcome in outcomes[1:]] == [(0.0, 255.0), (0.0, 1.0)]
 
 
 def test_without_keep_models_no_weights_are_returned(pools: Pools) -> None:

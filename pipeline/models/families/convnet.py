@@ -13,7 +13,7 @@ from torch import nn
 
 from pipeline.models.hyperparameters import Hyperparameters
 from pipeline.models.objectives import TwoLogits
-from pipeline.models.parts import Layers, digit_scores, pair_family, trunks_and_head
+from pipeline.models.parts import SCORE_RELU, Layers, digit_scores, pair_family, trunks_and_head
 
 
 def trunk(layers: Layers) -> nn.Module:
@@ -27,14 +27,15 @@ def trunk(layers: Layers) -> nn.Module:
 
 def head(layers: Layers) -> nn.Module:
     """(N, 20) -> (N, 2)."""
-    return nn.Sequential(*layers.dense(20, 10), nn.Linear(10, 2))
+    return nn.Sequential(*layers.after_scores(), *layers.dense(20, 10), nn.Linear(10, 2))
 
 
 VARIANTS = pair_family(
     "convnet",
     report="000",
     source=__doc__,
-    preset=Hyperparameters(lr=1e-3, batch_size=100, epochs=50),
+    preset=Hyperparameters(lr=1e-3, batch_size=100, epochs=50, structure=(("score_relu", False),)),
+    options=(SCORE_RELU,),
     network=trunks_and_head(trunk, head),
     objective=TwoLogits(),
 )

@@ -39,7 +39,7 @@ VARIANTS = [
             Option(name="nodes", kind=int, low=1, high=4096, meaning="width of every hidden layer"),
             Option(name="layers", kind=int, low=1, high=20, meaning="number of hidden layers"),
         ),
-        fixed=frozenset({"optimiser", "momentum", "weight_decay", "augmentation"}),
+        fixed=frozenset({"optimiser", "momentum", "weight_decay", "augmentation", "inputs"}),
         make=network,
     )
 ]

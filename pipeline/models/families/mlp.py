@@ -13,7 +13,7 @@ from torch import nn
 
 from pipeline.models.hyperparameters import Hyperparameters
 from pipeline.models.objectives import TwoLogits
-from pipeline.models.parts import Layers, digit_scores, pair_family, trunks_and_head
+from pipeline.models.parts import SCORE_RELU, Layers, digit_scores, pair_family, trunks_and_head
 
 
 def trunk(layers: Layers) -> nn.Module:
@@ -23,14 +23,15 @@ def trunk(layers: Layers) -> nn.Module:
 
 def head(layers: Layers) -> nn.Module:
     """(N, 20) -> (N, 2)."""
-    return nn.Sequential(nn.ReLU(), *layers.dense(20, 100), nn.Linear(100, 2))
+    return nn.Sequential(*layers.after_scores(), *layers.dense(20, 100), nn.Linear(100, 2))
 
 
 VARIANTS = pair_family(
     "mlp",
     report="000",
     source=__doc__,
-    preset=Hyperparameters(lr=1e-3, batch_size=25, epochs=25),
+    preset=Hyperparameters(lr=1e-3, batch_size=25, epochs=25, structure=(("score_relu", True),)),
+    options=(SCORE_RELU,),
     network=trunks_and_head(trunk, head),
     objective=TwoLogits(),
 )

@@ -12,11 +12,13 @@ scores before the last layer. Here one does: on full MNIST at these settings pla
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from torch import nn
 
 from pipeline.models.hyperparameters import Hyperparameters
 from pipeline.models.objectives import TwoLogits
-from pipeline.models.parts import Layers, digit_scores, digit_variant, pair_family, trunks_and_head
+from pipeline.models.parts import SCORE_RELU, Layers, digit_scores, digit_variant, pair_family, trunks_and_head
 
 
 def trunk(layers: Layers) -> nn.Module:
@@ -28,9 +30,9 @@ def trunk(layers: Layers) -> nn.Module:
     )
 
 
-def head(_layers: Layers) -> nn.Module:
+def head(layers: Layers) -> nn.Module:
     """(N, 20) -> (N, 2)."""
-    return nn.Sequential(nn.ReLU(), nn.Linear(20, 2))
+    return nn.Sequential(*layers.after_scores(), nn.Linear(20, 2))
 
 
 PRESET = Hyperparameters(lr=1e-3, batch_size=1000, epochs=200)
@@ -46,7 +48,8 @@ VARIANTS = [
         "simplecnn",
         report="002",
         source=__doc__,
-        preset=PRESET,
+        preset=replace(PRESET, structure=(("score_relu", True),)),
+        options=(SCORE_RELU,),
         network=trunks_and_head(trunk, head),
         objective=TwoLogits(),
     ),
