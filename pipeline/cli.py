@@ -24,6 +24,7 @@ from pipeline.options import (
     compute_options,
     data_options,
     dry_run_option,
+    full_data_options,
     model_option,
     select_option,
 )
@@ -216,15 +217,56 @@ def evaluate_command(dry_run: bool, **options: Any) -> None:
 @main.command("compare")
 @click.option("--experiment", default="", help="Experiment to read.  [default: the present one]")
 @click.option("--models", default="all", show_default=True, help="all, or names separated by commas.")
+@click.option(
+    "--contrast",
+    default="",
+    help="Differences to test, such as mlp_ws_al:mlp_al,mlp:convnet.  [default: weight sharing, auxiliary loss and "
+    "their interaction in each family]",
+)
+@click.option(
+    "--allow-unequal",
+    type=bool,
+    default=False,
+    is_flag=False,
+    flag_value=True,
+    show_default=True,
+    help="Rank variants that were not measured or searched alike.",
+)
 @dry_run_option
 def compare_command(dry_run: bool, **options: Any) -> None:
-    """Put the evaluated variants side by side: table, box plot, loss curves."""
+    """Say which of the evaluated variants is better, and by how much: ranks, paired tests, pictures, a page."""
     from pipeline.stages import compare
 
     if dry_run:
         _show_plan(compare.plan(compare.CompareConfig(**options), _tracker()))
         return
     Terminal().show(compare.run(compare.CompareConfig(**options), _tracker(), Terminal()))
+    show_next([_look()])
+
+
+@main.command("reproduce")
+@click.argument("tables", nargs=-1, required=True)
+@click.option("--rounds", type=int, default=0, show_default=True, help="Rounds instead of the report's; 0: its own.")
+@click.option("--scale", default="full", show_default=True, help="full, or quick: three rounds at most.")
+@click.option("--storage", default="sqlite:///optuna.db", show_default=True, help="Database URL of searches.")
+@click.option("--output", default="", help="Markdown file to write all tables to.")
+@full_data_options
+@compute_options
+@dry_run_option
+def reproduce_command(dry_run: bool, **options: Any) -> None:
+    """Make tables of the reports anew, such as 000/table-2, or all, and show each figure beside the report's.
+
+    Measures what is not there yet; start again to resume.
+    """
+    from pipeline.stages import reproduce
+    from pipeline.stages.reproducing.config import ReproduceConfig
+
+    setting, compute = _setting(options), _compute(options)
+    config = ReproduceConfig(setting=setting, compute=compute, **options)
+    if dry_run:
+        _show_plan(reproduce.plan(config, _tracker()), setting, compute)
+        return
+    reproduce.run(config, _tracker(), Terminal(), Terminal().show)
     show_next([_look()])
 
 
@@ -320,9 +362,10 @@ def _setting(options: dict[str, Any]) -> Setting:
     from pipeline.stages.stage import Setting
 
     cache_dir = options.pop("cache_dir") or os.environ.get("VARIANTLAB_CACHE") or user_cache_dir("variantlab")
-    sources = {name: options.pop(name) for name in ("dataset", "data_dir", "pooling")}
+    sources = {name: options.pop(name) for name in ("dataset", "data_dir", "pooling") if name in options}
     data = DataConfig(cache_dir=Path(cache_dir), **sources)
-    return Setting(data=data, **{name: options.pop(name) for name in ("seed", "pairs", "test_pairs")})
+    drawn = {name: options.pop(name) for name in ("seed", "pairs", "test_pairs") if name in options}
+    return Setting(data=data, **drawn)
 
 
 def _compute(options: dict[str, Any]) -> Compute:

@@ -60,27 +60,32 @@ class Workers(click.ParamType[int]):
         return int(value)
 
 
+DATASET, DATA_DIR, CACHE_DIR, POOLING, PAIRS, TEST_PAIRS, SEED = (
+    click.option("--dataset", default="mnist5k", show_default=True, help="mnist5k, mnist or idx; disc for disc_mlp."),
+    click.option("--data-dir", default="", help="Folder of the four IDX files, for --dataset idx."),
+    click.option("--cache-dir", default="", help="Where prepared data is kept.  [default: $VARIANTLAB_CACHE]"),
+    click.option("--pooling", default="average", show_default=True, help="28x28 to 14x14: average or max."),
+    click.option(
+        "--pairs", type=Pairs("all"), default="1000", show_default=True, help="Training pairs (or points) of a round."
+    ),
+    click.option("--test-pairs", type=Pairs("same"), default="same", show_default=True, help="Test pairs of a round."),
+    click.option("--seed", type=click.IntRange(0, 2**53), default=0, show_default=True, help="Root of every draw."),
+)
+
+
 def data_options(command: Command) -> Command:
     """The options of every stage that draws data."""
-    for option in (
-        click.option("--seed", type=click.IntRange(0, 2**53), default=0, show_default=True, help="Root of every draw."),
-        click.option(
-            "--test-pairs", type=Pairs("same"), default="same", show_default=True, help="Test pairs of a round."
-        ),
-        click.option(
-            "--pairs",
-            type=Pairs("all"),
-            default="1000",
-            show_default=True,
-            help="Training pairs (or points) of a round.",
-        ),
-        click.option("--pooling", default="average", show_default=True, help="28x28 to 14x14: average or max."),
-        click.option("--cache-dir", default="", help="Where prepared data is kept.  [default: $VARIANTLAB_CACHE]"),
-        click.option("--data-dir", default="", help="Folder of the four IDX files, for --dataset idx."),
-        click.option(
-            "--dataset", default="mnist5k", show_default=True, help="mnist5k, mnist or idx; disc for disc_mlp."
-        ),
-    ):
+    return _all(command, DATASET, DATA_DIR, CACHE_DIR, POOLING, PAIRS, TEST_PAIRS, SEED)
+
+
+def full_data_options(command: Command) -> Command:
+    """The options of a stage whose samples the reports prescribe: of full MNIST, unless another source is named."""
+    dataset = click.option("--dataset", default="mnist", show_default=True, help="mnist, idx or mnist5k.")
+    return _all(command, dataset, DATA_DIR, CACHE_DIR, SEED)
+
+
+def _all(command: Command, *options: Callable[[Command], Command]) -> Command:
+    for option in reversed(options):
         command = option(command)
     return command
 

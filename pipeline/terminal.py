@@ -65,7 +65,9 @@ class Terminal:
 
     def show(self, result: Answer) -> None:
         """Print what was found, or what would be done."""
-        click.echo(f"\n{result.headline}\n\n{result.table.markdown()}")
+        click.echo(f"\n{result.headline}\n")
+        for table in (result.table, *result.more):
+            click.echo(table.markdown())
         for note in result.notes:
             click.echo(f"  {note}")
 

@@ -26,7 +26,8 @@ from pipeline.tuning.samplers import SAMPLERS
 from pipeline.tuning.space_file import SPACES
 from tests.idx_files import write_idx_folder
 
-COMMANDS = ("prepare", "cross_validate", "search", "evaluate", "compare", "main", "models", "plan", "spaces")
+STAGES = ("prepare", "cross_validate", "search", "evaluate", "compare", "reproduce", "main")
+COMMANDS = (*STAGES, "models", "plan", "spaces")
 HEAVY = ("torch", "torchvision", "mlflow", "optuna", "numpy", "scipy", "sklearn", "matplotlib", "pandas", "sqlalchemy")
 
 
@@ -89,6 +90,9 @@ def test_every_option_is_explained(command: str) -> None:
         ("search", ["--sampler", *SAMPLERS, "grid", "two-step", "screen", "--trade-off"]),
         ("search", ["--pruner", *PRUNERS, "--reuse", "--recheck", "--budget", "--timeout", "--artifacts"]),
         ("evaluate", ["--changes", "--test-pairs"]),
+        ("compare", ["--contrast", "--allow-unequal"]),
+        ("reproduce", ["TABLES...", "000/table-2", "--rounds", "--scale", "quick", "--storage", "--output"]),
+        ("reproduce", ["--dataset", "mnist", "--seed", "--workers", "--dry-run"]),
         ("models", ["NAME"]),
     ],
 )
@@ -170,6 +174,22 @@ BAD: Sequence[tuple[str, list[str], str]] = [
     ("cache", ["prepare", "--cache-dir", "/dev/null/x"], "--cache-dir must be a folder that can be written"),
     ("no evaluation", ["compare"], "run evaluate first"),
     ("experiment", ["compare", "--experiment", "Defualt"], "unknown experiment 'Defualt'; did you mean Default?"),
+    ("unequal", ["compare", "--allow-unequal", "perhaps"], "'perhaps' is not a valid boolean"),
+    ("unequal alone", ["compare", "--allow-unequal"], "run evaluate first"),
+    ("unequal said", ["compare", "--allow-unequal=True"], "run evaluate first"),
+    ("no table", ["reproduce"], "Missing argument 'TABLES...'"),
+    ("table", ["reproduce", "000/tabel-2"], "unknown table '000/tabel-2'; did you mean 000/table-2"),
+    ("second table", ["reproduce", "004/disc", "aux"], "unknown table 'aux'"),
+    ("table after a comma", ["reproduce", "004/disc,004/aus"], "unknown table '004/aus'; did you mean 004/aux"),
+    ("planned table", ["plan", "reproduce", "000/tabel-2"], "did you mean 000/table-2"),
+    ("scale", ["reproduce", "004/disc", "--scale", "quik"], "unknown scale 'quik'; did you mean quick?"),
+    ("rounds of a table", ["reproduce", "004/disc", "--rounds", "-1"], "--rounds must be between 0 (the report's) and"),
+    (
+        "output",
+        ["reproduce", "004/disc", "--output", "no/x.md"],
+        "--output must be a file in a folder that exists, but",
+    ),
+    ("pairs of a table", ["reproduce", "004/disc", "--pairs", "40"], "No such option '--pairs'"),
     ("main", ["main", "--model", "mlp", "--pairs", "5000"], "ask for at most --pairs 1250"),
 ]
 
@@ -311,8 +331,54 @@ def test_a_plan_says_what_would_be_done_and_leaves_nothing(folder: Path, argumen
 
 
 def test_every_stage_can_be_planned() -> None:
-    for command in COMMANDS[:6]:
+    for command in STAGES:
         assert "--dry-run" in invoke("plan", command, "--help").stdout
+
+
+LENET = [f"001/table-4: LeNet {end} auxiliary loss" for end in ("without", "with")]
+LINEAR = [f"001/table-3: Linear {end} dropout" for end in ("without", "with")]
+
+
+@pytest.mark.parametrize("tables", [["001/table-4", "001/table-3:2"], ["001/table-4,001/table-3:2"]], ids=str)
+def test_the_plan_of_tables_lists_their_trainings(folder: Path, tables: list[str]) -> None:
+    result = invoke("plan", "reproduce", *tables, "--rounds", "1", "--dataset", "mnist5k", "--workers", "1")
+    assert result.exit_code == 0, result.output
+    assert result.stdout.lstrip().startswith("Would train 150 replica-epochs, ")
+    rows = [line.strip("|").split("|")[:2] for line in result.stdout.splitlines() if line.startswith("| 0")]
+    assert [tuple(cell.strip() for cell in row) for row in rows] == [
+        *((what, "1 rounds") for what in LENET),
+        *((what, "2 rounds") for what in LINEAR),
+    ]
+    assert runs_in(folder) == []
+
+
+def test_the_quick_scale_plans_three_rounds_at_most(folder: Path) -> None:
+    result = invoke("plan", "reproduce", "004/disc", "--scale", "quick", "--workers", "1")
+    assert result.exit_code == 0, result.output
+    assert "| 3 rounds " in result.stdout
+    assert runs_in(folder) == []
+
+
+def test_variants_that_were_measured_otherwise_are_compared_if_they_may(folder: Path) -> None:
+    for model, rounds in (("mlp", "2"), ("mlp_ws", "3")):
+        short = ("--preset", "report", "--changes", "epochs=1", "--pairs", "20", "--workers", "1")
+        evaluated = invoke("evaluate", "--model", model, "--rounds", rounds, *short)
+        assert evaluated.exit_code == 0, evaluated.output
+    runs = runs_in(folder)
+    for options, message in (
+        ([], "--allow-unequal"),
+        (["--allow-unequal", "false"], "rounds differ"),
+        (["--allow-unequal=true", "--contrast", "bad"], "two variants as first:second, but got 'bad'"),
+        (["--allow-unequal", "--contrast", "mlp:mlp_ws,mlp:"], "but got 'mlp:'"),
+    ):
+        refused = invoke("compare", *options)
+        assert refused.exit_code == 2
+        assert message in refused.stderr
+    assert runs_in(folder) == runs
+    for options in (["--allow-unequal"], ["--allow-unequal", "true", "--models", "all"]):
+        ranked = invoke("compare", *options)
+        assert ranked.exit_code == 0, ranked.output
+        assert "| mlp_ws " in ranked.stdout
 
 
 def test_an_unwritable_tracking_store_is_one_clear_error(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -16,7 +16,7 @@ from packaging.version import Version
 from pipeline.cli import main
 
 ROOT = Path(__file__).parents[1]
-COMMANDS = ("prepare", "cross_validate", "search", "evaluate", "compare", "main")
+COMMANDS = ("prepare", "cross_validate", "search", "evaluate", "compare", "main", "reproduce")
 
 
 @pytest.fixture(scope="module")
@@ -29,6 +29,10 @@ def options_of(command: str) -> list[click.Option]:
     """All but `--dry-run`: MLflow makes a run before it starts anything."""
     options = [option for option in main.commands[command].params if isinstance(option, click.Option)]
     return [option for option in options if option.name != "dry_run"]
+
+
+def arguments_of(command: str) -> list[str]:
+    return [str(part.name) for part in main.commands[command].params if isinstance(part, click.Argument)]
 
 
 def test_the_entry_points_are_the_commands(entry_points: dict[str, Any]) -> None:
@@ -44,15 +48,16 @@ def test_entry_point_parameters_are_the_options_with_the_same_defaults(
         name: None if "default" not in parameter else str(parameter["default"])
         for name, parameter in entry_points[command]["parameters"].items()
     }
+    arguments = dict.fromkeys(arguments_of(command))
     options = {option.name: None if option.required else str(option.default) for option in options_of(command)}
-    assert declared == options
+    assert declared == arguments | options
 
 
 @pytest.mark.parametrize("command", COMMANDS)
 def test_entry_points_pass_every_parameter_unquoted(entry_points: dict[str, Any], command: str) -> None:
     """MLflow quotes values itself; a quoted placeholder would let a value end the quotes and run as code."""
     program, *arguments = re.split(r"\s+--", entry_points[command]["command"].strip())
-    assert program == f"python -m pipeline {command}"
+    assert program.split() == ["python", "-m", "pipeline", command, *(f"{{{name}}}" for name in arguments_of(command))]
     assert arguments == [f"{option.opts[0][2:]}={{{option.name}}}" for option in options_of(command)]
 
 

@@ -83,10 +83,8 @@ def measure_overhead(trials: int, population: int, cache_dir: Path, step: Callab
         ledger = Ledger.open(open_storage(config.storage), "overhead", {}, config.method(space))
         pages = StudyPages(open_storage(config.storage), "overhead", config.artifacts)
         tracker = MlflowTracker()
-        with (
-            stage_run(tracker, RunStart(name="overhead", role="search")) as run,
-            TrialRuns(config, variant, pools, ledger, pages, tracker, run) as runs,
-        ):
+        with stage_run(tracker, RunStart(name="overhead", role="search")) as run:
+            runs = TrialRuns(config, variant, pools, ledger, pages, tracker, run)
             while True:
                 started = time.perf_counter()
                 asked = ledger.next_generation()

@@ -9,7 +9,6 @@ from __future__ import annotations
 import hashlib
 import io
 import logging
-import os
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,6 +21,7 @@ from pipeline.data.points import disc_pools
 from pipeline.data.pools import Pools
 from pipeline.data.sources import RawDigits, Source, open_source
 from pipeline.errors import InputError, UnknownNameError
+from pipeline.files import write_whole
 
 log = logging.getLogger(__name__)
 POOLINGS = ("average", "max")
@@ -129,15 +129,9 @@ def _write(path: Path, pools: Pools) -> None:
         test_labels=test_labels.astype(np.uint8),
     )
     content = archive.getvalue()
-    descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=path.stem, suffix=".part")
     try:
-        with os.fdopen(descriptor, "wb") as file:
-            file.write(hashlib.sha256(content).digest() + content)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(temporary, path)
+        write_whole(path, hashlib.sha256(content).digest() + content)
     except OSError as error:
-        Path(temporary).unlink(missing_ok=True)
         raise InputError(
             f"cannot write the prepared pool {path}: {error.strerror}; choose another --cache-dir"
         ) from error

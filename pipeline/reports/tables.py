@@ -1,4 +1,4 @@
-"""Tables that are the same at the terminal, in Markdown and in CSV."""
+"""Tables that are the same at the terminal, in Markdown, CSV, LaTeX and HTML."""
 
 from __future__ import annotations
 
@@ -7,6 +7,8 @@ import io
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
+
+from tabulate import tabulate
 
 
 @dataclass(frozen=True)
@@ -30,7 +32,20 @@ class Table:
     def csv(self) -> str:
         """Comma-separated values with a header line."""
         buffer = io.StringIO()
-        writer = csv.writer(buffer, lineterminator="\n")
-        writer.writerow(self.headers)
-        writer.writerows(self.rows)
+        rows = [self.headers, *self.rows]
+        unmarked = any("\r" in str(cell) for row in rows for cell in row)  # the writer does not quote it by itself
+        writer = csv.writer(buffer, lineterminator="\n", quoting=csv.QUOTE_ALL if unmarked else csv.QUOTE_MINIMAL)
+        writer.writerows(rows)
         return buffer.getvalue()
+
+    def latex(self) -> str:
+        """A LaTeX tabular with the rules of the package booktabs, text escaped."""
+        return self._tabulated("latex_booktabs")
+
+    def html(self) -> str:
+        """An HTML table, text escaped."""
+        return self._tabulated("html")
+
+    def _tabulated(self, form: str) -> str:
+        texts = [[str(cell) for cell in row] for row in self.rows]
+        return tabulate(texts, list(self.headers), tablefmt=form, disable_numparse=True) + "\n"

@@ -7,6 +7,8 @@ from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
+import numpy as np
+
 from pipeline.data.pools import Pools
 from pipeline.errors import InputError, StageError
 from pipeline.models.hyperparameters import Hyperparameters
@@ -49,6 +51,11 @@ class CrossValidateConfig(FoldsConfig):
         if self.patience < 0:
             raise InputError(f"--patience must be 0 (never stop early) or more, but got {self.patience}")
 
+    @property
+    def folding(self) -> dict[str, int]:
+        """What a cell was measured with, as it is logged."""
+        return {"folds": self.folds, "rounds": self.rounds, "patience": self.patience}
+
 
 @dataclass(frozen=True, kw_only=True)
 class Cell:
@@ -56,6 +63,7 @@ class Cell:
 
     hyper: Hyperparameters
     outcomes: Sequence[Outcome]
+    folds: int
 
     @property
     def diverged(self) -> bool:
@@ -74,23 +82,32 @@ class Cell:
     @property
     def train_error(self) -> Summary:
         """On all training samples after the last epoch, over folds and rounds."""
-        return summarise(
+        return self._summary(
             [outcome.train_error_at.get(self.hyper.epochs, outcome.train_error) for outcome in self.outcomes]
         )
 
     @property
     def validation_error(self) -> Summary:
         """On the validation samples after the last epoch, over folds and rounds; NaN when a training diverged."""
-        return summarise(self._last("validation_error"))
+        return self._summary(self.validation_errors)
 
     @property
     def digit_error(self) -> Summary | None:
         """The same of their digits, where they are named."""
-        return summarise(self._last("validation_digit_error")) if "validation_digit_error" in self.curves else None
+        return self._summary(self._last("validation_digit_error")) if "validation_digit_error" in self.curves else None
+
+    def _summary(self, values: Sequence[float]) -> Summary:
+        """Of folds, which share training samples."""
+        return summarise(values, overlap=1 / (self.folds - 1))
 
     def score(self, select: str) -> float:
         """What the best cell has least of."""
-        return selection_score(self._last("validation_error"), select)
+        return selection_score(self.validation_errors, select)
+
+    @property
+    def validation_errors(self) -> list[float]:
+        """After the last epoch, fold by fold and round by round; NaN when a training diverged."""
+        return self._last("validation_error")
 
     def _last(self, name: str) -> list[float]:
         return [math.nan if self.diverged else values[-1] for values in self.curves[name]]
@@ -146,9 +163,7 @@ def run(config: CrossValidateConfig, tracker: Tracker, reporter: Reporter, paren
             **setting.params,
             **config.compute.params,
             "grid": config.grid,
-            "folds": config.folds,
-            "rounds": config.rounds,
-            "patience": config.patience,
+            **config.folding,
             "select": config.select,
         },
         tags={"model": variant.name},
@@ -158,7 +173,7 @@ def run(config: CrossValidateConfig, tracker: Tracker, reporter: Reporter, paren
         label = f"cross_validate {variant.name}"
         with reporter.progress(label, sum(job.replica_epochs for job in jobs)) as bar:
             outcomes = trainer.run(jobs, lambda done, _: bar.update(done))
-        results = _read_cells(cells, outcomes)
+        results = _read_cells(cells, outcomes, config.folds)
         for cell in results:
             if len(results) == 1:
                 _log_cell(run, variant, cell)
@@ -166,7 +181,7 @@ def run(config: CrossValidateConfig, tracker: Tracker, reporter: Reporter, paren
                 child = RunStart(
                     name=f"cell {show_hyper(variant, cell.hyper)}",
                     role="cell",
-                    params={**variant_params(variant), **setting.params},
+                    params={**variant_params(variant), **setting.params, **config.compute.params, **config.folding},
                     tags={"model": variant.name},
                     data=pools,
                 )
@@ -189,7 +204,8 @@ def run(config: CrossValidateConfig, tracker: Tracker, reporter: Reporter, paren
             + (f", the best of {len(results)} cells by {config.select}" if len(results) > 1 else ""),
             table=table,
             notes=[
-                f"The training pool of {pools.name} alone; ± is the standard deviation over all folds of all rounds.",
+                f"The training pool of {pools.name} alone; ± is the standard deviation over all folds of all rounds; "
+                "the interval is that of the mean, corrected for what folds share (Nadeau and Bengio, 2003).",
                 "Cells that differ in epochs alone are read off one training where the schedule allows it.",
             ][: 2 if len(jobs) < len(results) else 1],
         )
@@ -205,9 +221,9 @@ def _trainings(cells: Sequence[Hyperparameters]) -> dict[Hyperparameters, set[in
     return {replace(path, epochs=max(wanted)): wanted for path, wanted in epochs.items()}
 
 
-def _read_cells(cells: Sequence[Hyperparameters], outcomes: Sequence[Sequence[Outcome]]) -> list[Cell]:
+def _read_cells(cells: Sequence[Hyperparameters], outcomes: Sequence[Sequence[Outcome]], folds: int) -> list[Cell]:
     by_path = {trained.path: given for trained, given in zip(_trainings(cells), outcomes, strict=True)}
-    return [Cell(hyper=cell, outcomes=by_path[cell.path]) for cell in cells]
+    return [Cell(hyper=cell, outcomes=by_path[cell.path], folds=folds) for cell in cells]
 
 
 def _log_cell(run: Run, variant: Variant, cell: Cell) -> None:
@@ -216,6 +232,7 @@ def _log_cell(run: Run, variant: Variant, cell: Cell) -> None:
     for name, folds in curves.items():
         shortest = min(map(len, folds))
         metrics += curve(name, [sum(fold[epoch] for fold in folds) / len(folds) for epoch in range(shortest)])
+    metrics += [Metric("fold/validation_error", error, number) for number, error in enumerate(cell.validation_errors)]
     run.log(
         params=variant.shown(cell.hyper),
         metrics=[metric for metric in (*metrics, *_summary_metrics(cell)) if math.isfinite(metric.value)],
@@ -238,8 +255,11 @@ def _summary_metrics(cell: Cell) -> list[Metric]:
         *([] if digits is None else [Metric("cv_validation_digit_error", digits.mean)]),
         Metric("cv_validation_error", validation.mean),
         Metric("cv_validation_error_std", validation.std),
+        Metric("cv_validation_error_low", validation.low),
+        Metric("cv_validation_error_high", validation.high),
         Metric("cv_train_error", train.mean),
         Metric("cv_train_error_std", train.std),
+        Metric("seconds_per_epoch", float(np.mean([outcome.seconds_per_epoch for outcome in cell.outcomes]))),
     ]
 
 
@@ -255,12 +275,13 @@ def _table(variant: Variant, cells: Sequence[Cell]) -> Table:
     for cell, hyper in zip(cells, shown, strict=True):
         values = [show_value(hyper[name]) if name in hyper else "-" for name in names]
         if cell.diverged:
-            rows.append([*values, "diverged", "-", "diverged", "-", *["-" for _ in digits]])
+            rows.append([*values, "diverged", "-", "diverged", "-", "-", *["-" for _ in digits]])
             continue
         errors = [
             text
             for summary in (cell.train_error, cell.validation_error)
             for text in (percent(summary.mean), percent(summary.std))
         ]
-        rows.append([*values, *errors, *([] if cell.digit_error is None else [percent(cell.digit_error.mean)])])
-    return Table([*names, "train error", "± std", "validation error", "± std", *digits], rows)
+        digit_error = [] if cell.digit_error is None else [percent(cell.digit_error.mean)]
+        rows.append([*values, *errors, cell.validation_error.interval(), *digit_error])
+    return Table([*names, "train error", "± std", "validation error", "± std", "95 % interval", *digits], rows)

@@ -155,12 +155,12 @@ def _choose(
                 f"--from-run must name a run with one configuration of {variant.name}, but {config.from_run} is "
                 f"{record.tags.get('role', 'another')} run of {record.tags.get('model', 'no model')}"
             )
-        return variant.check(record.config), record
+        return variant.check(variant.completed(record.config)), record
     if config.preset == "report":
         return variant.preset, None
     for record in tracker.find("search", model=variant.name, dataset_digest=pools.digest):
         if record.status == "FINISHED" and record.config is not None:
-            return variant.check(record.config), record
+            return variant.check(variant.completed(record.config)), record
     raise InputError(
         f"--preset best needs a finished search of {variant.name} on these digits ({pools.name}, {pools.pooling} "
         f"pooling), but there is none; run search first, or choose --preset report"
@@ -174,6 +174,7 @@ def search_budget(origin: RunRecord | None) -> dict[str, str]:
     return {
         "search_sampler": origin.params["sampler"],
         "search_space": origin.params["space_digest"],
+        "search_wanted": origin.params["n_trials"],
         **{f"search_{name}": f"{origin.metrics[name]:.0f}" for name in ("trials", "replica_epochs")},
         "search_seconds": f"{origin.metrics['search_seconds']:.1f}",
     }

@@ -60,6 +60,6 @@ def run(config: MainConfig, tracker: Tracker, reporter: Reporter, shown: Callabl
         note(prepare.run(config.prepare, tracker, reporter, run))
         note(cross_validate.run(config.cross_validate, tracker, reporter, run))
         found = note(search.run(config.search, tracker, reporter, run))
-        note(evaluate.run(replace(config.evaluate, from_run=found.run_id), tracker, reporter, run))
-        note(compare.run(config.compare, tracker, reporter, run))
+        final = note(evaluate.run(replace(config.evaluate, from_run=found.run_id), tracker, reporter, run))
+        note(compare.run(replace(config.compare, like=final.run_id), tracker, reporter, run))
         run.describe("\n".join(f"1. {result.headline}" for result in results))

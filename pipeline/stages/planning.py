@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from pipeline.data.pools import Pools
-from pipeline.data.prepared import load_pools
+from pipeline.data.prepared import DataConfig, load_pools
 from pipeline.reports.tables import Table
 from pipeline.stages.searching.clock import show_seconds
 from pipeline.stages.stage import Answer, Reporter, Setting
@@ -28,6 +28,8 @@ class Work:
     """The part of what would be trained that the sample is."""
     test_data: bool = False
     """Whether the held-out samples are of the test pool."""
+    data: DataConfig | None = None
+    """Where that is not the stage's."""
     done: str = "-"
     """What is there already."""
     note: str = ""
@@ -51,7 +53,7 @@ def answer(works: Sequence[Work], setting: Setting | None, compute: Compute | No
     seconds = [0.0] * len(works)
     if setting is not None and compute is not None and any(work.jobs for work in works):
         reporter.say("timing a few steps ...")
-        seconds = _timed(works, load_pools(setting.data), compute)
+        seconds = _timed(works, setting.data, compute)
     total, replica_epochs = sum(seconds), sum(work.replica_epochs for work in works)
     workers = "" if compute is None else f" with {compute.resolved().workers} worker(s)"
     return Answer(
@@ -76,13 +78,16 @@ def answer(works: Sequence[Work], setting: Setting | None, compute: Compute | No
     )
 
 
-def _timed(works: Sequence[Work], pools: Pools, compute: Compute) -> list[float]:
+def _timed(works: Sequence[Work], data: DataConfig, compute: Compute) -> list[float]:
     """Seconds that each would take."""
     seconds = [0.0] * len(works)
-    for held_out, test_data in ((pools.train, False), (pools.test, True)):
-        chosen = [number for number, work in enumerate(works) if work.jobs and work.test_data == test_data]
-        if chosen:
-            with Trainer(pools.train, held_out, compute) as trainer:
-                for number in chosen:
-                    seconds[number] = trainer.estimate(works[number].jobs) / works[number].share
+    alike: dict[tuple[DataConfig, bool], list[int]] = defaultdict(list)
+    for number, work in enumerate(works):
+        if work.jobs:
+            alike[work.data or data, work.test_data].append(number)
+    for (of, test_data), numbers in alike.items():
+        pools = load_pools(of)
+        with Trainer(pools.train, pools.test if test_data else pools.train, compute) as trainer:
+            for number in numbers:
+                seconds[number] = trainer.estimate(works[number].jobs) / works[number].share
     return seconds

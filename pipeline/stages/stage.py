@@ -83,12 +83,15 @@ class Answer:
     headline: str
     """One sentence that answers what the stage was asked."""
     table: Table
+    more: Sequence[Table] = field(default_factory=tuple)
+    """Tables that stand below it."""
     notes: Sequence[str] = field(default_factory=tuple)
     """What a careful reader should know besides."""
 
     def markdown(self) -> str:
         """Headline, table and notes, as the run's description."""
-        return "\n".join([self.headline, "", self.table.markdown(), *(f"- {note}" for note in self.notes)]).strip()
+        tables = [table.markdown() for table in (self.table, *self.more)]
+        return "\n".join([self.headline, "", *tables, *(f"- {note}" for note in self.notes)]).strip()
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -101,7 +101,10 @@ def test_figures_and_tables_are_kept(lab: Workplace) -> None:
             *("curves.png", "error_by_epoch.png", "confusion_by_digit_pair.png"),
             *("rounds.csv", "epochs.csv", "chunks.json"),
         },
-        "compare": {"test_error.png", "loss_by_family.png", "comparison.csv", "comparison.md"},
+        "compare": {
+            *("test_error.png", "test_error.svg", "loss_by_family.png", "loss_by_family.svg", "report.html"),
+            *("comparison.csv", "comparison.md", "comparison.tex"),
+        },
     }
     for role, names in expected.items():
         for run in by_role(lab, role):
@@ -129,12 +132,19 @@ def test_the_logged_model_answers_from_grey_values(lab: Workplace, monkeypatch: 
     np.testing.assert_allclose(probabilities.sum(1), 1, atol=1e-6)
 
 
-def test_another_compare_reads_both_variants(lab: Workplace) -> None:
+def test_another_compare_ranks_both_variants_once_it_is_told_that_their_searches_differ(lab: Workplace) -> None:
+    before = {run.info.run_id for run in lab.runs()}
     code, output = lab.mlflow_run("compare")
+    assert code != 0
+    assert "search budgets differ (none: mlp; 3 trials of tpe: mlp_ws_al)" in output
+    assert {run.info.run_id for run in lab.runs()} == before
+    code, output = lab.mlflow_run("compare", allow_unequal="true")
     assert code == 0, output
     newest = by_role(lab, "compare")[-1]
-    assert set(newest.data.metrics) == {"final_test_error/mlp", "final_test_error/mlp_ws_al"}
-    assert "| mlp_ws_al |" in output
+    assert {name for name in newest.data.metrics if name.startswith("rank/")} == {"rank/mlp", "rank/mlp_ws_al"}
+    ranks = {run.data.params["model"]: run.data.metrics["rank"] for run in by_role(lab, "summary")}
+    assert sorted(ranks.values()) == [1, 2]
+    assert ranks == {name[5:]: rank for name, rank in newest.data.metrics.items() if name.startswith("rank/")}
 
 
 @pytest.mark.parametrize(

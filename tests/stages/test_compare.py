@@ -6,88 +6,111 @@ import numpy as np
 import pytest
 
 from pipeline.errors import InputError
-from pipeline.reports.statistics import summarise
-from pipeline.stages import compare, evaluate
+from pipeline.stages import evaluate
+from pipeline.stages import main as whole
 from pipeline.stages.compare import CompareConfig
+from pipeline.stages.comparing.evaluations import Evaluation
+from pipeline.stages.cross_validate import CrossValidateConfig
 from pipeline.stages.evaluate import EvaluateConfig
+from pipeline.stages.prepare import PrepareConfig
 from pipeline.stages.stage import Setting, StageResult
 from pipeline.tracking.memory import MemoryTracker
+from tests.stages.comparing.made import column, compared, evaluated, said_of
 from tests.stages.runs import Make, run_of, searched
 from tests.stages.silent import Silent
 
 
-def measure(tracker: MemoryTracker, setting: Setting, model: str, rounds: int = 2) -> str:
+def measure(tracker: MemoryTracker, setting: Setting, model: str, rounds: int = 3) -> str:
     """Evaluate a model for a few epochs: the id of the run."""
     config = EvaluateConfig(setting=setting, model=model, rounds=rounds, preset="report", changes="epochs=3")
     return evaluate.run(config, tracker, Silent()).run_id
 
 
-def compared(tracker: MemoryTracker, models: str = "all") -> StageResult:
-    return compare.run(CompareConfig(models=models), tracker, Silent())
-
-
-def column(result: StageResult, title: str) -> dict[str, object]:
-    """Model -> what its row says under a title."""
-    place = list(result.table.headers).index(title)
-    return {str(row[0]): row[place] for row in result.table.rows}
-
-
-def test_compare_reads_the_newest_evaluation_of_each_variant(setting: Setting) -> None:
+@pytest.fixture(scope="module")
+def measured(setting: Setting) -> tuple[MemoryTracker, dict[str, str]]:
+    """Real evaluations, and the ids of their runs."""
     tracker = MemoryTracker()
-    with pytest.raises(InputError, match="run evaluate first"):
-        compared(tracker)
-    runs = {
-        model: measure(tracker, setting, model, rounds) for model, rounds in (("mlp", 1), ("mlp", 2), ("convnet", 2))
-    }
+    return tracker, {model: measure(tracker, setting, model) for model in ("convnet", "mlp", "mlp_ws", "linear_digits")}
+
+
+def test_compare_ranks_what_evaluate_measured(measured: tuple[MemoryTracker, dict[str, str]]) -> None:
+    tracker, runs = measured
     result = compared(tracker)
-    run = run_of(tracker, result)
-    assert run.tags["evaluate_runs"] == f"{runs['convnet']},{runs['mlp']}"
-    assert column(result, "rounds") == {"convnet": 2, "mlp": 2}
-    assert set(run.figures) == {"test_error.png", "loss_by_family.png"}
-    assert set(run.texts) == {"comparison.md", "comparison.csv"}
-    assert result.notes[0].startswith("All were measured in the same rounds")
-    errors = {model: np.array(tracker.history(run_id, "round/test_error")) for model, run_id in runs.items()}
-    best, other = sorted(errors, key=lambda model: errors[model].mean())
-    behind = column(result, "behind the best")
-    assert behind[best] == "-"
-    assert str(behind[other]).startswith(f"{100 * (errors[other] - errors[best]).mean():+.2f} [")
-    assert column(result, "least") == {model: f"{100 * min(each):.2f} %" for model, each in errors.items()}
-    assert column(result, "configuration") == {
-        "convnet": "lr=0.001 batch_size=100 epochs=3",
-        "mlp": "lr=0.001 batch_size=25 epochs=3",
-    }
-    only = compared(tracker, "mlp")
-    assert [row[0] for row in only.table.rows] == ["mlp"]
-    with pytest.raises(InputError, match="mlp_ws has no finished one"):
-        compared(tracker, "mlp,mlp_ws")
+    assert run_of(tracker, result).tags["evaluate_runs"].split(",") == sorted(
+        runs.values(), key=lambda run_id: np.mean(tracker.history(run_id, "round/test_error"))
+    )
+    configurations = column(result, "configuration")
+    assert configurations["convnet"].startswith("lr=0.001 batch_size=100 epochs=3")
+    assert configurations["mlp"].startswith("lr=0.001 batch_size=25 epochs=3")
+    mlp, mlp_ws = (np.array(tracker.history(runs[model], "round/test_error")) for model in ("mlp", "mlp_ws"))
+    said = said_of(result)
+    assert list(said) == [("mlp", "weight sharing")]
+    assert said["mlp", "weight sharing"]["difference"] == f"{100 * (mlp_ws - mlp).mean():+.2f}"
 
 
-def test_digit_errors_stand_beside_those_of_pairs_where_there_are_any(setting: Setting) -> None:
-    tracker = MemoryTracker()
-    runs = {model: measure(tracker, setting, model) for model in ("mlp_ws", "mlp_ws_al", "linear_digits")}
-    result = compared(tracker)
-    shown = column(result, "digit error")
-    assert shown["mlp_ws"] == "-"
-    for model in ("mlp_ws_al", "linear_digits"):
-        assert shown[model] == summarise(tracker.history(runs[model], "round/test_digit_error")).percent()
-    assert len({len(row) for row in result.table.rows} | {len(result.table.headers)}) == 1
-    assert "digit error" not in compared(tracker, "mlp_ws").table.headers
+def again(tracker: MemoryTracker, run_id: str) -> tuple[MemoryTracker, str]:
+    """The same evaluation put down without any training."""
+    entry, other = Evaluation(run=tracker.get(run_id), tracker=tracker), MemoryTracker()
+    made = evaluated(
+        other,
+        entry.model,
+        entry.test_error_R,
+        train_error_R=entry.rounds("train_error"),
+        digit_error_R=entry.rounds("test_digit_error"),
+        seconds_per_epoch=entry.run.metrics["seconds_per_epoch"],
+        digest=entry.run.tags["dataset_digest"],
+        config=entry.hyper,
+        params={name: entry.run.params[name] for name in ("pairs", "test_pairs", "seed")},
+    )
+    return other, made
 
 
-def test_compare_says_when_variants_were_not_measured_alike(setting: Setting, disc: Setting) -> None:
+@pytest.mark.parametrize("model", ["mlp_ws", "linear_digits"])
+def test_evaluations_that_tests_make_are_read_as_real_ones(
+    measured: tuple[MemoryTracker, dict[str, str]], model: str
+) -> None:
+    tracker, runs = measured
+    other, made = again(tracker, runs[model])
+    mine, real = other.runs[0], next(run for run in tracker.runs if run.id == runs[model])
+    for name in ("params", "tags", "metrics"):
+        assert getattr(mine, name).keys() - {("train_loss", 1)} <= getattr(real, name).keys(), name
+    assert {name: mine.params[name] for name in ("model", "rounds", "pairs", "test_pairs", "seed")}.items() <= (
+        real.params.items()
+    )
+    assert mine.tags.items() <= real.tags.items()
+    assert (mine.name, mine.status) == (real.name, real.status)
+    one, two = compared(tracker, models=model), compared(other, like=made)
+    assert (one.table, one.headline, one.notes) == (two.table, two.headline, two.notes)
+
+
+def test_what_every_round_gave_is_read_back(measured: tuple[MemoryTracker, dict[str, str]]) -> None:
+    tracker, runs = measured
+    entry = Evaluation(run=tracker.get(runs["mlp"]), tracker=tracker)
+    means, spreads = entry.curve("test_error")
+    for epoch in (1, 2, 3):
+        error_R = entry.test_error_at_R(epoch)
+        assert error_R is not None
+        assert [np.mean(error_R), np.std(error_R, ddof=1)] == pytest.approx(
+            [means[epoch - 1], spreads[epoch - 1]], abs=1e-5
+        )
+    assert entry.test_error_at_R(3) == pytest.approx(entry.test_error_R, abs=1e-6)
+    share_KK = entry.digit_pair_error_KK()
+    assert share_KK is not None
+    rows = next(run for run in tracker.runs if run.id == runs["mlp"]).texts["confusion_by_digit_pair.csv"].splitlines()
+    pairs_KK = np.array([int(row.split(",")[2]) for row in rows[1:]]).reshape(10, 10)
+    assert (np.isnan(share_KK) == (pairs_KK == 0)).all()
+    assert np.nansum(share_KK * pairs_KK) / pairs_KK.sum() == pytest.approx(np.mean(entry.test_error_R))
+
+
+def test_points_and_digits_are_not_compared(setting: Setting, disc: Setting) -> None:
     tracker = MemoryTracker()
     measure(tracker, setting, "mlp", rounds=1)
-    measure(tracker, replace(setting, test_pairs=30), "mlp_ws")
-    measure(tracker, replace(disc, pairs=50), "disc_mlp")
-    result = compared(tracker)
-    for difference in (
-        "rounds differ (2: disc_mlp, mlp_ws; 1: mlp)",
-        "test_pairs differ (same: disc_mlp, mlp; 30: mlp_ws)",
-        " pairs differ (50: disc_mlp; 100: mlp, mlp_ws)",
-        "data (digest) differ (",
-    ):
-        assert [difference in note for note in result.notes].count(True) == 1, difference
-    assert set(column(result, "behind the best").values()) == {"-"}
+    measure(tracker, disc, "disc_mlp", rounds=1)
+    with pytest.raises(InputError, match=r"data \(digest\) differ \("):
+        compared(tracker)
+    result = compared(tracker, allow_unequal=True)
+    assert len(result.table.rows) == 2
+    assert "error_by_digit_pair.png" not in run_of(tracker, compared(tracker, models="disc_mlp")).figures
 
 
 @pytest.fixture(scope="module")
@@ -99,32 +122,53 @@ def with_searches(make: Make, setting: Setting) -> MemoryTracker:
     for model, n_trials in (("mlp", 1), ("mlp_ws", 1), ("mlp_al", 2)):
         searched(make(space, model=model, n_trials=n_trials), tracker)
         evaluate.run(EvaluateConfig(setting=few, model=model, rounds=2), tracker, Silent())
-    measure(tracker, few, "convnet")
+    measure(tracker, few, "convnet", rounds=2)
     return tracker
-
-
-UNEQUAL = "Not searched equally, so a part of a difference may be the search: "
 
 
 @pytest.mark.parametrize(
     ("models", "groups"),
     [
-        ("mlp,mlp_ws", ""),
-        ("mlp,mlp_ws,mlp_al", "1 trials of tpe: mlp, mlp_ws; 2 trials of tpe: mlp_al."),
-        ("mlp,convnet", "none: convnet; 1 trials of tpe: mlp."),
-        ("convnet", ""),
+        ("mlp,mlp_ws,mlp_al", "1 trials of tpe: mlp, mlp_ws; 2 trials of tpe: mlp_al"),
+        ("mlp,convnet", "none: convnet; 1 trials of tpe: mlp"),
     ],
 )
-def test_compare_says_when_variants_were_not_searched_equally(
+def test_variants_that_were_not_searched_equally_are_refused(
     with_searches: MemoryTracker, models: str, groups: str
 ) -> None:
-    result = compared(with_searches, models)
-    assert [note for note in result.notes if note.startswith("Not searched")] == [UNEQUAL + groups] * bool(groups)
-    assert result.notes[0].startswith("All were measured in the same rounds")
+    reason = f"search budgets differ ({groups})"
+    with pytest.raises(InputError) as refused:
+        compared(with_searches, models=models)
+    assert f"but {reason}; " in str(refused.value)
+    result = compared(with_searches, models=models, allow_unequal=True)
+    assert result.notes[0] == f"Not comparable: {reason}. A difference can come from there."
+
+
+@pytest.mark.parametrize("models", ["mlp,mlp_ws", "convnet"])
+def test_variants_that_were_searched_equally_are_compared(with_searches: MemoryTracker, models: str) -> None:
+    assert not [note for note in compared(with_searches, models=models).notes if note.startswith("Not comparable")]
 
 
 def test_compare_shows_what_was_spent_on_each_search(with_searches: MemoryTracker) -> None:
-    shown = column(compared(with_searches), "searched")
+    shown = column(compared(with_searches, allow_unequal=True), "searched")
     assert shown["convnet"] == "-"
-    assert str(shown["mlp"]).startswith("1 trials of tpe, 4 replica-epochs, ")
-    assert str(shown["mlp_al"]).startswith("2 trials of tpe, ")
+    assert shown["mlp"].startswith("1 trials of tpe, 4 replica-epochs, ")
+    assert shown["mlp_al"].startswith("2 trials of tpe, ")
+
+
+def test_main_compares_with_what_is_comparable(make: Make, setting: Setting) -> None:
+    tracker = MemoryTracker()
+    few = replace(setting, pairs=60)
+    measure(tracker, few, "convnet", rounds=2)
+    space = "epochs: {type: choice, values: [2], default: 2}\n"
+    shown: list[StageResult] = []
+    config = whole.MainConfig(
+        prepare=PrepareConfig(setting=few),
+        cross_validate=CrossValidateConfig(setting=few, model="mlp", grid="epochs=2", folds=2),
+        search=make(space, model="mlp", n_trials=1),
+        evaluate=EvaluateConfig(setting=few, model="mlp", rounds=2),
+        compare=CompareConfig(),
+    )
+    whole.run(config, tracker, Silent(), shown.append)
+    assert column(shown[-1], "rank") == {"mlp": 1}
+    assert shown[-1].notes[0] == "Left out, since not measured or searched alike: convnet."

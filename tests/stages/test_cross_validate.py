@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import csv
 import json
 import math
 from collections.abc import Sequence
@@ -8,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from scipy import stats
 
 from pipeline.errors import InputError, StageError
 from pipeline.models.hyperparameters import SCHEDULES
@@ -33,7 +35,12 @@ def cells_of(setting: Setting, grid: str, **options: Any) -> tuple[MemoryRun, li
 
 def table_of(run: MemoryRun) -> list[list[str]]:
     """The header and the rows of its table."""
-    return [line.split(",") for line in run.texts["cross_validation.csv"].splitlines()]
+    return [*csv.reader(run.texts["cross_validation.csv"].splitlines())]
+
+
+def measured(run: MemoryRun) -> dict[tuple[str, int], float]:
+    """Its metrics without the time that it took, which is never the same."""
+    return {key: value for key, value in run.metrics.items() if key[0] != "seconds_per_epoch"}
 
 
 def outcome_of(held_out_error_E: Sequence[float]) -> Outcome:
@@ -70,6 +77,26 @@ def test_one_configuration_is_cross_validated_into_the_stages_own_run(setting: S
     assert {"cross_validation.md", "cross_validation.csv", "chunks.json"} == set(run.texts)
     assert trained_in(run) == [f"round/{round_}/fold/{fold}" for round_ in (0, 1) for fold in (0, 1)]
     assert {name: run.params[name] for name in ("trained_on", "precision", "compile")} == Compute().params
+    assert run.metrics["seconds_per_epoch", 0] > 0
+
+
+def test_each_cell_keeps_what_every_fold_gave_and_the_interval_of_their_mean(setting: Setting) -> None:
+    run, cells = cells_of(setting, "epochs=2,4", folds=4, rounds=2, patience=9)
+    header, *rows = table_of(run)
+    for cell, row in zip(cells, rows, strict=True):
+        assert {name: cell.params[name] for name in ("folds", "rounds", "patience")} == {
+            "folds": "4",
+            "rounds": "2",
+            "patience": "9",
+        }
+        errors = [cell.metrics["fold/validation_error", number] for number in range(8)]
+        assert ("fold/validation_error", 8) not in cell.metrics
+        mean, half = np.mean(errors), stats.t.ppf(0.975, 7) * np.std(errors, ddof=1) * math.sqrt(1 / 8 + 1 / 3)
+        ends = [cell.metrics[f"cv_validation_error_{end}", 0] for end in ("low", "high")]
+        assert cell.metrics["cv_validation_error", 0] == pytest.approx(mean)
+        assert ends == pytest.approx([mean - half, mean + half])
+        assert row[header.index("95 % interval")] == f"[{100 * ends[0]:.2f}, {100 * ends[1]:.2f}]"
+        assert cell.metrics["seconds_per_epoch", 0] > 0
 
 
 @pytest.mark.parametrize("schedule", SCHEDULES)
@@ -82,7 +109,7 @@ def test_a_grid_over_epochs_gives_the_same_figures_as_separate_trainings(setting
     assert trained_in(run) == sorted(folds * (3 if schedule == "cosine" else 1))
     _, [alone] = cells_of(setting, f"{same} epochs=2")
     assert alone.tags["config"] == together[1].tags["config"]
-    assert alone.metrics == pytest.approx(together[1].metrics)
+    assert measured(alone) == pytest.approx(measured(together[1]))
     shared = ["validation_error", "validation_loss", "train_loss"]
     one, other = ([cell.metrics[name, 1] for name in shared] for cell in together[1:])
     assert one == pytest.approx(other)  # all begin with the full learning rate
@@ -109,7 +136,7 @@ def test_a_grid_may_vary_names(setting: Setting) -> None:
         ["sgd", "0.9", "cosine_restarts"],
     ]
     _, [alone] = cells_of(setting, "optimiser=sgd epochs=2 momentum=0.9")
-    assert alone.metrics == pytest.approx(cells[2].metrics)
+    assert measured(alone) == pytest.approx(measured(cells[2]))
 
 
 def test_patience_ends_each_training_for_itself(setting: Setting) -> None:
@@ -148,7 +175,8 @@ def test_a_cell_that_diverges_is_shown_as_such_and_never_best(setting: Setting) 
     header, diverged, sound = table_of(run)
     assert len(header) == len(diverged) == len(sound)
     shown = dict(zip(header, diverged, strict=True))
-    assert (shown["validation error"], shown["digit error"]) == ("diverged", "-")
+    assert (shown["validation error"], shown["95 % interval"], shown["digit error"]) == ("diverged", "-", "-")
+    assert not [name for name, _ in cells[0].metrics if name.startswith("fold/")]
 
 
 def test_when_every_cell_diverges_the_stage_fails(setting: Setting) -> None:
@@ -176,13 +204,14 @@ def test_a_grid_may_vary_the_structure(setting: Setting) -> None:
         ["off", "0"],
         ["off", "0.4"],
     ]
-    structures = [chunk["structure"] for chunk in json.loads(run.texts["chunks.json"])["chunks"]]
+    chunks = json.loads(run.texts["chunks.json"])["chunks"]
+    structures = [(chunk["structure"]["batch_norm"], chunk["structure"]["dropout"]) for chunk in chunks]
     for cell in cells:
         config = json.loads(cell.tags["config"])
-        assert {"batch_norm": config["batch_norm"], "dropout": config["dropout"]} in structures
+        assert (config["batch_norm"], config["dropout"]) in structures
     _, [alone] = cells_of(setting, "batch_norm=on dropout=0.4 epochs=2", model="mlp_ws")
     assert alone.tags["config"] == cells[1].tags["config"]
-    assert alone.metrics == pytest.approx(cells[1].metrics)
+    assert measured(alone) == pytest.approx(measured(cells[1]))
 
 
 def test_a_grid_may_vary_the_augmentation(setting: Setting) -> None:
@@ -190,7 +219,7 @@ def test_a_grid_may_vary_the_augmentation(setting: Setting) -> None:
     assert [cell.params["augmentation"] for cell in cells] == ["none", "crop_flip", "rotate"]
     assert len({cell.metrics["train_loss", 2] for cell in cells}) == 3
     _, [plain] = cells_of(setting, "epochs=2")
-    assert plain.metrics == pytest.approx(cells[0].metrics)
+    assert measured(plain) == pytest.approx(measured(cells[0]))
 
 
 @pytest.mark.parametrize("select", SELECTIONS)
@@ -209,7 +238,7 @@ def test_the_best_cell_has_the_least_of_what_is_selected(setting: Setting, selec
 def test_the_steadier_cell_is_best_by_mean_and_deviation_though_its_mean_is_higher() -> None:
     hyper = get_variant("mlp").preset.having({"epochs": 2})
     unsteady, steady = (
-        Cell(hyper=hyper, outcomes=[outcome_of([0.5, error]) for error in errors])
+        Cell(hyper=hyper, outcomes=[outcome_of([0.5, error]) for error in errors], folds=2)
         for errors in ([0.0, 0.18], [0.1, 0.1])
     )
     assert unsteady.score("mean") == pytest.approx(0.09)

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import math
 from dataclasses import replace
 from typing import Any
 
@@ -118,6 +119,38 @@ def test_the_table_by_epoch_agrees_with_the_curves(request: pytest.FixtureReques
 
 
 @every_task
+def test_every_round_is_kept_after_every_epoch(request: pytest.FixtureRequest, task: str) -> None:
+    run = request.getfixturevalue(task)
+    rows = rows_of(run, "rounds_by_epoch.csv")
+    assert [list(row) for row in rows] == [["epoch", "round 0", "round 1", "round 2"]] * 6
+    assert [row["epoch"] for row in rows] == ["1", "2", "3", "4", "5", "6"]
+    error_ER = np.array([[float(row[f"round {number}"]) for number in range(3)] for row in rows])
+    for name, expected_E in {
+        "test_error": error_ER.mean(axis=1),
+        "test_error_std": error_ER.std(axis=1, ddof=1),
+        "test_error_min": error_ER.min(axis=1),
+    }.items():
+        assert [run.metrics[name, epoch] for epoch in range(1, 7)] == pytest.approx(expected_E.tolist(), abs=1e-6)
+    assert error_ER[-1].tolist() == pytest.approx(rounds_of(run, "test_error"), abs=1e-6)
+
+
+@every_task
+def test_every_curve_has_its_spread_and_its_least_over_rounds(request: pytest.FixtureRequest, task: str) -> None:
+    run = request.getfixturevalue(task)
+    names = {f"{part}_{kind}" for part in ("train", "test") for kind in ("loss", "error")}
+    names |= {"test_digit_error"} if task == "linear_digits" else set()
+    assert {name for name, step in run.metrics if step == 6} == {
+        f"{name}{end}" for name in names for end in ("", "_std", "_min")
+    }
+    for name in names:
+        for epoch in range(1, 7):
+            mean, spread, least = (run.metrics[f"{name}{end}", epoch] for end in ("", "_std", "_min"))
+            # The spread of three values with this mean and this least one.
+            assert math.sqrt(0.75) * (mean - least) <= spread + 1e-9
+            assert spread <= math.sqrt(3) * (mean - least) + 1e-9
+
+
+@every_task
 def test_the_logged_model_is_that_of_the_median_round(
     request: pytest.FixtureRequest, setting: Setting, disc: Setting, task: str
 ) -> None:
@@ -191,6 +224,9 @@ def test_one_round_has_no_spread(setting: Setting) -> None:
         for end in ("", "_min")
     }
     assert [row["std"] for row in rows_of(run, "epochs.csv")] == ["nan"]
+    assert not [name for name, _ in run.metrics if name.endswith("_std")]
+    [row] = rows_of(run, "rounds_by_epoch.csv")
+    assert float(row["round 0"]) == pytest.approx(run.metrics["round/test_error", 0], abs=1e-6)
 
 
 def test_evaluate_takes_the_newest_finished_search_of_the_model_on_these_data(
@@ -248,6 +284,7 @@ def test_an_evaluation_tells_how_optimistic_the_search_was_and_what_it_took(
     assert {name: value for name, value in run.params.items() if name.startswith("search_")} == {
         "search_sampler": "tpe",
         "search_space": found.params["space_digest"],
+        "search_wanted": "3",
         "search_trials": "3",
         "search_replica_epochs": f"{found.metrics['replica_epochs', 0]:.0f}",
         "search_seconds": f"{found.metrics['search_seconds', 0]:.1f}",

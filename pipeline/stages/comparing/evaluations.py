@@ -21,6 +21,8 @@ from pipeline.tracking.port import RunRecord, Tracker
 
 ROUNDS = ("rounds", "pairs", "test_pairs", "seed")
 """Params that decide which samples the rounds have, beside the data."""
+NAMED = 4
+"""Variants of a group that are named in a message."""
 ROUNDS_BY_EPOCH = "rounds_by_epoch.csv"
 """Where an evaluation keeps the test error of every round after every epoch."""
 
@@ -151,4 +153,11 @@ def _groups(evaluations: Sequence[Evaluation], marks: Sequence[str]) -> str:
     groups: Mapping[str, list[str]] = defaultdict(list)
     for entry, mark in zip(evaluations, marks, strict=True):
         groups[mark].append(entry.model)
-    return "; ".join(f"{mark}: {', '.join(models)}" for mark, models in groups.items())
+    return "; ".join(f"{mark}: {_some(models)}" for mark, models in groups.items())
+
+
+def _some(models: Sequence[str]) -> str:
+    """Their names, of many the first ones."""
+    if len(models) <= NAMED:
+        return ", ".join(models)
+    return f"{', '.join(models[:NAMED])} and {len(models) - NAMED} more"

@@ -1,0 +1,55 @@
+"""One flat run for each variant with its headline figures, so that MLflow's table alone says which is best."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import UTC, datetime
+
+from pipeline.stages.comparing.evaluations import Evaluation
+from pipeline.stages.stage import show_hyper
+from pipeline.tracking.port import Metric, Run, RunStart, Tracker, config_tags, variant_params
+
+ROLE = "summary"
+
+
+def summarise_variants(ranked: Sequence[Evaluation], tracker: Tracker, compare: Run, *, whole: bool) -> None:
+    """Bring the summary runs of these variants, of which each has one in the experiment, up to this comparison.
+
+    Ranks are those of the `whole` experiment: a comparison of some variants alone leaves them as they are.
+    """
+    best = ranked[0].test_error.mean
+    for rank, entry in enumerate(ranked, start=1):
+        error, now = entry.test_error, datetime.now(UTC)
+        figures = {
+            "final_test_error": error.mean,
+            "seconds_per_epoch": entry.run.metrics["seconds_per_epoch"],
+            "parameters": float(entry.parameters),
+            "rounds": float(error.n),
+        }
+        if whole:
+            figures |= {"rank": float(rank), "behind_best": error.mean - best}
+        if error.n > 1:
+            figures |= {
+                "final_test_error_std": error.std,
+                "final_test_error_low": error.low,
+                "final_test_error_high": error.high,
+            }
+        run = _summary_run(entry, tracker)
+        run.log(
+            metrics=[Metric(name, value) for name, value in figures.items()],
+            tags={**config_tags(entry.hyper), "evaluate_run": entry.run.id, "compare_run": compare.id},
+            at=now,
+            description=f"Test error {error.percent()} {error.interval()} over {error.n} rounds with "
+            f"{show_hyper(entry.variant, entry.hyper)}: rank {rank} of {len(ranked)} in "
+            f"[this comparison]({tracker.link(compare.id)}); measured by "
+            f"[this evaluation]({tracker.link(entry.run.id)}).",
+        )
+        run.end("FINISHED", now)
+
+
+def _summary_run(entry: Evaluation, tracker: Tracker) -> Run:
+    found = tracker.find(ROLE, experiment="", model=entry.model)
+    if found:
+        return tracker.reopen(found[0])
+    start = RunStart(name=entry.model, role=ROLE, params=variant_params(entry.variant), tags={"model": entry.model})
+    return tracker.start(start)

@@ -1,0 +1,158 @@
+"""A report's figure beside ours, and what each difference says."""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from pipeline.reports.contrasts import Contrast, Verdict, judge
+from pipeline.reports.tables import Table
+from pipeline.stages.comparing.tables import points, probability
+from pipeline.stages.reproducing.measured import Measure, Measured
+from pipeline.stages.reproducing.published import Claim, Figure, PublishedTable
+
+AGREES, DIFFERS, NO_SPREAD, NOT_COMPARED = "agrees", "differs", "report gives no spread", "not compared"
+LIMIT = 2.0
+"""Standard errors within which two means agree: chance exceeds it in one of twenty cells."""
+EXACT = ("parameters", "lr", "batch_size", "alpha")
+"""Figures that are either the same or not."""
+OF_THE_MACHINE = ("seconds", "seconds_per_epoch")
+EXTREMES = ("_min", "_max")
+"""Ends of names of figures whose spread nobody knows."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Cell:
+    """One printed figure beside ours."""
+
+    measured: Measured
+    name: str
+    report: Figure
+    rounds: int
+    """Of the report."""
+
+    @property
+    def ours(self) -> Measure | None:
+        """What we have measured, if we have."""
+        return self.measured.figures.get(self.name)
+
+    @property
+    def deviation(self) -> float:
+        """Our mean less the report's in standard errors of the difference; NaN where they are not known."""
+        if self.ours is None or self.report.std is None or self.name in OF_THE_MACHINE:
+            return math.nan
+        difference = self.ours.mean - self.report.mean
+        error = math.hypot(self.ours.standard_error, self.report.std / math.sqrt(self.rounds))
+        if error == 0:
+            return math.copysign(math.inf, difference) if abs(difference) > 0.005 else 0.0
+        return difference / error
+
+    @property
+    def verdict(self) -> str:
+        """In words."""
+        if self.ours is None or self.name in OF_THE_MACHINE:
+            return NOT_COMPARED
+        if self.name in EXACT:
+            return AGREES if math.isclose(self.ours.mean, self.report.mean) else DIFFERS
+        if self.report.std is None or self.name.endswith(EXTREMES):
+            return NO_SPREAD
+        if math.isnan(self.deviation):
+            return NOT_COMPARED
+        return AGREES if abs(self.deviation) <= LIMIT else DIFFERS
+
+
+def cells_of(table: PublishedTable, measured: Sequence[Measured]) -> list[Cell]:
+    """All figures that a table prints, row by row."""
+    return [
+        Cell(measured=each, name=name, report=figure, rounds=each.row.rounds or table.protocol.rounds)
+        for each in measured
+        for name, figure in each.row.figures.items()
+    ]
+
+
+def cell_table(cells: Sequence[Cell]) -> Table:
+    """The report's figure beside ours."""
+    return Table(
+        ["row", "figure", "report", "variantlab", "difference", "in standard errors", "verdict"],
+        [
+            [
+                cell.measured.row.label,
+                cell.name.replace("_", " "),
+                _text(cell.report.mean, cell.report.std, cell.name),
+                "-" if cell.ours is None else _text(cell.ours.mean, cell.ours.std, cell.name),
+                "-" if cell.ours is None else f"{cell.ours.mean - cell.report.mean:+.4g}",
+                "-" if math.isnan(cell.deviation) else f"{cell.deviation:+.1f}",
+                cell.verdict,
+            ]
+            for cell in cells
+        ],
+    )
+
+
+def counted(cells: Sequence[Cell]) -> str:
+    """`12 of 16 figures agree, 4 differ`."""
+    count = Counter(cell.verdict for cell in cells)
+    if not cells:
+        return "the report prints no figures"
+    parts = [f"{count[AGREES]} of {len(cells)} figures agree", f"{count[DIFFERS]} differ"]
+    if count[NO_SPREAD]:
+        parts.append(f"of {count[NO_SPREAD]} the report gives no spread")
+    if count[NOT_COMPARED]:
+        parts.append(f"{count[NOT_COMPARED]} are not compared")
+    return ", ".join(parts)
+
+
+def judge_claims(
+    claims: Sequence[Claim], measured: Sequence[Measured], overlap: float
+) -> list[tuple[Claim, Verdict | None]]:
+    """What paired rounds, or folds, say to the conclusions of a report, corrected for their number (Holm)."""
+    errors = {each.row.label: each.errors_R for each in measured}
+    contrasts = [
+        Contrast(name=claim.says, family="", weights=claim.contrast)
+        if all(errors[label] for label in claim.contrast)
+        else None
+        for claim in claims
+    ]
+    verdicts = iter(judge([contrast for contrast in contrasts if contrast is not None], errors, overlap=overlap))
+    return [
+        (claim, None if contrast is None else next(verdicts)) for claim, contrast in zip(claims, contrasts, strict=True)
+    ]
+
+
+def claim_table(judged: Sequence[tuple[Claim, Verdict | None]]) -> Table:
+    """Each conclusion with the paired difference in test error that it is about, in percentage points."""
+    return Table(
+        ["the report concludes", "where", "difference", "95 % interval", "p (Holm)", "detectable", "verdict"],
+        [[claim.says, claim.where, *_evidence(verdict), outcome(claim, verdict)] for claim, verdict in judged],
+    )
+
+
+def _evidence(verdict: Verdict | None) -> list[str]:
+    if verdict is None or verdict.n < 2:
+        return ["-"] * 4
+    return [
+        points(verdict.mean),
+        f"[{points(verdict.low)}, {points(verdict.high)}]",
+        probability(verdict.p_holm),
+        f"{100 * verdict.detectable:.2f}" if math.isfinite(verdict.detectable) else "-",
+    ]
+
+
+def outcome(claim: Claim, verdict: Verdict | None) -> str:
+    """Whether a conclusion holds."""
+    if verdict is None or verdict.n < 2:
+        return "not tested"
+    if claim.expected == "equal":
+        return "does not hold" if verdict.significant else "not refuted"
+    if not verdict.significant:
+        return "not shown"
+    return "holds" if (verdict.mean < 0) == (claim.expected == "lower") else "the opposite holds"
+
+
+def _text(mean: float, std: float | None, name: str) -> str:
+    if name in EXACT:
+        return f"{mean:,.6g}" if name != "parameters" else f"{mean:,.0f}"
+    digits = 3 if name in OF_THE_MACHINE else 2
+    return f"{mean:.{digits}f}" + (f" ± {std:.{digits}f}" if std is not None and math.isfinite(std) else "")

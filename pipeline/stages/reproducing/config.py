@@ -1,0 +1,77 @@
+"""What is to be reproduced, and in what setting each table was made."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+
+from pipeline.errors import InputError, UnknownNameError
+from pipeline.stages.reproducing.published import PublishedTable, Row, load_published
+from pipeline.stages.stage import Setting
+from pipeline.training.compute import Compute
+
+ALL_TABLES = "all"
+MAX_ROUNDS = 1000
+SCALES = {"full": 0, "quick": 3}
+"""Scale -> the most rounds of it; 0 for as many as the report has."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class ReproduceConfig:
+    """Which tables, and how faithfully."""
+
+    setting: Setting
+    """The data set stands for all tables of digits; pooling is that of each table."""
+    tables: Sequence[str]
+    """Ids such as `000/table-2`, or `all`; `000/table-2:5` for 5 rounds of it."""
+    rounds: int = 0
+    """Rounds instead of the report's; 0 for the report's."""
+    scale: str = "full"
+    """`full`, or `quick`: three rounds at most."""
+    storage: str = "sqlite:///optuna.db"
+    """Of the studies of tables that show what a search chose."""
+    output: str = ""
+    """A Markdown file to write all of it to; empty for none."""
+    compute: Compute = field(default_factory=Compute)
+
+    def __post_init__(self) -> None:
+        if self.scale not in SCALES:
+            raise UnknownNameError("scale", self.scale, SCALES)
+        if not 0 <= self.rounds <= MAX_ROUNDS:
+            raise InputError(f"--rounds must be between 0 (the report's) and {MAX_ROUNDS}, but got {self.rounds}")
+
+    @property
+    def chosen(self) -> list[PublishedTable]:
+        """The tables. Raises UnknownNameError for one that there is not."""
+        known = load_published()
+        return [known[name] for name in self._rounds]
+
+    @cached_property
+    def _rounds(self) -> dict[str, int]:
+        """Table -> rounds asked for it, 0 for the report's; what is said of one table beats what is said of all."""
+        known = list(load_published())
+        asked: dict[str, int] = {}
+        for part in (part.strip() for text in self.tables for part in text.split(",")):
+            name, colon, rounds = part.partition(":")
+            if name not in (*known, ALL_TABLES):
+                raise UnknownNameError("table", name, [*known, ALL_TABLES])
+            if colon and not (rounds.isdecimal() and 1 <= int(rounds) <= MAX_ROUNDS):
+                raise InputError(f"the rounds of a table are a number from 1 to {MAX_ROUNDS}, but got {part!r}")
+            for each in known if name == ALL_TABLES else [name]:
+                if each not in asked or (colon and name != ALL_TABLES):
+                    asked[each] = int(rounds) if colon else self.rounds
+        return asked
+
+    def rounds_of(self, table: PublishedTable) -> int:
+        """How many rounds are run for a table."""
+        wanted = self._rounds.get(table.id, self.rounds) or table.protocol.rounds
+        return min(wanted, SCALES[self.scale] or wanted)
+
+    def setting_of(self, table: PublishedTable, row: Row) -> Setting:
+        """The data of a row."""
+        protocol = table.protocol
+        data = replace(self.setting.data, pooling=row.pooling or protocol.pooling)
+        if protocol.dataset:
+            data = replace(data, dataset=protocol.dataset, data_dir="")
+        return replace(self.setting, data=data)

@@ -1,0 +1,123 @@
+"""All reproduced tables as one Markdown page, with where their figures come from."""
+
+from __future__ import annotations
+
+import os
+import platform
+from collections.abc import Mapping, Sequence
+from importlib.metadata import version
+
+from pipeline.reports.tables import Table
+from pipeline.stages.reproducing.cells import AGREES, DIFFERS, NO_SPREAD, counted
+from pipeline.stages.reproducing.reproduced import Reproduced
+from pipeline.stages.searching.clock import show_seconds
+
+CAPTIONS = {
+    "figures": "What the report prints, and what we measure:",
+    "experiments": "What a differing figure can come from; each line changes one thing that the report leaves open:",
+    "conclusions": "What the report concludes, and what paired rounds say to it:",
+}
+PACKAGES = ("torch", "numpy", "optuna", "mlflow")
+
+
+def overview(reproduced: Sequence[Reproduced]) -> Table:
+    """A line for each table."""
+    return Table(
+        [
+            "table",
+            "what",
+            "figures",
+            "agree",
+            "differ",
+            "no spread given",
+            "conclusions",
+            "hold",
+            "protocol",
+            "one core",
+        ],
+        [
+            [
+                each.table.id,
+                each.table.title,
+                len(each.cells),
+                each.count(AGREES),
+                each.count(DIFFERS),
+                each.count(NO_SPREAD),
+                len(each.judged),
+                each.outcomes()["holds"] + each.outcomes()["not refuted"],
+                each.protocol,
+                show_seconds(each.seconds),
+            ]
+            for each in reproduced
+        ],
+    )
+
+
+def document(reproduced: Sequence[Reproduced], notes: Sequence[str]) -> str:
+    """The page: an overview, how to read it, each table with its conclusions and notes, and where it all comes from."""
+    parts = [
+        "# The reports' tables beside ours\n",
+        "Made by `variantlab reproduce`; not edited by hand. What a report prints is read from `published/*.yaml`.\n",
+        overview(reproduced).markdown(),
+        *(f"{note}\n" for note in notes),
+        *(_section(each) for each in reproduced),
+        _provenance(reproduced),
+    ]
+    return "\n".join(parts)
+
+
+def _section(each: Reproduced) -> str:
+    table = each.table
+    lines = [
+        f"## {table.id}: {table.title}\n",
+        f"{table.report}; {table.source}. {each.protocol[0].upper()}{each.protocol[1:]}; "
+        f"{show_seconds(each.seconds)} on one core. {counted(each.cells).capitalize()}.\n",
+        *(f"{CAPTIONS[name]}\n\n{found.markdown()}" for name, found in each.tables.items()),
+        *(f"- {note}" for note in table.notes),
+    ]
+    return "\n".join(lines) + "\n"
+
+
+def _provenance(reproduced: Sequence[Reproduced]) -> str:
+    runs = {each.run.id: each for one in reproduced for each in one.trainings}
+    commits = sorted({_commit(each.run.tags) for each in runs.values()})
+    data = sorted(
+        {
+            f"{pools.name}, {pools.pooling} pooling: `{pools.digest}`"
+            for one in reproduced
+            for pools in (one.bench.pools(row) for row in one.bench.rows)
+        }
+    )
+    rows = [
+        [one.table.id, each.row.label, each.run.id, _commit(each.run.tags), f"{each.run.started:%Y-%m-%d %H:%M}"]
+        for one in reproduced
+        for each in one.trainings
+    ]
+    packages = ", ".join(f"{name} {version(name)}" for name in PACKAGES)
+    return "\n".join(
+        [
+            "## Where the figures come from\n",
+            f"- Code: {', '.join(f'`{commit}`' for commit in commits)}",
+            f"- Python {platform.python_version()}, {packages}",
+            f"- Machine: {processor()}, {os.cpu_count()} cores",
+            f"- Seed: {reproduced[0].bench.config.setting.seed}; data (SHA-256 of all samples):",
+            *(f"  - {line}" for line in data),
+            "",
+            Table(["table", "row", "run", "code", "began (UTC)"], rows).markdown(),
+        ]
+    )
+
+
+def _commit(tags: Mapping[str, str]) -> str:
+    dirty = " with changes" if tags.get("git_dirty") == "true" else ""
+    return f"{tags.get('git_commit', 'unknown')[:12]}{dirty}"
+
+
+def processor() -> str:
+    """The name of the processor, as far as the system tells it."""
+    try:
+        with open("/proc/cpuinfo") as file:
+            names = [line.partition(":")[2].strip() for line in file if line.startswith("model name")]
+    except OSError:
+        names = []
+    return names[0] if names else platform.processor() or platform.machine()

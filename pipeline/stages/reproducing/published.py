@@ -1,0 +1,333 @@
+"""What the reports print: reads `published/*.yaml`.
+
+A file holds the tables of one report, and each table what was measured, how, and what the report concludes from it:
+
+    report: "007"
+    title: Title of the report
+    authors: Their names
+    tables:
+      table-2:
+        title: Final results
+        source: Table 2
+        protocol: {stage: evaluate, rounds: 20}
+        rows:
+          - {label: Plain, model: mlp, test_error: [18.3, 3.3], parameters: 171538}
+          - {label: Shared, model: mlp_ws, changes: epochs=50, epoch: 25, test_error: 14.9}
+        pictures: [curves]
+        claims:
+          - {says: Sharing helps., where: Section 4, contrast: {Shared: 1, Plain: -1}, expected: lower}
+        notes: [What the report leaves open.]
+
+A figure is a number, or mean and standard deviation; errors and accuracies are in percent.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping, Set
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Literal
+
+from pipeline.data.prepared import POOLINGS
+from pipeline.errors import InputError, SpaceError, near_misses
+from pipeline.models.hyperparameters import Hyperparameters
+from pipeline.models.registry import get_variant, variants
+from pipeline.stages.configurations import parse_changes
+from pipeline.tuning.strategies import STRATEGIES
+from pipeline.tuning.strict_yaml import Node, read_yaml
+
+PUBLISHED = Path(__file__).parents[3] / "published"
+BEST_EPOCH: Literal["best"] = "best"
+DISC = "disc"
+EXPECTED = ("lower", "higher", "equal")
+PICTURES = ("loss_by_family", "curves", "box_plot", "error_by_epoch", "seconds")
+PERCENT = (
+    *("train_error", "train_error_min", "train_error_max", "validation_error", "validation_error_of_all"),
+    "test_accuracy",
+    *("test_error", "test_error_min", "test_error_max", "test_digit_error"),
+)
+FIGURES = (*PERCENT, "parameters", "seconds_per_epoch", "seconds", "lr", "batch_size", "alpha")
+"""What a row can print; `seconds` are those of a whole training, `validation_error_of_all` the wrong answers of a fold
+over the samples of all folds."""
+STAGES = {"evaluate": ("rounds",), "cross_validate": ("rounds", "folds"), "search": ("rounds", "folds", "sampler")}
+"""What a protocol says for each stage besides pooling and dataset."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Figure:
+    """A printed number, in the unit in which it is printed."""
+
+    mean: float
+    std: float | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Row:
+    """One training of a table, or one epoch of it; rows with the same model and changes are one training."""
+
+    label: str
+    model: str
+    changes: str = ""
+    """What differs from the variant's preset, as `evaluate --changes` takes it."""
+    epoch: int | Literal["best"] | None = None
+    """When the figures are read: after this epoch, at the least mean test error, or at the end."""
+    figures: Mapping[str, Figure] = field(default_factory=dict)
+    """By name; empty where the report shows a picture, or a claim alone needs the row."""
+    rounds: int | None = None
+    """Of the report, where they are not those of the protocol."""
+    pooling: str = ""
+    """Where it is not that of the protocol."""
+    trials: int = 0
+    """Of a search on training samples that finds the configuration, in the place of the preset; 0 for none."""
+
+    @property
+    def hyper(self) -> Hyperparameters:
+        """The configuration that is trained."""
+        variant = get_variant(self.model)
+        return parse_changes(self.changes, variant.preset, variant)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Claim:
+    """A conclusion of a report that paired rounds can decide."""
+
+    says: str
+    where: str
+    contrast: Mapping[str, float]
+    """Weights of rows by label; they sum to 0."""
+    expected: str
+    """`lower`, `higher` or `equal`: how the weighted sum of errors compares with 0.
+
+    The errors are test errors, or with folds validation errors.
+    """
+
+
+@dataclass(frozen=True, kw_only=True)
+class Protocol:
+    """How a table is measured."""
+
+    stage: str
+    rounds: int
+    folds: int | None = None
+    sampler: str = ""
+    pooling: str = "average"
+    dataset: str = ""
+    """`disc`, or empty for whichever digits there are."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class PublishedTable:
+    """A table or figure of a report."""
+
+    id: str
+    """Report and table, such as `000/table-2`."""
+    report: str
+    """Title of the report."""
+    authors: str
+    title: str
+    source: str
+    """Where it stands in the report."""
+    protocol: Protocol
+    rows: tuple[Row, ...]
+    pictures: tuple[str, ...] = ()
+    claims: tuple[Claim, ...] = ()
+    experiments: tuple[Row, ...] = ()
+    """Rows that try what a differing figure can come from, beside the figure of the report."""
+    notes: tuple[str, ...] = ()
+    """What the report leaves open, and how its figures are to be read."""
+
+
+def load_published(folder: Path = PUBLISHED) -> dict[str, PublishedTable]:
+    """All tables by id, in the order of their ids.
+
+    Raises SpaceError, with file and line, for one that breaks a rule.
+    """
+    paths = sorted(folder.glob("*.yaml"))
+    if not paths:
+        raise InputError(f"the reports' figures are read from *.yaml files, but {folder} has none")
+    tables = [table for path in paths for table in _read_report(path)]
+    return {table.id: table for table in sorted(tables, key=lambda table: table.id)}
+
+
+def _read_report(path: Path) -> list[PublishedTable]:
+    part = _Part(str(path), read_yaml(path), "a report").only({"report", "title", "authors", "tables"})
+    report, title, authors = (part.text(key) for key in ("report", "title", "authors"))
+    if report != path.stem:
+        raise part.fail(f"the file of report {report} must be named {report}.yaml, but is {path.name}", "report")
+    tables = part.part("tables", "tables")
+    return [_table(tables.part(name, "a table"), f"{report}/{name}", title, authors) for name in tables.fields]
+
+
+def _table(part: _Part, name: str, report: str, authors: str) -> PublishedTable:
+    part.only({"title", "source", "protocol", "rows"}, {"pictures", "claims", "experiments", "notes"})
+    protocol = _protocol(part.part("protocol", "a protocol"))
+    rows: dict[str, Row] = {}
+    for each in (*part.parts("rows", "a row"), *part.parts("experiments", "an experiment")):
+        row = _row(each, protocol)
+        if row.label in rows:
+            raise each.fail(f"labels must differ within a table, but {row.label!r} stands twice", "label")
+        rows[row.label] = row
+    count = len(part.items("rows"))
+    return PublishedTable(
+        id=name,
+        report=report,
+        authors=authors,
+        title=part.text("title"),
+        source=part.text("source"),
+        protocol=protocol,
+        rows=tuple(rows.values())[:count],
+        experiments=tuple(rows.values())[count:],
+        pictures=tuple(part.known(item, "picture", PICTURES) for item in part.items("pictures")),
+        claims=tuple(_claim(each, rows) for each in part.parts("claims", "a claim")),
+        notes=tuple(part.text_of(item, "a note") for item in part.items("notes")),
+    )
+
+
+def _protocol(part: _Part) -> Protocol:
+    stage = part.choice("stage", STAGES)
+    part.only({"stage", *STAGES[stage]}, {"pooling", "dataset"})
+    return Protocol(
+        stage=stage,
+        rounds=part.whole("rounds", 1),
+        folds=part.whole("folds", 2) if "folds" in part.fields else None,
+        sampler=part.choice("sampler", STRATEGIES, ""),
+        pooling=part.choice("pooling", POOLINGS, "average"),
+        dataset=part.choice("dataset", (DISC,), ""),
+    )
+
+
+def _row(part: _Part, protocol: Protocol) -> Row:
+    part.only({"label", "model"}, {"changes", "epoch", "rounds", "pooling", "trials", *FIGURES})
+    figures = {name: _figure(part, name) for name in FIGURES if name in part.fields}
+    model, changes = part.choice("model", variants()), part.text("changes", "")
+    row = Row(
+        label=part.text("label"),
+        model=model,
+        changes=changes,
+        epoch=_epoch(part),
+        figures=figures,
+        rounds=part.whole("rounds", 1) if "rounds" in part.fields else None,
+        pooling=part.choice("pooling", POOLINGS, ""),
+        trials=part.whole("trials", 1) if "trials" in part.fields else 0,
+    )
+    try:
+        epochs = row.hyper.epochs
+    except InputError as error:
+        raise part.fail(str(error), "changes") from None
+    if isinstance(row.epoch, int) and row.epoch > epochs:
+        raise part.fail(f"an epoch must be at most the {epochs} that are trained, but got {row.epoch}", "epoch")
+    if (get_variant(model).task == "points") != (protocol.dataset == DISC):
+        raise part.fail(f"points, and they alone, need dataset: {DISC} in the protocol, but got {model}", "model")
+    return row
+
+
+def _epoch(part: _Part) -> int | Literal["best"] | None:
+    if "epoch" not in part.fields:
+        return None
+    return BEST_EPOCH if part.fields["epoch"].value == BEST_EPOCH else part.whole("epoch", 1, f", or {BEST_EPOCH}")
+
+
+def _figure(part: _Part, name: str) -> Figure:
+    node = part.fields[name]
+    numbers = [part.number(item, name) for item in (node.value if isinstance(node.value, list) else [node])]
+    if len(numbers) not in (1, 2):
+        raise part.fail(f"{name} must be a number, or mean and standard deviation, but got {len(numbers)} values", name)
+    if min(numbers) < 0 or (name in PERCENT and numbers[0] > 100):
+        high = " and at most 100 %" if name in PERCENT else ""
+        raise part.fail(f"{name} and its deviation must be at least 0{high}, but got {numbers}", name)
+    return Figure(mean=numbers[0], std=numbers[1] if len(numbers) == 2 else None)
+
+
+def _claim(part: _Part, labels: Iterable[str]) -> Claim:
+    part.only({"says", "where", "contrast", "expected"})
+    contrast = part.part("contrast", "a contrast")
+    contrast.names("row", labels)
+    weights = {label: contrast.number(node, "a weight") for label, node in contrast.fields.items()}
+    if not any(weights.values()) or not math.isclose(sum(weights.values()), 0, abs_tol=1e-9):
+        raise contrast.fail(f"the weights of a contrast must sum to 0, some of them not 0, but got {weights}")
+    says, where, expected = part.text("says"), part.text("where"), part.choice("expected", EXPECTED)
+    return Claim(says=says, where=where, contrast=weights, expected=expected)
+
+
+class _Part:
+    """A mapping of a file, read key by key; every failure names the file and the line."""
+
+    def __init__(self, path: str, node: Node, what: str) -> None:
+        self.path, self.node, self.what = path, node, what
+        if not isinstance(node.value, dict) or not node.value:
+            raise self.fail(f"{what} must be a mapping that is not empty, but got {node.kind}")
+        self.fields: dict[str, Node] = node.value
+
+    def fail(self, message: str, at: str | Node | None = None) -> SpaceError:
+        """What is wrong with it, or with a part of it."""
+        node = at if isinstance(at, Node) else self.node.value.get(at, self.node) if at else self.node
+        return SpaceError(self.path, node.line, message)
+
+    def only(self, required: Set[str], optional: Set[str] = frozenset()) -> _Part:
+        """Itself, if it has these keys and no other."""
+        self.names("key", required | optional)
+        if missing := required - self.fields.keys():
+            raise self.fail(f"{self.what} needs {', '.join(sorted(missing))}")
+        return self
+
+    def names(self, kind: str, known: Iterable[str]) -> None:
+        """Check that all its keys are known ones."""
+        for key, node in self.fields.items():
+            self.known(Node(key, node.line), kind, known)
+
+    def known(self, node: Node, kind: str, known: Iterable[str]) -> str:
+        """A name that is one of the known."""
+        name = self.text_of(node, f"a {kind}")
+        if name not in (names := list(known)):
+            raise self.fail(f"unknown {kind} {name!r}; {near_misses(name, names)}", node)
+        return name
+
+    def choice(self, key: str, known: Iterable[str], default: str | None = None) -> str:
+        """One of the known names, or the default."""
+        return self.known(self._node(key), key, known) if default is None or key in self.fields else default
+
+    def text(self, key: str, default: str | None = None) -> str:
+        """Text, or the default."""
+        return self.text_of(self._node(key), key) if default is None or key in self.fields else default
+
+    def text_of(self, node: Node, what: str) -> str:
+        """Text that is not empty."""
+        if not isinstance(node.value, str) or not node.value.strip():
+            raise self.fail(f"{what} must be text, but got {node.value!r} ({node.kind}); quote it if it is", node)
+        return node.value
+
+    def number(self, node: Node, what: str) -> float:
+        """A finite number."""
+        if isinstance(node.value, bool) or not isinstance(node.value, int | float) or not math.isfinite(node.value):
+            raise self.fail(f"{what} must be a finite number, but got {node.value!r} ({node.kind})", node)
+        return float(node.value)
+
+    def whole(self, key: str, low: int, other: str = "") -> int:
+        """A whole number."""
+        value = self._node(key).value
+        if type(value) is not int or value < low:
+            raise self.fail(f"{key} must be a whole number from {low} on{other}, but got {value!r}", key)
+        return value
+
+    def part(self, key: str, what: str) -> _Part:
+        """A mapping in it."""
+        return _Part(self.path, self._node(key), what)
+
+    def parts(self, key: str, what: str) -> list[_Part]:
+        """The mappings of a list in it."""
+        return [_Part(self.path, node, what) for node in self.items(key)]
+
+    def items(self, key: str) -> list[Node]:
+        """A list in it; empty if there is none."""
+        if key not in self.fields:
+            return []
+        node = self.fields[key]
+        if not isinstance(node.value, list) or not node.value:
+            raise self.fail(f"{key} must be a list of at least one, but got {node.kind}", node)
+        return node.value
+
+    def _node(self, key: str) -> Node:
+        if key not in self.fields:
+            raise self.fail(f"{self.what} needs {key}")
+        return self.fields[key]

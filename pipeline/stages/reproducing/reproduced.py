@@ -1,0 +1,102 @@
+"""A table with all that came of it."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+
+from pipeline.reports.contrasts import Verdict
+from pipeline.reports.tables import Table
+from pipeline.stages.comparing.evaluations import Evaluation
+from pipeline.stages.reproducing.cells import Cell, cell_table, cells_of, claim_table, judge_claims, outcome
+from pipeline.stages.reproducing.measured import Bench, Measured
+from pipeline.stages.reproducing.published import Claim, PublishedTable
+
+
+@dataclass(frozen=True, kw_only=True)
+class Reproduced:
+    """A published table beside ours."""
+
+    bench: Bench
+    measured: Sequence[Measured]
+
+    @property
+    def table(self) -> PublishedTable:
+        """What the report prints."""
+        return self.bench.table
+
+    @cached_property
+    def cells(self) -> list[Cell]:
+        """All figures that it prints."""
+        return cells_of(self.table, self.measured[: len(self.table.rows)])
+
+    @cached_property
+    def tried(self) -> list[Cell]:
+        """Those of the experiments."""
+        return cells_of(self.table, self.measured[len(self.table.rows) :])
+
+    @cached_property
+    def judged(self) -> list[tuple[Claim, Verdict | None]]:
+        """Its conclusions, with what our rounds say."""
+        return judge_claims(self.table.claims, self.measured, self.bench.overlap)
+
+    @property
+    def tables(self) -> dict[str, Table]:
+        """Of figures, of experiments and of conclusions, where there are any."""
+        return {
+            **({"figures": cell_table(self.cells)} if self.cells else {}),
+            **({"experiments": cell_table(self.tried)} if self.tried else {}),
+            **({"conclusions": claim_table(self.judged)} if self.judged else {}),
+        }
+
+    @property
+    def trainings(self) -> list[Measured]:
+        """One row for each run that rows are read off."""
+        first: dict[str, Measured] = {}
+        for each in self.measured:
+            first.setdefault(each.run.id, each)
+        return list(first.values())
+
+    @property
+    def evaluations(self) -> dict[str, Evaluation]:
+        """By the label of the first row that is read off each."""
+        return {each.row.label: each.evaluation for each in self.trainings if each.evaluation is not None}
+
+    @property
+    def seconds(self) -> float:
+        """What its trainings took, one after the other on one worker; the shorter ones of a path are read off."""
+        longest: dict[object, float] = {}
+        for each in self.trainings:
+            path = each.row.model, each.row.hyper.path, each.row.pooling, each.row.trials
+            longest[path] = max(longest.get(path, 0.0), each.seconds)
+        return sum(longest.values())
+
+    @property
+    def is_reduced(self) -> bool:
+        """Whether there were fewer rounds than the report has."""
+        return self.bench.rounds < self.table.protocol.rounds
+
+    @property
+    def protocol(self) -> str:
+        """How it was measured, in words."""
+        protocol = self.table.protocol
+        parts = [f"{self.bench.rounds} round{'s' * (self.bench.rounds > 1)}"]
+        if self.is_reduced:
+            parts[0] += f" (reduced: the report has {protocol.rounds})"
+        if protocol.folds:
+            parts.append(f"{protocol.folds} folds")
+        if protocol.sampler:
+            parts.append(f"{protocol.sampler} search")
+        name = self.bench.pools(self.table.rows[0]).name
+        parts.append(name if protocol.dataset else f"{name}, {protocol.pooling} pooling")
+        return ", ".join(parts)
+
+    def count(self, verdict: str) -> int:
+        """Cells with a verdict."""
+        return Counter(cell.verdict for cell in self.cells)[verdict]
+
+    def outcomes(self) -> Counter[str]:
+        """Conclusions by whether they hold."""
+        return Counter(outcome(claim, verdict) for claim, verdict in self.judged)
