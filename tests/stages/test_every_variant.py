@@ -67,4 +67,4 @@ def test_goes_through_every_stage(
     assert (("final_test_digit_error", 0) in measured.metrics) == variant.recognises_digits
     [model] = measured.models
     assert np.mean(wrong_by_model(model, evaluation, 0)) == pytest.approx(measured.metrics["final_test_error", 0])
-    assert [row[0] for row in compared.table.rows] == [variant.name]
+    assert [row[1] for row in compared.table.rows] == [variant.name]
