@@ -13,6 +13,8 @@ from matplotlib.figure import Figure
 
 from pipeline.reports.tables import Table
 
+SHORT = 24
+"""Characters of a cell that stands in one line."""
 LISTED = 3
 """With more sections than that, a page begins with a list of them."""
 
@@ -34,6 +36,7 @@ a { color: inherit; }
 table { border-collapse: collapse; font-size: 0.85rem; border-block: 2px solid #111; }
 th, td { padding: 0.2rem 0.6rem; text-align: left; vertical-align: top; }
 th { border-bottom: 1px solid #111; }
+.short { white-space: nowrap; }
 tbody tr:nth-child(even) { background: #f2f2f2; }
 figure { margin: 1.5rem 0; }
 img { max-width: 100%; height: auto; }
@@ -65,7 +68,16 @@ figcaption { font-size: 0.85rem; color: #333; }
 {% endfor %}
 {% if section.table is not none %}
 <div class="table">
-{{ section.table.html() | safe }}
+<table>
+<thead>
+<tr>{% for cell in section.table.headers %}<th>{{ cell }}</th>{% endfor %}</tr>
+</thead>
+<tbody>
+{% for row in section.table.rows %}
+<tr>{% for cell in row %}<td class="{{ 'short' if cell | string | length <= short }}">{{ cell }}</td>{% endfor %}</tr>
+{% endfor %}
+</tbody>
+</table>
 </div>
 {% endif %}
 {% if section.figure is not none %}
@@ -101,7 +113,7 @@ def html_page(title: str, sections: Sequence[Section]) -> str:
     environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, keep_trailing_newline=True)
     environment.filters["picture"] = _picture
     template = environment.from_string(TEMPLATE)
-    return template.render(title=title, sections=sections, listed=len(sections) > LISTED)
+    return template.render(title=title, sections=sections, listed=len(sections) > LISTED, short=SHORT)
 
 
 def _picture(figure: Figure) -> str:

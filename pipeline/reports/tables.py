@@ -1,4 +1,4 @@
-"""Tables that are the same at the terminal, in Markdown, CSV, LaTeX and HTML."""
+"""Tables that are the same at the terminal, in Markdown, CSV and LaTeX."""
 
 from __future__ import annotations
 
@@ -40,12 +40,5 @@ class Table:
 
     def latex(self) -> str:
         """A LaTeX tabular with the rules of the package booktabs, text escaped."""
-        return self._tabulated("latex_booktabs")
-
-    def html(self) -> str:
-        """An HTML table, text escaped."""
-        return self._tabulated("html")
-
-    def _tabulated(self, form: str) -> str:
         texts = [[str(cell) for cell in row] for row in self.rows]
-        return tabulate(texts, list(self.headers), tablefmt=form, disable_numparse=True) + "\n"
+        return tabulate(texts, list(self.headers), tablefmt="latex_booktabs", disable_numparse=True) + "\n"

@@ -11,10 +11,11 @@ from pipeline.files import write_whole
 from pipeline.stages.comparing.pictures import Picture
 from pipeline.stages.comparing.report import log_report
 from pipeline.stages.planning import Work
+from pipeline.stages.reproducing.bench import Bench
+from pipeline.stages.reproducing.benches import bench
 from pipeline.stages.reproducing.cells import AGREES, DIFFERS, NO_SPREAD, counted
 from pipeline.stages.reproducing.config import ReproduceConfig
 from pipeline.stages.reproducing.document import document, overview
-from pipeline.stages.reproducing.measured import Bench, bench
 from pipeline.stages.reproducing.pictures import pictures
 from pipeline.stages.reproducing.reproduced import Reproduced
 from pipeline.stages.stage import Answer, Reporter, StageResult, open_store

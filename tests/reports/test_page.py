@@ -110,3 +110,15 @@ def test_whatever_the_text_it_is_shown_as_it_is(text: str) -> None:
     read = Read(html_page(text, [Section(text, [text], caption=text)]))
     assert ["".join(read.of(tag)) for tag in ("title", "h1", "h2")] == [text] * 3
     assert "".join(read.of("p")) == 2 * text
+
+
+CELLS = st.text(st.characters(exclude_categories=["C", "Z"]), min_size=1, max_size=8) | st.sampled_from(
+    ["<b>", "&amp;", "a & b", "</td>", "{{ 1 }}", "1e3", "0.10", "a cell that is longer than a line of its column"]
+)
+
+
+@given(rows=st.lists(st.lists(CELLS, min_size=2, max_size=2), min_size=1, max_size=4))
+@settings(max_examples=50, deadline=None)
+def test_a_table_shows_every_cell_as_it_is(rows: list[list[str]]) -> None:
+    read = Read(html_page("Table", [Section("Part", table=Table(rows[0], rows[1:]))]))
+    assert read.of("th") + read.of("td") == [cell for row in rows for cell in row]

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pipeline.reports.contrasts import Contrast, Verdict, judge
 from pipeline.reports.tables import Table
 from pipeline.stages.comparing.tables import points, probability
-from pipeline.stages.reproducing.measured import Measure, Measured
+from pipeline.stages.reproducing.bench import Measure, Measured
 from pipeline.stages.reproducing.published import Claim, Figure, PublishedTable
 
 AGREES, DIFFERS, NO_SPREAD, NOT_COMPARED = "agrees", "differs", "report gives no spread", "not compared"

@@ -24,18 +24,19 @@ A figure is a number, or mean and standard deviation; errors and accuracies are 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping, Set
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
 from pipeline.data.prepared import POOLINGS
-from pipeline.errors import InputError, SpaceError, near_misses
+from pipeline.errors import InputError
 from pipeline.models.hyperparameters import Hyperparameters
 from pipeline.models.registry import get_variant, variants
 from pipeline.stages.configurations import parse_changes
+from pipeline.stages.reproducing.part import Part
 from pipeline.tuning.strategies import STRATEGIES
-from pipeline.tuning.strict_yaml import Node, read_yaml
+from pipeline.tuning.strict_yaml import read_yaml
 
 PUBLISHED = Path(__file__).parents[3] / "published"
 BEST_EPOCH: Literal["best"] = "best"
@@ -151,7 +152,7 @@ def load_published(folder: Path = PUBLISHED) -> dict[str, PublishedTable]:
 
 
 def _read_report(path: Path) -> list[PublishedTable]:
-    part = _Part(str(path), read_yaml(path), "a report").only({"report", "title", "authors", "tables"})
+    part = Part(str(path), read_yaml(path), "a report").only({"report", "title", "authors", "tables"})
     report, title, authors = (part.text(key) for key in ("report", "title", "authors"))
     if report != path.stem:
         raise part.fail(f"the file of report {report} must be named {report}.yaml, but is {path.name}", "report")
@@ -159,7 +160,7 @@ def _read_report(path: Path) -> list[PublishedTable]:
     return [_table(tables.part(name, "a table"), f"{report}/{name}", title, authors) for name in tables.fields]
 
 
-def _table(part: _Part, name: str, report: str, authors: str) -> PublishedTable:
+def _table(part: Part, name: str, report: str, authors: str) -> PublishedTable:
     part.only({"title", "source", "protocol", "rows"}, {"pictures", "claims", "experiments", "notes"})
     protocol = _protocol(part.part("protocol", "a protocol"))
     rows: dict[str, Row] = {}
@@ -184,7 +185,7 @@ def _table(part: _Part, name: str, report: str, authors: str) -> PublishedTable:
     )
 
 
-def _protocol(part: _Part) -> Protocol:
+def _protocol(part: Part) -> Protocol:
     stage = part.choice("stage", STAGES)
     part.only({"stage", *STAGES[stage]}, {"pooling", "dataset"})
     return Protocol(
@@ -197,7 +198,7 @@ def _protocol(part: _Part) -> Protocol:
     )
 
 
-def _row(part: _Part, protocol: Protocol) -> Row:
+def _row(part: Part, protocol: Protocol) -> Row:
     part.only({"label", "model"}, {"changes", "epoch", "rounds", "pooling", "trials", *FIGURES})
     figures = {name: _figure(part, name) for name in FIGURES if name in part.fields}
     model, changes = part.choice("model", variants()), part.text("changes", "")
@@ -222,13 +223,13 @@ def _row(part: _Part, protocol: Protocol) -> Row:
     return row
 
 
-def _epoch(part: _Part) -> int | Literal["best"] | None:
+def _epoch(part: Part) -> int | Literal["best"] | None:
     if "epoch" not in part.fields:
         return None
     return BEST_EPOCH if part.fields["epoch"].value == BEST_EPOCH else part.whole("epoch", 1, f", or {BEST_EPOCH}")
 
 
-def _figure(part: _Part, name: str) -> Figure:
+def _figure(part: Part, name: str) -> Figure:
     node = part.fields[name]
     numbers = [part.number(item, name) for item in (node.value if isinstance(node.value, list) else [node])]
     if len(numbers) not in (1, 2):
@@ -239,7 +240,7 @@ def _figure(part: _Part, name: str) -> Figure:
     return Figure(mean=numbers[0], std=numbers[1] if len(numbers) == 2 else None)
 
 
-def _claim(part: _Part, labels: Iterable[str]) -> Claim:
+def _claim(part: Part, labels: Iterable[str]) -> Claim:
     part.only({"says", "where", "contrast", "expected"})
     contrast = part.part("contrast", "a contrast")
     contrast.names("row", labels)
@@ -248,86 +249,3 @@ def _claim(part: _Part, labels: Iterable[str]) -> Claim:
         raise contrast.fail(f"the weights of a contrast must sum to 0, some of them not 0, but got {weights}")
     says, where, expected = part.text("says"), part.text("where"), part.choice("expected", EXPECTED)
     return Claim(says=says, where=where, contrast=weights, expected=expected)
-
-
-class _Part:
-    """A mapping of a file, read key by key; every failure names the file and the line."""
-
-    def __init__(self, path: str, node: Node, what: str) -> None:
-        self.path, self.node, self.what = path, node, what
-        if not isinstance(node.value, dict) or not node.value:
-            raise self.fail(f"{what} must be a mapping that is not empty, but got {node.kind}")
-        self.fields: dict[str, Node] = node.value
-
-    def fail(self, message: str, at: str | Node | None = None) -> SpaceError:
-        """What is wrong with it, or with a part of it."""
-        node = at if isinstance(at, Node) else self.node.value.get(at, self.node) if at else self.node
-        return SpaceError(self.path, node.line, message)
-
-    def only(self, required: Set[str], optional: Set[str] = frozenset()) -> _Part:
-        """Itself, if it has these keys and no other."""
-        self.names("key", required | optional)
-        if missing := required - self.fields.keys():
-            raise self.fail(f"{self.what} needs {', '.join(sorted(missing))}")
-        return self
-
-    def names(self, kind: str, known: Iterable[str]) -> None:
-        """Check that all its keys are known ones."""
-        for key, node in self.fields.items():
-            self.known(Node(key, node.line), kind, known)
-
-    def known(self, node: Node, kind: str, known: Iterable[str]) -> str:
-        """A name that is one of the known."""
-        name = self.text_of(node, f"a {kind}")
-        if name not in (names := list(known)):
-            raise self.fail(f"unknown {kind} {name!r}; {near_misses(name, names)}", node)
-        return name
-
-    def choice(self, key: str, known: Iterable[str], default: str | None = None) -> str:
-        """One of the known names, or the default."""
-        return self.known(self._node(key), key, known) if default is None or key in self.fields else default
-
-    def text(self, key: str, default: str | None = None) -> str:
-        """Text, or the default."""
-        return self.text_of(self._node(key), key) if default is None or key in self.fields else default
-
-    def text_of(self, node: Node, what: str) -> str:
-        """Text that is not empty."""
-        if not isinstance(node.value, str) or not node.value.strip():
-            raise self.fail(f"{what} must be text, but got {node.value!r} ({node.kind}); quote it if it is", node)
-        return node.value
-
-    def number(self, node: Node, what: str) -> float:
-        """A finite number."""
-        if isinstance(node.value, bool) or not isinstance(node.value, int | float) or not math.isfinite(node.value):
-            raise self.fail(f"{what} must be a finite number, but got {node.value!r} ({node.kind})", node)
-        return float(node.value)
-
-    def whole(self, key: str, low: int, other: str = "") -> int:
-        """A whole number."""
-        value = self._node(key).value
-        if type(value) is not int or value < low:
-            raise self.fail(f"{key} must be a whole number from {low} on{other}, but got {value!r}", key)
-        return value
-
-    def part(self, key: str, what: str) -> _Part:
-        """A mapping in it."""
-        return _Part(self.path, self._node(key), what)
-
-    def parts(self, key: str, what: str) -> list[_Part]:
-        """The mappings of a list in it."""
-        return [_Part(self.path, node, what) for node in self.items(key)]
-
-    def items(self, key: str) -> list[Node]:
-        """A list in it; empty if there is none."""
-        if key not in self.fields:
-            return []
-        node = self.fields[key]
-        if not isinstance(node.value, list) or not node.value:
-            raise self.fail(f"{key} must be a list of at least one, but got {node.kind}", node)
-        return node.value
-
-    def _node(self, key: str) -> Node:
-        if key not in self.fields:
-            raise self.fail(f"{self.what} needs {key}")
-        return self.fields[key]

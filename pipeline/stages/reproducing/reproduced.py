@@ -10,8 +10,8 @@ from functools import cached_property
 from pipeline.reports.contrasts import Verdict
 from pipeline.reports.tables import Table
 from pipeline.stages.comparing.evaluations import Evaluation
+from pipeline.stages.reproducing.bench import Bench, Measured
 from pipeline.stages.reproducing.cells import Cell, cell_table, cells_of, claim_table, judge_claims, outcome
-from pipeline.stages.reproducing.measured import Bench, Measured
 from pipeline.stages.reproducing.published import Claim, PublishedTable
 
 

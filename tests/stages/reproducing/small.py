@@ -7,8 +7,9 @@ from contextlib import contextmanager
 from datetime import UTC, datetime
 from typing import Any
 
+from pipeline.stages.reproducing.bench import Bench, Measure, Measured
+from pipeline.stages.reproducing.benches import bench
 from pipeline.stages.reproducing.config import ReproduceConfig
-from pipeline.stages.reproducing.measured import Bench, Measure, Measured, bench
 from pipeline.stages.reproducing.published import Claim, Protocol, PublishedTable, Row
 from pipeline.stages.stage import Reporter, Setting
 from pipeline.tracking.memory import MemoryTracker

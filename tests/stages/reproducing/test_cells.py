@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from pipeline.stages.reproducing.bench import Measure
 from pipeline.stages.reproducing.cells import (
     AGREES,
     DIFFERS,
@@ -22,7 +23,6 @@ from pipeline.stages.reproducing.cells import (
     judge_claims,
     outcome,
 )
-from pipeline.stages.reproducing.measured import Measure
 from pipeline.stages.reproducing.published import Figure, Protocol, Row
 from tests.stages.reproducing.small import claim, measured, table_of
 

@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from pipeline.data.prepared import load_pools
+from pipeline.stages.reproducing.bench import Measure, Measured
 from pipeline.stages.reproducing.document import document, overview
-from pipeline.stages.reproducing.measured import Measure, Measured
 from pipeline.stages.reproducing.published import Figure, Protocol, PublishedTable, Row
 from pipeline.stages.reproducing.reproduced import Reproduced
 from pipeline.stages.stage import Setting

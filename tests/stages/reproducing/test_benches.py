@@ -17,8 +17,9 @@ from pipeline.models.hyperparameters import Hyperparameters
 from pipeline.models.registry import get_variant
 from pipeline.stages import evaluate
 from pipeline.stages.configurations import parse_grid
+from pipeline.stages.reproducing.bench import Measured
+from pipeline.stages.reproducing.benches import CrossValidateBench
 from pipeline.stages.reproducing.config import ReproduceConfig
-from pipeline.stages.reproducing.measured import CrossValidateBench, Measured
 from pipeline.stages.reproducing.published import Protocol, Row, load_published
 from pipeline.stages.stage import Setting
 from pipeline.tracking.memory import MemoryRun, MemoryTracker

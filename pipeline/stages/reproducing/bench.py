@@ -1,0 +1,163 @@
+"""What the rows of a published table need: found in the tracker where it was measured before, or measured now.
+
+Whatever was measured with the same variant, configuration, data, rounds and seed counts, so an interrupted table goes
+on where it was, and tables share what they have in common.
+"""
+
+from __future__ import annotations
+
+import math
+from abc import ABC, abstractmethod
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+
+from pipeline.data.pools import Pools
+from pipeline.data.prepared import DataConfig, load_pools
+from pipeline.errors import StageError
+from pipeline.models.registry import get_variant
+from pipeline.stages.comparing.evaluations import Evaluation
+from pipeline.stages.planning import Work
+from pipeline.stages.reproducing.config import ReproduceConfig
+from pipeline.stages.reproducing.published import PublishedTable, Row
+from pipeline.stages.stage import Reporter, Setting
+from pipeline.tracking.port import Run, RunRecord, Tracker
+
+
+@dataclass(frozen=True, kw_only=True)
+class Measure:
+    """One figure of ours, in the report's unit."""
+
+    mean: float
+    std: float = math.nan
+    n: int = 1
+    """Measurements that the mean is over."""
+    overlap: float = 0.0
+    """Of the samples that they share; see `summarise`."""
+
+    @property
+    def standard_error(self) -> float:
+        """Of the mean; NaN of a single measurement."""
+        return self.std * math.sqrt(1 / self.n + self.overlap)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Measured:
+    """A row with what it gave."""
+
+    row: Row
+    run: RunRecord
+    figures: Mapping[str, Measure]
+    errors_R: Sequence[float] = ()
+    """Test error of each round at the row's epoch, or validation error of each fold, as shares; empty where they were
+    not kept."""
+    seconds: float
+    """What its trainings took, one after the other on one worker."""
+    evaluation: Evaluation | None = None
+
+
+class Bench(ABC):
+    """Where the rows of one table are measured."""
+
+    roles: tuple[str, ...]
+    """Of the runs that rows are read off."""
+
+    def __init__(self, config: ReproduceConfig, table: PublishedTable, tracker: Tracker) -> None:
+        self.config, self.table, self.tracker = config, table, tracker
+        self.rounds = config.rounds_of(table)
+        self._pools: dict[DataConfig, Pools] = {}
+
+    @property
+    def overlap(self) -> float:
+        """Of what the errors of a row share; see `judge`."""
+        return 0.0
+
+    @property
+    def rows(self) -> tuple[Row, ...]:
+        """Those of the table and of its experiments."""
+        return (*self.table.rows, *self.table.experiments)
+
+    @property
+    def trainings(self) -> list[Row]:
+        """The first row of each training that rows are read off."""
+        first: dict[object, Row] = {}
+        for row in self.rows:
+            first.setdefault(self.training(row), row)
+        return list(first.values())
+
+    def training(self, row: Row) -> object:
+        """Equal for rows, of any table, that are read off one run."""
+        wanted = row.trials or row.hyper.canonical
+        return type(self), row.model, wanted, tuple(self.params(row).items())
+
+    def setting(self, row: Row) -> Setting:
+        """The data of a row, and how it is drawn."""
+        return self.config.setting_of(self.table, row)
+
+    def pools(self, row: Row) -> Pools:
+        """The samples of a row."""
+        data = self.setting(row).data
+        if data not in self._pools:
+            self._pools[data] = load_pools(data)
+        return self._pools[data]
+
+    def measure(self, reporter: Reporter, parent: Run) -> list[Measured]:
+        """Every row, in its order; what was not measured before is measured now."""
+        missing = [row for row in self.trainings if self.found(row) is None]
+        for number, row in enumerate(missing, start=1):
+            if self.found(row) is None:  # else an earlier one has brought it
+                reporter.say(f"{self.table.id}: {number} of {len(missing)}, {row.label}")
+                self.run(row, reporter, parent)
+        return [self.read(row, self._record(row)) for row in self.rows]
+
+    def plan(self, planned: set[object]) -> list[Work]:
+        """What would have to be measured besides the trainings that are `planned`, to which it adds its own."""
+        works = []
+        for row in self.trainings:
+            if self.training(row) in planned:
+                continue
+            planned.add(self.training(row))
+            what, found, data = f"{self.table.id}: {row.label}", self.found(row), self.setting(row).data
+            if found is not None:
+                works.append(Work(what=what, done=f"run {found.id}"))
+            else:
+                works += [replace(work, what=what, note="", data=data) for work in self.work(row)]
+        return works
+
+    def found(self, row: Row) -> RunRecord | None:
+        """The newest finished run that has measured a row in its setting."""
+        variant, wanted = get_variant(row.model), row.hyper.canonical
+        for record in self._alike(row):
+            if record.config and variant.completed(record.config).canonical == wanted:
+                return record
+        return None
+
+    def _alike(self, row: Row) -> Iterator[RunRecord]:
+        """The finished runs of the row's variant that measured one configuration in its setting, the newest first."""
+        params = self.params(row)
+        for role in self.roles:
+            for record in self.tracker.find(role, model=row.model, dataset_digest=self.pools(row).digest):
+                alike = all(record.params.get(name) == str(value) for name, value in params.items())
+                if alike and record.status == "FINISHED" and record.config:
+                    yield record
+
+    def _record(self, row: Row) -> RunRecord:
+        record = self.found(row)
+        if record is None:
+            raise StageError(f"{self.table.id}: a row must end in a finite error, but {row.label} did not")
+        return record
+
+    def params(self, row: Row) -> dict[str, object]:
+        """What a run has logged that measured in the setting of a row."""
+        return {**self.setting(row).params, "rounds": self.rounds, "precision": self.config.compute.precision}
+
+    @abstractmethod
+    def run(self, row: Row, reporter: Reporter, parent: Run) -> None:
+        """Measure a row."""
+
+    @abstractmethod
+    def work(self, row: Row) -> list[Work]:
+        """What measuring it would take."""
+
+    @abstractmethod
+    def read(self, row: Row, record: RunRecord) -> Measured:
+        """What a run says to a row."""
