@@ -52,7 +52,7 @@ def run(config: ReproduceConfig, tracker: Tracker, reporter: Reporter, shown: Ca
         shown(result)
         done.append(reproduced)
     cells = [cell for reproduced in done for cell in reproduced.cells]
-    shown(Answer(headline=f"Of {len(done)} table(s): {counted(cells)}", table=overview(done), notes=NOTES))
+    shown(Answer(headline=f"{len(done)} table(s): {counted(cells)}", table=overview(done), notes=NOTES))
     if config.output:
         write_whole(output, document(done, NOTES).encode())
         reporter.say(f"wrote {config.output}")

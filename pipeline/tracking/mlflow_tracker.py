@@ -30,6 +30,7 @@ from mlflow.entities import Run as MlflowRun
 from mlflow.exceptions import MlflowException
 from mlflow.models import Model, infer_signature
 from mlflow.utils.mlflow_tags import MLFLOW_PARENT_RUN_ID, MLFLOW_RUN_NAME, MLFLOW_RUN_NOTE, MLFLOW_USER
+from mlflow.utils.validation import MAX_TAG_VAL_LENGTH
 from sqlalchemy import make_url
 from sqlalchemy.exc import SQLAlchemyError
 
@@ -136,7 +137,7 @@ class MlflowTracker:
             **start.tags,
         }
         if start.description:
-            tags[MLFLOW_RUN_NOTE] = start.description
+            tags[MLFLOW_RUN_NOTE] = _fitting(start.description)
         if start.data is not None:
             tags |= {"dataset": start.data.name, "dataset_digest": start.data.digest}
         with self.timed():
@@ -254,7 +255,7 @@ class OpenRun:
         description: str = "",
     ) -> None:
         """Write a batch."""
-        texts = {MLFLOW_RUN_NAME: name, MLFLOW_RUN_NOTE: description}
+        texts = {MLFLOW_RUN_NAME: name, MLFLOW_RUN_NOTE: _fitting(description)}
         tags = {**(tags or {}), **{key: text for key, text in texts.items() if text}}
         now = _milliseconds(at or datetime.now(UTC))
         fresh = {key: value for key, value in (params or {}).items() if key not in self._taken}
@@ -340,6 +341,14 @@ def _try_sqlite(uri: str) -> None:
     if uri.startswith("sqlite:"):
         with closing(sqlite3.connect(str(make_url(uri).database))) as database:
             database.execute("BEGIN IMMEDIATE")
+
+
+def _fitting(description: str) -> str:
+    """A description that MLflow keeps whole: of a longer one the first lines."""
+    if len(description) <= MAX_TAG_VAL_LENGTH:
+        return description
+    rest = "\n\nThe rest is in the run's artifacts."
+    return description[: description.rindex("\n", 0, MAX_TAG_VAL_LENGTH - len(rest))] + rest
 
 
 def _milliseconds(moment: datetime) -> int:

@@ -83,6 +83,16 @@ def test_names_and_descriptions_are_those_that_mlflow_shows(mlflow_tracker: Mlfl
     assert (record.name, record.tags["mlflow.note.content"]) == ("before", "at last")
 
 
+def test_a_description_that_is_too_long_for_mlflow_ends_with_a_whole_line(mlflow_tracker: MlflowTracker) -> None:
+    line = "| mlp_ws_al | 7.69 ± 1.25 % |"
+    run = mlflow_tracker.start(SEARCH)
+    run.describe("\n".join([line] * 1000))
+    *lines, empty, rest = mlflow_tracker.get(run.id).tags["mlflow.note.content"].split("\n")
+    assert set(lines) == {line}
+    assert len(lines) > 200
+    assert (empty, rest) == ("", "The rest is in the run's artifacts.")
+
+
 def test_times_are_kept(mlflow_tracker: MlflowTracker) -> None:
     run = mlflow_tracker.start(RunStart(name="r", role="trial", started=NOON))
     run.log(metrics=[Metric("error", 0.5)], at=NOON + timedelta(seconds=1))

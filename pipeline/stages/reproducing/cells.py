@@ -14,6 +14,17 @@ from pipeline.stages.reproducing.bench import Measure, Measured
 from pipeline.stages.reproducing.published import Claim, Figure, PublishedTable
 
 AGREES, DIFFERS, NO_SPREAD, NOT_COMPARED = "agrees", "differs", "report gives no spread", "not compared"
+BETTER, WORSE, NOT_SHOWN = "better", "worse", "no difference shown"
+"""Verdicts on what a search has found, which is not meant to agree."""
+COUNTED = {
+    AGREES: "{} agree",
+    DIFFERS: "{} differ",
+    BETTER: "{} are better than the report's",
+    WORSE: "{} are worse",
+    NOT_SHOWN: "{} show no difference",
+    NO_SPREAD: "{} have no spread in the report",
+    NOT_COMPARED: "{} are not compared",
+}
 LIMIT = 2.0
 """Standard errors within which two means agree: chance exceeds it in one of twenty cells."""
 EXACT = ("parameters", "lr", "batch_size", "alpha")
@@ -60,7 +71,15 @@ class Cell:
             return NO_SPREAD
         if math.isnan(self.deviation):
             return NOT_COMPARED
-        return AGREES if abs(self.deviation) <= LIMIT else DIFFERS
+        alike = abs(self.deviation) <= LIMIT
+        if self.measured.row.trials:
+            return NOT_SHOWN if alike else BETTER if self.deviation < 0 else WORSE
+        return AGREES if alike else DIFFERS
+
+    @property
+    def is_about(self) -> tuple[str, str, float]:
+        """Equal for a figure and the experiments that try what it can come from."""
+        return self.measured.row.model, self.name.removesuffix("_of_all"), self.report.mean
 
 
 def cells_of(table: PublishedTable, measured: Sequence[Measured]) -> list[Cell]:
@@ -94,14 +113,8 @@ def cell_table(cells: Sequence[Cell]) -> Table:
 def counted(cells: Sequence[Cell]) -> str:
     """`12 of 16 figures agree, 4 differ`."""
     count = Counter(cell.verdict for cell in cells)
-    if not cells:
-        return "the report prints no figures"
-    parts = [f"{count[AGREES]} of {len(cells)} figures agree", f"{count[DIFFERS]} differ"]
-    if count[NO_SPREAD]:
-        parts.append(f"of {count[NO_SPREAD]} the report gives no spread")
-    if count[NOT_COMPARED]:
-        parts.append(f"{count[NOT_COMPARED]} are not compared")
-    return ", ".join(parts)
+    parts = [text.format(count[verdict]) for verdict, text in COUNTED.items() if count[verdict]]
+    return f"of {len(cells)} figures {', '.join(parts)}" if parts else "the report prints no figures"
 
 
 def judge_claims(

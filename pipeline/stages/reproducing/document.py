@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from importlib.metadata import version
 
 from pipeline.reports.tables import Table
-from pipeline.stages.reproducing.cells import AGREES, DIFFERS, NO_SPREAD, counted
+from pipeline.stages.reproducing.cells import AGREES, DIFFERS, NO_SPREAD, cell_table, claim_table, counted, outcome
 from pipeline.stages.reproducing.reproduced import Reproduced
 from pipeline.stages.searching.clock import show_seconds
 
@@ -17,6 +17,7 @@ CAPTIONS = {
     "experiments": "What a differing figure can come from; each line changes one thing that the report leaves open:",
     "conclusions": "What the report concludes, and what paired rounds say to it:",
 }
+HOLDING = ("holds", "not refuted")
 PACKAGES = ("torch", "numpy", "optuna", "mlflow")
 
 
@@ -60,18 +61,47 @@ def document(reproduced: Sequence[Reproduced], notes: Sequence[str]) -> str:
         "Made by `variantlab reproduce`; not edited by hand. What a report prints is read from `published/*.yaml`.\n",
         overview(reproduced).markdown(),
         *(f"{note}\n" for note in notes),
+        _differing(reproduced),
+        _refuted(reproduced),
         *(_section(each) for each in reproduced),
         _provenance(reproduced),
     ]
     return "\n".join(parts)
 
 
+def _differing(reproduced: Sequence[Reproduced]) -> str:
+    rows = []
+    for one in reproduced:
+        for cell, agreeing in one.explained():
+            ours, labels = cell_table([cell]).rows[0], "; ".join(tried.measured.row.label for tried in agreeing)
+            rows.append([one.table.id, *ours[:4], ours[5], labels or "nothing that was tried"])
+    if not rows:
+        return ""
+    titles = ["table", "row", "figure", "report", "variantlab", "in standard errors", "agrees with"]
+    text = "Figures that differ, and what agrees with them of the things that the report leaves open:"
+    return f"## What differs\n\n{text}\n\n{Table(titles, rows).markdown()}"
+
+
+def _refuted(reproduced: Sequence[Reproduced]) -> str:
+    rows = [
+        [one.table.id, *row]
+        for one in reproduced
+        for (claim, verdict), row in zip(one.judged, claim_table(one.judged).rows, strict=True)
+        if outcome(claim, verdict) not in HOLDING
+    ]
+    if not rows:
+        return ""
+    text = "What the reports conclude, and paired tests do not confirm:"
+    table = Table(["table", *claim_table([]).headers], rows)
+    return f"## What does not hold\n\n{text}\n\n{table.markdown()}"
+
+
 def _section(each: Reproduced) -> str:
     table = each.table
     lines = [
         f"## {table.id}: {table.title}\n",
-        f"{table.report}; {table.source}. {each.protocol[0].upper()}{each.protocol[1:]}; "
-        f"{show_seconds(each.seconds)} on one core. {counted(each.cells).capitalize()}.\n",
+        f"{table.report}; {table.source}. {_capital(each.protocol)}; "
+        f"{show_seconds(each.seconds)} on one core. {_capital(counted(each.cells))}.\n",
         *(f"{CAPTIONS[name]}\n\n{found.markdown()}" for name, found in each.tables.items()),
         *(f"- {note}" for note in table.notes),
     ]
@@ -106,6 +136,10 @@ def _provenance(reproduced: Sequence[Reproduced]) -> str:
             Table(["table", "row", "run", "code", "began (UTC)"], rows).markdown(),
         ]
     )
+
+
+def _capital(text: str) -> str:
+    return text[0].upper() + text[1:]
 
 
 def _commit(tags: Mapping[str, str]) -> str:

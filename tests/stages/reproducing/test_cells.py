@@ -158,9 +158,9 @@ def test_figures_are_counted_by_verdict() -> None:
     alike, other = cell("lr", Figure(mean=1), Measure(mean=1)), cell("lr", Figure(mean=1), Measure(mean=2))
     least, timed = cell("test_error_min", Figure(mean=1), OURS), cell("seconds", Figure(mean=1), OURS)
     assert counted([]) == "the report prints no figures"
-    assert counted([alike, alike, other]) == "2 of 3 figures agree, 1 differ"
-    assert counted([other, least, least]) == "0 of 3 figures agree, 1 differ, of 2 the report gives no spread"
-    assert counted([alike, timed]) == "1 of 2 figures agree, 0 differ, 1 are not compared"
+    assert counted([alike, alike, other]) == "of 3 figures 2 agree, 1 differ"
+    assert counted([other, least, least]) == "of 3 figures 1 differ, 2 have no spread in the report"
+    assert counted([alike, timed]) == "of 2 figures 1 agree, 1 are not compared"
 
 
 # Test errors of six rounds. Of six differences of one sign the exact test has p = 2 / 2**6 = 0.03125.
@@ -245,3 +245,11 @@ def test_a_conclusion_stands_with_what_it_rests_on() -> None:
     ]
     assert float(str(row[5])) == pytest.approx(2.72, abs=0.05)  # 1.45 standard deviations
     assert row[6] == "holds"
+
+
+@pytest.mark.parametrize(("error", "verdict"), [(7.0, "better"), (13.0, "worse"), (10.1, "no difference shown")])
+def test_what_a_search_has_found_is_better_or_worse_than_the_report(error: float, verdict: str) -> None:
+    row = Row(label="Found", model="mlp", trials=3, figures={"test_error": Figure(mean=10.0, std=1.0)})
+    ours = measured(row=row, figures={"test_error": Measure(mean=error, std=1.0, n=10)})
+    [found] = cells_of(table_of(row, protocol=Protocol(stage="evaluate", rounds=10)), [ours])
+    assert found.verdict == verdict

@@ -61,7 +61,7 @@ def test_every_table_has_its_figures_conclusions_and_notes(both: list[Reproduced
     first, second = (section(text, f"007/table-{number}: ") for number in (1, 2))
     assert first.splitlines()[0] == "007/table-1: Final results"
     assert "Wide networks; Table 1. 3 rounds, mnist5k, average pooling; 2 min" in first
-    assert "1 of 2 figures agree, 1 differ." in first
+    assert "Of 2 figures 1 agree, 1 differ." in first
     for table in both[0].tables.values():
         assert table.markdown() in first
     assert list(both[0].tables) == ["figures", "conclusions"]
@@ -133,3 +133,24 @@ def test_rows_of_one_run_are_one_line_of_where_figures_come_from(setting: Settin
     assert [found.row.label for found in each.trainings] == ["Early", "Plain"]
     assert each.seconds == 2 * 60
     assert document([each], []).count("run-of-Early") == 1
+
+
+def test_what_differs_stands_beside_the_experiments_that_agree_and_what_does_not_hold_is_listed(
+    setting: Setting,
+) -> None:
+    deeper, wider, other = (
+        replace(SHARED, label=label, changes=f"batch_size={size}") for label, size in (("A", 5), ("B", 6), ("C", 7))
+    )
+    unlike = replace(other, figures={"test_error": Figure(mean=9.9, std=0.9)})
+    table = replace(FIRST, experiments=(deeper, wider, unlike))
+    errors = {"Plain": 18.0, "Shared": 19.0, "A": 15.0, "B": 20.0, "C": 9.9}
+    rows = [given(row, errors[row.label]) for row in (PLAIN, SHARED, deeper, wider, unlike)]
+    text = document([reproduced(setting, table, rows)], [])
+    [differing] = [line for line in section(text, "What differs").splitlines() if "Shared" in line]
+    assert [cell.strip() for cell in differing.split("|")][-2] == "A"
+    refuted = section(text, "What does not hold")
+    assert "Sharing helps." in refuted
+    none_tried = document([reproduced(setting, FIRST, rows[:2])], [])
+    assert "nothing that was tried" in section(none_tried, "What differs")
+    holding = document([reproduced(setting, FIRST, [given(PLAIN, 18.0), given(SHARED, 14.9)])], [])
+    assert "What differs" not in holding
