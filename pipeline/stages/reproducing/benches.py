@@ -71,6 +71,8 @@ class EvaluateBench(Bench):
         """At the row's epoch, or after the last one."""
         entry = Evaluation(run=record, tracker=self.tracker)
         epoch = 1 + int(np.argmin(entry.curve("test_error")[0])) if row.epoch == BEST_EPOCH else row.epoch
+        if epoch == entry.hyper.epochs:
+            epoch = None
         errors = entry.test_error_R if epoch is None else (entry.test_error_at_R(epoch) or ())
         names = ("train_error", "test_error", "test_digit_error")
         figures = {name: found for name in names if (found := self._error(entry, name, epoch))}
@@ -101,8 +103,8 @@ class EvaluateBench(Bench):
             error = summarise(values)
             return Measure(mean=100 * error.mean, std=100 * error.std, n=error.n)
         means, stds = entry.curve(name)
-        if not means:
-            return None
+        if not means or name == "train_error":
+            return None  # before the last epoch it is known while learning alone, with dropout at work
         std = 100 * stds[epoch - 1] if stds else math.nan
         return Measure(mean=100 * means[epoch - 1], std=std, n=self.rounds)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import platform
+from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from importlib.metadata import version
 
@@ -70,10 +71,13 @@ def document(reproduced: Sequence[Reproduced], notes: Sequence[str]) -> str:
 
 
 def _differing(reproduced: Sequence[Reproduced]) -> str:
+    agreeing: dict[object, dict[str, None]] = defaultdict(dict)
+    for tried in (cell for one in reproduced for cell in one.tried if cell.verdict == AGREES):
+        agreeing[tried.is_about][tried.measured.row.label] = None
     rows = []
     for one in reproduced:
-        for cell, agreeing in one.explained():
-            ours, labels = cell_table([cell]).rows[0], "; ".join(tried.measured.row.label for tried in agreeing)
+        for cell in (cell for cell in one.cells if cell.verdict == DIFFERS):
+            ours, labels = cell_table([cell]).rows[0], "; ".join(agreeing[cell.is_about])
             rows.append([one.table.id, *ours[:4], ours[5], labels or "nothing that was tried"])
     if not rows:
         return ""

@@ -12,8 +12,6 @@ from pipeline.reports.tables import Table
 from pipeline.stages.comparing.evaluations import Evaluation
 from pipeline.stages.reproducing.bench import Bench, Measured
 from pipeline.stages.reproducing.cells import (
-    AGREES,
-    DIFFERS,
     Cell,
     cell_table,
     cells_of,
@@ -101,14 +99,6 @@ class Reproduced:
         name = self.bench.pools(self.table.rows[0]).name
         parts.append(name if protocol.dataset else f"{name}, {protocol.pooling} pooling")
         return ", ".join(parts)
-
-    def explained(self) -> list[tuple[Cell, list[Cell]]]:
-        """Each figure that differs, with the experiments about it that agree."""
-        return [
-            (cell, [tried for tried in self.tried if tried.is_about == cell.is_about and tried.verdict == AGREES])
-            for cell in self.cells
-            if cell.verdict == DIFFERS
-        ]
 
     def count(self, verdict: str) -> int:
         """Cells with a verdict."""
