@@ -96,6 +96,6 @@ def _log(run: Run, result: StageResult, reproduced: Reproduced, shown: Sequence[
             Metric("figures_without_spread", reproduced.count(NO_SPREAD)),
             *(Metric(f"conclusions/{name.replace(' ', '_')}", n) for name, n in reproduced.outcomes().items()),
         ],
-        tags={"source_runs": ",".join(each.run.id for each in reproduced.trainings)},
+        tags={"source_runs": ",".join(run.id for _, run in reproduced.sources)},
     )
     log_report(run, reproduced.table.title, result, reproduced.tables, shown)

@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 from pipeline.data.pools import Pools
 from pipeline.data.prepared import DataConfig, load_pools
@@ -45,12 +45,14 @@ class Measured:
     """A row with what it gave."""
 
     row: Row
-    run: RunRecord
-    figures: Mapping[str, Measure]
+    run: RunRecord | None = None
+    """Where it was measured; None if it could not be."""
+    figures: Mapping[str, Measure] = field(default_factory=dict)
+    """By name."""
     errors_R: Sequence[float] = ()
     """Test error of each round at the row's epoch, or validation error of each fold, as shares; empty where they were
     not kept."""
-    seconds: float
+    seconds: float = 0.0
     """What its trainings took, one after the other on one worker."""
     evaluation: Evaluation | None = None
 
@@ -106,8 +108,11 @@ class Bench(ABC):
         for number, row in enumerate(missing, start=1):
             if self.found(row) is None:  # else an earlier one has brought it
                 reporter.say(f"{self.table.id}: {number} of {len(missing)}, {row.label}")
-                self.run(row, reporter, parent)
-        return [self.read(row, self._record(row)) for row in self.rows]
+                try:
+                    self.run(row, reporter, parent)
+                except StageError as error:  # one that diverges does not keep the others from being measured
+                    reporter.say(f"{self.table.id}: {row.label} is left out, since {error}")
+        return [self._measured(row) for row in self.rows]
 
     def plan(self, planned: set[object]) -> list[Work]:
         """What would have to be measured besides the trainings that are `planned`, to which it adds its own."""
@@ -140,11 +145,9 @@ class Bench(ABC):
                 if alike and record.status == "FINISHED" and record.config:
                     yield record
 
-    def _record(self, row: Row) -> RunRecord:
+    def _measured(self, row: Row) -> Measured:
         record = self.found(row)
-        if record is None:
-            raise StageError(f"{self.table.id}: a row must end in a finite error, but {row.label} did not")
-        return record
+        return Measured(row=row) if record is None else self.read(row, record)
 
     def params(self, row: Row) -> dict[str, object]:
         """What a run has logged that measured in the setting of a row."""

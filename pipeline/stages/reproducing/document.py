@@ -113,8 +113,7 @@ def _section(each: Reproduced) -> str:
 
 
 def _provenance(reproduced: Sequence[Reproduced]) -> str:
-    runs = {each.run.id: each for one in reproduced for each in one.trainings}
-    commits = sorted({_commit(each.run.tags) for each in runs.values()})
+    commits = sorted({_commit(run.tags) for one in reproduced for _, run in one.sources})
     data = sorted(
         {
             f"{pools.name}, {pools.pooling} pooling: `{pools.digest}`"
@@ -123,9 +122,9 @@ def _provenance(reproduced: Sequence[Reproduced]) -> str:
         }
     )
     rows = [
-        [one.table.id, each.row.label, each.run.id, _commit(each.run.tags), f"{each.run.started:%Y-%m-%d %H:%M}"]
+        [one.table.id, label, run.id, _commit(run.tags), f"{run.started:%Y-%m-%d %H:%M}"]
         for one in reproduced
-        for each in one.trainings
+        for label, run in one.sources
     ]
     packages = ", ".join(f"{name} {version(name)}" for name in PACKAGES)
     return "\n".join(

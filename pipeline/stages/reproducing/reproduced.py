@@ -20,6 +20,7 @@ from pipeline.stages.reproducing.cells import (
     outcome,
 )
 from pipeline.stages.reproducing.published import Claim, PublishedTable
+from pipeline.tracking.port import RunRecord
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -63,8 +64,14 @@ class Reproduced:
         """One row for each run that rows are read off."""
         first: dict[str, Measured] = {}
         for each in self.measured:
-            first.setdefault(each.run.id, each)
+            if each.run is not None:
+                first.setdefault(each.run.id, each)
         return list(first.values())
+
+    @property
+    def sources(self) -> list[tuple[str, RunRecord]]:
+        """The runs, each with the label of the first row that is read off it."""
+        return [(each.row.label, each.run) for each in self.trainings if each.run is not None]
 
     @property
     def evaluations(self) -> dict[str, Evaluation]:

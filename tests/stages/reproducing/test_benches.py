@@ -23,6 +23,7 @@ from pipeline.stages.reproducing.config import ReproduceConfig
 from pipeline.stages.reproducing.published import Protocol, Row, load_published
 from pipeline.stages.stage import Setting
 from pipeline.tracking.memory import MemoryRun, MemoryTracker
+from pipeline.tracking.port import RunRecord
 from pipeline.training.compute import Compute
 from tests.stages.reproducing.small import Impatient, bench_of, measure, nothing_trained, table_of
 from tests.stages.runs import runs_with
@@ -52,7 +53,13 @@ class Done:
 
     def run(self, label: str) -> MemoryRun:
         """What a row was read off."""
-        return next(run for run in self.tracker.runs if run.id == self.rows[label].run.id)
+        return next(run for run in self.tracker.runs if run.id == source(self.rows[label]).id)
+
+
+def source(measured: Measured) -> RunRecord:
+    """The run that a row was read off."""
+    assert measured.run is not None
+    return measured.run
 
 
 @pytest.fixture(scope="module")
@@ -72,7 +79,7 @@ def means(rows: Sequence[Measured]) -> list[tuple[dict[str, float], list[float]]
 def test_rows_of_one_configuration_are_one_training_below_the_table(evaluated: Done) -> None:
     first, short = runs_with(evaluated.tracker, "evaluate")
     [table] = runs_with(evaluated.tracker, "reproduce")
-    assert [each.run.id for each in evaluated.rows.values()] == [first.id, first.id, first.id, short.id]
+    assert [source(each).id for each in evaluated.rows.values()] == [first.id, first.id, first.id, short.id]
     assert (first.parent, short.parent) == (table.id, table.id)
     assert (first.params["epochs"], short.params["epochs"]) == ("5", "2")
 
@@ -138,8 +145,8 @@ def test_accuracy_is_what_error_leaves(evaluated: Done, label: str) -> None:
 def test_what_was_measured_is_not_measured_again(evaluated: Done, few: Setting) -> None:
     with nothing_trained(evaluated.tracker):
         again = measure(bench_of(few, EVALUATED, evaluated.tracker))
-    assert {each.row.label: each.run.id for each in again} == {
-        label: each.run.id for label, each in evaluated.rows.items()
+    assert {each.row.label: source(each).id for each in again} == {
+        label: source(each).id for label, each in evaluated.rows.items()
     }
     assert means(again) == means(list(evaluated.rows.values()))
 
@@ -152,7 +159,7 @@ def test_an_evaluation_that_was_made_by_hand_counts(few: Setting) -> None:
     by_hand = evaluate.run(config, tracker, Silent()).run_id
     with nothing_trained(tracker):
         [row] = measure(bench_of(few, table_of(SHORT), tracker))
-    assert row.run.id == by_hand
+    assert source(row).id == by_hand
 
 
 OTHERWISE: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
@@ -205,7 +212,7 @@ def test_an_interrupted_table_goes_on_where_it_was(evaluated: Done, few: Setting
     assert [run.status for run in runs_with(tracker, "reproduce")] == ["KILLED"]
     rows = measure(bench_of(few, EVALUATED, tracker))
     assert [run.params["epochs"] for run in runs_with(tracker, "evaluate")] == ["5", "2"]
-    assert [each.run.id for each in rows[:3]] == [first.id] * 3
+    assert [source(each).id for each in rows[:3]] == [first.id] * 3
     assert means(rows) == means(list(evaluated.rows.values()))
 
 
@@ -216,7 +223,7 @@ def test_a_plan_tells_what_is_then_trained(few: Setting) -> None:
     assert tracker.runs == []
     [row, _] = measure(bench_of(few, table, tracker))
     [done] = bench_of(few, table, tracker).plan(set())
-    assert (list(done.jobs), done.done) == ([], f"run {row.run.id}")
+    assert (list(done.jobs), done.done) == ([], f"run {source(row).id}")
 
 
 def test_one_round_has_no_spread_and_no_standard_error(few: Setting) -> None:
@@ -247,7 +254,7 @@ def test_the_cells_of_a_variant_share_one_cross_validation_and_its_trainings(cro
     assert len(trained) == 2 * 2  # 2 batch sizes x 2 folds; those of 2 epochs are read off
     assert [cross_validated.run(row.label).parent for row in CELLS] == [run.id] * 4
     for row in CELLS:
-        config = cross_validated.rows[row.label].run.config
+        config = source(cross_validated.rows[row.label]).config
         assert config is not None
         assert (config.epochs, config.batch_size) == (row.hyper.epochs, row.hyper.batch_size)
 
@@ -283,13 +290,13 @@ def test_cells_of_other_folds_do_not_count(cross_validated: Done, few: Setting, 
 def test_the_missing_cells_alone_are_measured(few: Setting) -> None:
     tracker = MemoryTracker()
     [alone] = measure(bench_of(few, table_of(CELLS[0], protocol=FOLDED), tracker))
-    assert alone.run.tags["role"] == "cross_validate"  # one cell is its run
+    assert source(alone).tags["role"] == "cross_validate"  # one cell is its run
     assert [bool(work.jobs) for work in bench_of(few, table_of(*CELLS[:2], protocol=FOLDED), tracker).plan(set())] == [
         False,
         True,
     ]
     both = measure(bench_of(few, table_of(*CELLS[:2], protocol=FOLDED), tracker))
-    assert both[0].run.id == alone.run.id
+    assert source(both[0]).id == source(alone).id
     assert [run.params["grid"] for run in runs_with(tracker, "cross_validate")] == [
         "epochs=2 batch_size=10",
         "epochs=2 batch_size=20",
@@ -325,7 +332,7 @@ def searched(few: Setting, tmp_path_factory: pytest.TempPathFactory) -> Done:
 def test_the_row_of_a_search_shows_what_it_chose(searched: Done) -> None:
     [found] = runs_with(searched.tracker, "search")
     row, chosen = searched.rows["MLP"], json.loads(found.tags["config"])
-    assert row.run.id == found.id
+    assert source(row).id == found.id
     assert {name: row.figures[name].mean for name in ("lr", "batch_size", "alpha")} == {
         name: chosen[name] for name in ("lr", "batch_size", "alpha")
     }
@@ -340,7 +347,7 @@ def test_a_finished_search_is_not_made_again(searched: Done, few: Setting) -> No
     with nothing_trained(searched.tracker):
         measure(bench_of(few, SEARCHED, searched.tracker))
     [work] = bench_of(few, SEARCHED, searched.tracker).plan(set())
-    assert work.done == f"run {searched.rows['MLP'].run.id}"
+    assert work.done == f"run {source(searched.rows['MLP']).id}"
 
 
 @pytest.mark.parametrize("part", [{"folds": 4}, {"rounds": 2}, {"sampler": "tpe"}], ids=["folds", "rounds", "sampler"])
@@ -365,9 +372,9 @@ def test_a_row_of_a_search_is_measured_with_what_that_found(few: Setting, tmp_pa
         patch.chdir(tmp_path)  # the study's files
         preset, row = measure(bench_of(few, table_of(SHORT, experiments=(TRIED,)), tracker, storage=store))
     [found], [first, second] = runs_with(tracker, "search"), runs_with(tracker, "evaluate")
-    assert (preset.run.id, row.run.id) == (first.id, second.id)
+    assert (source(preset).id, source(row).id) == (first.id, second.id)
     assert (second.tags["config_from"], second.params["search_wanted"]) == (found.id, "2")
-    assert row.run.config == replace(Hyperparameters.of(json.loads(found.tags["config"])), epochs=3)
+    assert source(row).config == replace(Hyperparameters.of(json.loads(found.tags["config"])), epochs=3)
     with nothing_trained(tracker):
         measure(bench_of(few, table_of(TRIED), tracker, storage=store))
     more = bench_of(few, table_of(SHORT, replace(TRIED, trials=3)), tracker, storage=store)
@@ -392,12 +399,20 @@ def test_an_experiment_is_measured_beside_the_rows_on_data_of_its_own(few: Setti
     tracker = MemoryTracker()
     pooled = replace(SHORT, label="Short pooled", pooling="max")
     rows = measure(bench_of(few, table_of(SHORT, experiments=(pooled,)), tracker))
-    assert [(each.row.label, each.run.params["pooling"]) for each in rows] == [
+    assert [(each.row.label, source(each).params["pooling"]) for each in rows] == [
         ("Short", "average"),
         ("Short pooled", "max"),
     ]
-    assert len({each.run.tags["dataset_digest"] for each in rows}) == 2
+    assert len({source(each).tags["dataset_digest"] for each in rows}) == 2
     assert rows[0].errors_R != rows[1].errors_R
     with nothing_trained(tracker):
         again = measure(bench_of(few, table_of(pooled), tracker))  # without the row that it was tried beside
-    assert again[0].run.id == rows[1].run.id
+    assert source(again[0]).id == source(rows[1]).id
+
+
+def test_a_row_that_diverges_is_left_out_and_the_others_are_measured(few: Setting) -> None:
+    tracker, wild = MemoryTracker(), Row(label="Wild", model="mlp", changes="lr=100 optimiser=sgd inputs=grey epochs=9")
+    first, second = measure(bench_of(few, table_of(wild, SHORT), tracker))
+    assert (first.run, first.figures, first.errors_R) == (None, {}, ())
+    assert second.figures["test_error"].n == 2
+    assert [run.status for run in runs_with(tracker, "evaluate")] == ["FAILED", "FINISHED"]
