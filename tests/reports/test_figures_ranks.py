@@ -64,6 +64,31 @@ def test_the_title_has_the_p_of_friedmans_test() -> None:
     assert "p = 1\n" in critical_differences({name: [0.1, 0.2] for name in "abc"}).get_suptitle()
 
 
+def test_friedmans_p_is_that_of_the_formula() -> None:
+    given = errors(4, 6)
+    rank_NV = np.argsort(np.argsort(np.array(list(given.values())).T, axis=1), axis=1) + 1
+    statistic = 12 * 6 / (4 * 5) * ((rank_NV.mean(axis=0) - 2.5) ** 2).sum()
+    assert f"p = {stats.chi2.sf(statistic, 3):.2g}\n" in critical_differences(given).get_suptitle()
+
+
+@pytest.mark.parametrize(("variants", "q"), [(3, 2.343), (4, 2.569), (5, 2.728), (8, 3.031)])
+@pytest.mark.parametrize("step", [0.002, 0.005, 0.01])
+def test_bars_join_ranks_closer_than_the_critical_difference_of_demsars_table(
+    variants: int, q: float, step: float
+) -> None:
+    rounds = 19  # whose mean ranks are never halfway between two that are shown
+    given = errors(variants, rounds, step)
+    rank_V = np.sort((np.argsort(np.argsort(np.array(list(given.values())).T, axis=1), axis=1) + 1).mean(axis=0))
+    apart = q * np.sqrt(variants * (variants + 1) / (6 * rounds))
+    joined = {(low, max(high for high in rank_V if high - low < apart)) for low in rank_V}
+    longest = {
+        (round(float(low), 1), round(float(high), 1))
+        for low, high in joined
+        if low < high and not any(other <= low and high <= end and (other, end) != (low, high) for other, end in joined)
+    }
+    assert ranked(given)[1] == longest
+
+
 @pytest.mark.parametrize(("variants", "rounds"), [(2, 5), (3, 1), (0, 0)])
 def test_ranks_of_too_few_are_refused(variants: int, rounds: int) -> None:
     with pytest.raises(ValueError, match="at least 3 variants and 2 rounds"):

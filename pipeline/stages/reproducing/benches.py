@@ -129,13 +129,13 @@ class CrossValidateBench(Bench):
         return {**super().params(row), "folds": self._folds, "patience": 0}
 
     def _config(self, row: Row) -> cross_validate.CrossValidateConfig:
-        """The grid of all missing cells of the row's variant."""
-        values: dict[str, dict[str, None]] = {}
+        """The grid of all missing cells of the row's variant that change the same hyperparameters."""
+        values: dict[str, dict[str, None]] = {name: {} for name in _changes(row)}
         for each in self.rows:
-            if each.model == row.model and self.found(each) is None:
-                for part in each.changes.split():
-                    name, _, value = part.partition("=")
-                    values.setdefault(name, {})[value] = None
+            changes = _changes(each)
+            if each.model == row.model and changes.keys() == values.keys() and self.found(each) is None:
+                for name, value in changes.items():
+                    values[name][value] = None
         return cross_validate.CrossValidateConfig(
             setting=self.setting(row),
             model=row.model,
@@ -231,3 +231,8 @@ BENCHES: dict[str, type[Bench]] = {
 def bench(config: ReproduceConfig, table: PublishedTable, tracker: Tracker) -> Bench:
     """Where a table is measured."""
     return BENCHES[table.protocol.stage](config, table, tracker)
+
+
+def _changes(row: Row) -> dict[str, str]:
+    """What differs from the preset, by name."""
+    return {name: value for name, _, value in (part.partition("=") for part in row.changes.split())}

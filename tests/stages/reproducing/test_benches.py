@@ -303,12 +303,23 @@ def test_the_missing_cells_alone_are_measured(few: Setting) -> None:
     ]
 
 
+def test_rows_that_change_other_hyperparameters_are_grids_of_their_own(few: Setting) -> None:
+    tracker, plain = MemoryTracker(), CELLS[0]
+    grey = [replace(row, label=f"{row.label} grey", changes=f"{row.changes} inputs=grey") for row in CELLS[:2]]
+    rows = measure(bench_of(few, table_of(plain, *grey, protocol=FOLDED), tracker))
+    assert [run.params["grid"] for run in runs_with(tracker, "cross_validate")] == [
+        "epochs=2 batch_size=10",
+        "epochs=2 batch_size=10,20 inputs=grey",
+    ]
+    assert len({source(each).id for each in rows}) == 3
+
+
 def test_the_grid_of_a_published_table_holds_all_its_cells(few: Setting) -> None:
     tables = [table for table in load_published().values() if table.protocol.stage == "cross_validate"]
     for table in tables:
         used = bench_of(few, table, MemoryTracker())
         assert isinstance(used, CrossValidateBench)
-        for row in table.rows:
+        for row in used.rows:
             cells = parse_grid(used._config(row).grid, get_variant(row.model))
             assert row.hyper.canonical in {cell.canonical for cell in cells}
     assert tables
