@@ -39,7 +39,8 @@ def grid_space(**dimensions: Dimension) -> Space:
 def finding(asked: Asked) -> Finding:
     """What a training could have given: a falling curve, sometimes stopped, and one region that diverges."""
     hyper = asked.hyper
-    generator = numpy_generator(0, hyper.hash, asked.pairs, asked.draw)
+    varied = f"{hyper.lr:.6g} {hyper.batch_size} {hyper.epochs} {hyper.alpha:.6g} {hyper.momentum:.6g}"
+    generator = numpy_generator(0, varied, asked.pairs, asked.draw)
     level = 0.08 + 0.1 * generator.random() + 20 * abs(hyper.lr - 2e-3)
     offset_F = 0.05 * generator.random() * np.linspace(-1, 1, FOLDS)
     errors: list[float] = []

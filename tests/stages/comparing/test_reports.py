@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import csv
-import re
 
 import pytest
 
@@ -76,7 +75,7 @@ def test_the_page_has_all_that_is_kept(tracker: MemoryTracker) -> None:
     for heading in ("In short", "Comparison", "Contrasts", "Mean ranks", "How to read this"):
         assert f"{heading}</h2>" in page
     for row in (row for table in (result.table, *result.more) for row in table.rows):
-        assert re.search(rf"<td>{row[1]} *</td>", page)
+        assert f">{row[1]}</td>" in page
 
 
 def test_there_is_one_summary_of_each_variant_with_figures_to_sort_by(tracker: MemoryTracker) -> None:
