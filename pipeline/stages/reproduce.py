@@ -23,8 +23,8 @@ from pipeline.tracking.port import Metric, Run, RunStart, Tracker, stage_run
 
 NOTES = (
     "Errors and accuracies are in percent, mean ± standard deviation over rounds. Figures agree when their means are "
-    "within two standard errors of their difference, which chance exceeds in one of twenty. Train errors are those of "
-    "all training samples after the last epoch; for an earlier one there is none.",
+    "no further apart than chance puts nineteen of twenty (Welch's t test). Train errors are those of all training "
+    "samples after the last epoch; for an earlier one there is none.",
     "Conclusions are tested on differences in test error within rounds, in which all rows see the same pairs: "
     "permutation tests (for folds the corrected t test), corrected for the number of conclusions of the table (Holm). "
     "Detectable is the least difference, in percentage points, that so many rounds would have shown in four of five "

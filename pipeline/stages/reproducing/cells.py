@@ -7,6 +7,8 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from scipy import stats
+
 from pipeline.reports.contrasts import Contrast, Verdict, judge
 from pipeline.reports.tables import Table
 from pipeline.stages.comparing.tables import points, probability
@@ -25,8 +27,8 @@ COUNTED = {
     NO_SPREAD: "{} have no spread in the report",
     NOT_COMPARED: "{} are not compared",
 }
-LIMIT = 2.0
-"""Standard errors within which two means agree: chance exceeds it in one of twenty cells."""
+LEVEL = 0.05
+"""Share of the cells that agree in truth and are said to differ."""
 EXACT = ("parameters", "lr", "batch_size", "alpha")
 """Figures that are either the same or not."""
 OF_THE_MACHINE = ("seconds", "seconds_per_epoch")
@@ -55,10 +57,25 @@ class Cell:
         if self.ours is None or self.report.std is None or self.name in OF_THE_MACHINE:
             return math.nan
         difference = self.ours.mean - self.report.mean
-        error = math.hypot(self.ours.standard_error, self.report.std / math.sqrt(self.rounds))
+        error = math.hypot(self.ours.standard_error, self._report_error)
         if error == 0:
             return math.copysign(math.inf, difference) if abs(difference) > 0.005 else 0.0
         return difference / error
+
+    @property
+    def _report_error(self) -> float:
+        """The standard error of the report's mean."""
+        return (self.report.std or 0.0) / math.sqrt(self.rounds)
+
+    @property
+    def limit(self) -> float:
+        """The deviation that chance exceeds in one of twenty cells, by Welch's t test."""
+        ours, its = (self.ours.standard_error if self.ours else 0.0) ** 2, self._report_error**2
+        parts = [(ours, (self.ours.n if self.ours else 1) - 1), (its, self.rounds - 1)]
+        if any(variance and not freedom for variance, freedom in parts):
+            return math.inf  # a spread of a single measurement is none
+        uncertain = sum(variance**2 / freedom for variance, freedom in parts if variance)
+        return float(stats.t.isf(LEVEL / 2, (ours + its) ** 2 / uncertain)) if uncertain else 0.0
 
     @property
     def verdict(self) -> str:
@@ -71,7 +88,7 @@ class Cell:
             return NO_SPREAD
         if math.isnan(self.deviation):
             return NOT_COMPARED
-        alike = abs(self.deviation) <= LIMIT
+        alike = abs(self.deviation) <= self.limit
         if self.measured.row.trials:
             return NOT_SHOWN if alike else BETTER if self.deviation < 0 else WORSE
         return AGREES if alike else DIFFERS

@@ -7,12 +7,12 @@ import math
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from scipy import stats
 
 from pipeline.stages.reproducing.bench import Measure
 from pipeline.stages.reproducing.cells import (
     AGREES,
     DIFFERS,
-    LIMIT,
     NO_SPREAD,
     NOT_COMPARED,
     Cell,
@@ -60,7 +60,7 @@ def cell(name: str, report: Figure, ours: Measure | None, rounds: int = ROUNDS) 
         (Figure(mean=12, std=4), Measure(mean=10), NAN, NOT_COMPARED),
     ],
 )
-def test_means_agree_within_two_standard_errors_of_their_difference(
+def test_means_agree_within_what_chance_allows(
     report: Figure, ours: Measure | None, deviation: float, verdict: str
 ) -> None:
     found = cell("test_error", report, ours)
@@ -93,6 +93,21 @@ def test_figures_without_a_spread_are_the_same_or_not_compared(
     assert math.isnan(found.deviation)
 
 
+@given(
+    means=st.tuples(PERCENTS, PERCENTS),
+    spreads=st.tuples(SPREADS, SPREADS),
+    rounds=st.tuples(st.integers(2, 30), st.integers(2, 30)),
+)
+def test_the_verdict_is_that_of_welchs_test(
+    means: tuple[float, float], spreads: tuple[float, float], rounds: tuple[int, int]
+) -> None:
+    (report, ours), (a, b), (n, m) = means, spreads, rounds
+    found = cell("test_error", Figure(mean=report, std=a), Measure(mean=ours, std=b, n=m), rounds=n)
+    tested = stats.ttest_ind_from_stats(ours, b, m, report, a, n, equal_var=False)
+    assert found.deviation == pytest.approx(tested.statistic)
+    assert (found.verdict == AGREES) == (tested.pvalue >= 0.05)
+
+
 @given(report=PERCENTS, ours=PERCENTS, spreads=st.tuples(SPREADS, SPREADS), rounds=st.integers(2, 30))
 def test_ours_deviates_from_the_reports_as_the_reports_from_ours(
     report: float, ours: float, spreads: tuple[float, float], rounds: int
@@ -118,7 +133,7 @@ def test_means_that_agree_still_agree_with_more_spread(report: float, ours: floa
         for factor in (1, more)
     )
     assert abs(wide.deviation) <= abs(near.deviation) * (1 + 1e-9)
-    assert (near.verdict == AGREES) == (abs(near.deviation) <= LIMIT)
+    assert (near.verdict == AGREES) == (abs(near.deviation) <= near.limit)
 
 
 def test_a_table_has_a_cell_for_each_printed_figure_with_the_rounds_of_its_report() -> None:

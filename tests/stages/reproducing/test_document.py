@@ -113,7 +113,7 @@ def test_no_folder_of_the_machine_is_in_it(all_of_few: Setting, tmp_path: Path) 
 def test_experiments_stand_by_themselves_and_do_not_count(setting: Setting) -> None:
     tried = replace(PLAIN, label="Plain pooled", pooling="max")
     table = table_of(PLAIN, SHARED, experiments=(tried,))
-    each = reproduced(setting, table, [given(PLAIN, 18.0), given(SHARED, 12.0), given(tried, 30.0)])
+    each = reproduced(setting, table, [given(PLAIN, 18.0), given(SHARED, 6.0), given(tried, 30.0)])
     assert [cell.measured.row.label for cell in each.cells] == ["Plain", "Shared"]
     assert [cell.measured.row.label for cell in each.tried] == ["Plain pooled"]
     assert list(each.tables) == ["figures", "experiments"]
