@@ -151,7 +151,6 @@ class MemoryTracker:
             name=run.name,
             status=run.status,
             started=run.started,
-            ended=run.ended,
             params=run.params,
             tags=run.tags,
             metrics=last,

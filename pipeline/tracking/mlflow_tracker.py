@@ -329,7 +329,6 @@ def _record(run: MlflowRun) -> RunRecord:
         name=run.info.run_name,
         status=run.info.status,
         started=datetime.fromtimestamp(run.info.start_time / 1000, UTC),
-        ended=datetime.fromtimestamp(run.info.end_time / 1000, UTC) if run.info.end_time else None,
         params=run.data.params,
         tags=run.data.tags,
         metrics=run.data.metrics,

@@ -60,7 +60,6 @@ class RunRecord:
     name: str
     status: str
     started: datetime
-    ended: datetime | None = None
     params: Mapping[str, str]
     tags: Mapping[str, str]
     metrics: Mapping[str, float]

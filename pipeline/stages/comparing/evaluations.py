@@ -94,7 +94,7 @@ class Evaluation:
 
     def curve(self, metric: str) -> tuple[list[float], list[float]]:
         """A metric by epoch: its mean over rounds and its standard deviation, which is empty of one round."""
-        return tuple(self.tracker.history(self.run.id, name) for name in (metric, f"{metric}_std"))  # type: ignore[return-value]
+        return self.tracker.history(self.run.id, metric), self.tracker.history(self.run.id, f"{metric}_std")
 
     def test_error_at_R(self, epoch: int) -> list[float] | None:
         """After an epoch, counted from 1, round by round; None where it was not kept."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from matplotlib.figure import Figure
@@ -36,15 +36,8 @@ def pictures(ranked: Sequence[Evaluation], verdicts: Sequence[Verdict], *, paire
     found = []
     if any(verdict.n > 1 for verdict in verdicts):
         found.append(_forest(verdicts))
-    boxes = box_plot({entry.model: entry.test_error_R for entry in ranked}, "test error")
-    found.append(
-        Picture(
-            name="test_error",
-            title="Test error over rounds",
-            figure=boxes,
-            caption="Every round is a point, the mean a diamond; the box holds the middle half.",
-        )
-    )
+    labelled = {entry.model: entry for entry in ranked}
+    found.append(boxes("test_error", labelled))
     if paired and len(ranked) > 2 and ranked[0].test_error.n > 1:
         found.append(
             Picture(
@@ -55,8 +48,8 @@ def pictures(ranked: Sequence[Evaluation], verdicts: Sequence[Verdict], *, paire
             )
         )
     if len(ranked) > 1:
-        found.append(_compute(ranked))
-    found.append(_losses(ranked))
+        found.append(compute("error_against_compute", labelled))
+    found.append(losses(labelled))
     shares = {entry.model: share for entry in ranked if (share := entry.digit_pair_error_KK()) is not None}
     if shares:
         found.append(
@@ -91,23 +84,35 @@ def _forest(verdicts: Sequence[Verdict]) -> Picture:
     )
 
 
-def _compute(ranked: Sequence[Evaluation]) -> Picture:
+def boxes(name: str, labelled: Mapping[str, Evaluation]) -> Picture:
+    """The test error of every round, by label."""
+    return Picture(
+        name=name,
+        title="Test error over rounds",
+        figure=box_plot({label: entry.test_error_R for label, entry in labelled.items()}, "test error"),
+        caption="Every round is a point, the mean a diamond; the box holds the middle half.",
+    )
+
+
+def compute(name: str, labelled: Mapping[str, Evaluation]) -> Picture:
+    """The test error against what one training took, by label."""
     points = {
-        entry.model: (entry.round_seconds, entry.test_error.mean, entry.test_error.low, entry.test_error.high)
-        for entry in ranked
+        label: (entry.round_seconds, entry.test_error.mean, entry.test_error.low, entry.test_error.high)
+        for label, entry in labelled.items()
     }
     return Picture(
-        name="error_against_compute",
+        name=name,
         title="Error against compute",
         figure=error_against_compute(points),
         caption="Seconds that one training took on the machine that ran it, beside others of its batch.",
     )
 
 
-def _losses(ranked: Sequence[Evaluation]) -> Picture:
+def losses(labelled: Mapping[str, Evaluation]) -> Picture:
+    """The training loss by epoch, a panel for each family, by label."""
     families: dict[str, dict[str, tuple[list[float], list[float]]]] = defaultdict(dict)
-    for entry in ranked:
-        families[entry.variant.arch][entry.model] = entry.curve("train_loss")
+    for label, entry in labelled.items():
+        families[entry.variant.arch][label] = entry.curve("train_loss")
     return Picture(
         name="loss_by_family",
         title="Training loss by family",

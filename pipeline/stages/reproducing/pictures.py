@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
 from collections.abc import Callable, Mapping
 
-from pipeline.reports.figures import box_plot, error_against_compute, error_by_epoch, loss_by_family
+from pipeline.reports.figures import error_by_epoch
 from pipeline.stages.comparing.evaluations import Evaluation
-from pipeline.stages.comparing.pictures import Picture
+from pipeline.stages.comparing.pictures import Picture, boxes, compute, losses
 from pipeline.stages.reproducing.reproduced import Reproduced
 
 Evaluations = Mapping[str, Evaluation]
@@ -17,20 +16,6 @@ def pictures(reproduced: Reproduced) -> list[Picture]:
     """Those that the report has."""
     evaluations = reproduced.evaluations
     return [picture for name in reproduced.table.pictures for picture in DRAWN[name](evaluations)]
-
-
-def _loss_by_family(evaluations: Evaluations) -> list[Picture]:
-    families: dict[str, dict[str, tuple[list[float], list[float]]]] = defaultdict(dict)
-    for label, entry in evaluations.items():
-        families[entry.variant.arch][label] = entry.curve("train_loss")
-    return [
-        Picture(
-            name="loss_by_family",
-            title="Training loss by epoch",
-            figure=loss_by_family(families),
-            caption="Mean over rounds with a band of one standard deviation.",
-        )
-    ]
 
 
 def _error_by_epoch(evaluations: Evaluations) -> list[Picture]:
@@ -45,31 +30,14 @@ def _error_by_epoch(evaluations: Evaluations) -> list[Picture]:
 
 
 def _curves(evaluations: Evaluations) -> list[Picture]:
-    return [*_loss_by_family(evaluations), *_error_by_epoch(evaluations)]
-
-
-def _box_plot(evaluations: Evaluations) -> list[Picture]:
-    figure = box_plot({label: entry.test_error_R for label, entry in evaluations.items()}, "test error")
-    caption = "Every round is a point, the mean a diamond; the box holds the middle half."
-    return [Picture(name="box_plot", title="Test error over rounds", figure=figure, caption=caption)]
-
-
-def _seconds(evaluations: Evaluations) -> list[Picture]:
-    points = {
-        label: (entry.round_seconds, entry.test_error.mean, entry.test_error.low, entry.test_error.high)
-        for label, entry in evaluations.items()
-    }
-    caption = "Seconds that one training took on the machine that ran it, beside others of its batch."
-    return [
-        Picture(name="seconds", title="Error against compute", figure=error_against_compute(points), caption=caption)
-    ]
+    return [losses(evaluations), *_error_by_epoch(evaluations)]
 
 
 DRAWN: dict[str, Callable[[Evaluations], list[Picture]]] = {
-    "loss_by_family": _loss_by_family,
+    "loss_by_family": lambda evaluations: [losses(evaluations)],
     "error_by_epoch": _error_by_epoch,
     "curves": _curves,
-    "box_plot": _box_plot,
-    "seconds": _seconds,
+    "box_plot": lambda evaluations: [boxes("box_plot", evaluations)],
+    "seconds": lambda evaluations: [compute("seconds", evaluations)],
 }
 """By what `published/*.yaml` calls them."""
