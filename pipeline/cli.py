@@ -248,6 +248,7 @@ def compare_command(dry_run: bool, **options: Any) -> None:
 @click.argument("tables", nargs=-1, required=True)
 @click.option("--rounds", type=int, default=0, show_default=True, help="Rounds instead of the report's; 0: its own.")
 @click.option("--scale", default="full", show_default=True, help="full, or quick: three rounds at most.")
+@click.option("--missing", default="measure", show_default=True, help="measure what was not yet, or leave it out.")
 @click.option("--storage", default="sqlite:///optuna.db", show_default=True, help="Database URL of searches.")
 @click.option("--output", default="", help="Markdown file to write all tables to.")
 @full_data_options
@@ -256,7 +257,7 @@ def compare_command(dry_run: bool, **options: Any) -> None:
 def reproduce_command(dry_run: bool, **options: Any) -> None:
     """Make tables of the reports anew, such as 000/table-2, or all, and show each figure beside the report's.
 
-    Measures what is not there yet; start again to resume.
+    Measures what is not there yet; start again to resume. With --missing leave it shows what there is.
     """
     from pipeline.stages import reproduce
     from pipeline.stages.reproducing.config import ReproduceConfig

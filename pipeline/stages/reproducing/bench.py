@@ -17,7 +17,7 @@ from pipeline.errors import StageError
 from pipeline.models.registry import get_variant
 from pipeline.stages.comparing.evaluations import Evaluation
 from pipeline.stages.planning import Work
-from pipeline.stages.reproducing.config import ReproduceConfig
+from pipeline.stages.reproducing.config import MEASURE, ReproduceConfig
 from pipeline.stages.reproducing.published import PublishedTable, Row
 from pipeline.stages.stage import Reporter, Setting
 from pipeline.tracking.port import Run, RunRecord, Tracker
@@ -103,8 +103,8 @@ class Bench(ABC):
         return self._pools[data]
 
     def measure(self, reporter: Reporter, parent: Run) -> list[Measured]:
-        """Every row, in its order; what was not measured before is measured now."""
-        missing = [row for row in self.trainings if self.found(row) is None]
+        """Every row, in its order; what was not measured before is measured now, if that is wanted."""
+        missing = [row for row in self.trainings if self.found(row) is None] if self.config.missing == MEASURE else []
         for number, row in enumerate(missing, start=1):
             if self.found(row) is None:  # else an earlier one has brought it
                 reporter.say(f"{self.table.id}: {number} of {len(missing)}, {row.label}")
@@ -124,7 +124,7 @@ class Bench(ABC):
             what, found, data = f"{self.table.id}: {row.label}", self.found(row), self.setting(row).data
             if found is not None:
                 works.append(Work(what=what, done=f"run {found.id}"))
-            else:
+            elif self.config.missing == MEASURE:
                 works += [replace(work, what=what, note="", data=data) for work in self.work(row)]
         return works
 

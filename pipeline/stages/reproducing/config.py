@@ -15,6 +15,7 @@ ALL_TABLES = "all"
 MAX_ROUNDS = 1000
 SCALES = {"full": 0, "quick": 3}
 """Scale -> the most rounds of it; 0 for as many as the report has."""
+MEASURE, LEAVE = MISSING = ("measure", "leave")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -29,6 +30,8 @@ class ReproduceConfig:
     """Rounds instead of the report's; 0 for the report's."""
     scale: str = "full"
     """`full`, or `quick`: three rounds at most."""
+    missing: str = MEASURE
+    """Whether what was not measured before is measured now, or left out."""
     storage: str = "sqlite:///optuna.db"
     """Of the studies of tables that show what a search chose."""
     output: str = ""
@@ -38,6 +41,8 @@ class ReproduceConfig:
     def __post_init__(self) -> None:
         if self.scale not in SCALES:
             raise UnknownNameError("scale", self.scale, SCALES)
+        if self.missing not in MISSING:
+            raise UnknownNameError("--missing", self.missing, MISSING)
         if not 0 <= self.rounds <= MAX_ROUNDS:
             raise InputError(f"--rounds must be between 0 (the report's) and {MAX_ROUNDS}, but got {self.rounds}")
 

@@ -13,9 +13,10 @@ Evaluations = Mapping[str, Evaluation]
 
 
 def pictures(reproduced: Reproduced) -> list[Picture]:
-    """Those that the report has."""
+    """Those that the report has; none where nothing was measured."""
     evaluations = reproduced.evaluations
-    return [picture for name in reproduced.table.pictures for picture in DRAWN[name](evaluations)]
+    wanted = reproduced.table.pictures if evaluations else ()
+    return [picture for name in wanted for picture in DRAWN[name](evaluations)]
 
 
 def _error_by_epoch(evaluations: Evaluations) -> list[Picture]:

@@ -105,6 +105,8 @@ class Reproduced:
             parts.append(f"{protocol.sampler} search")
         name = self.bench.pools(self.table.rows[0]).name
         parts.append(name if protocol.dataset else f"{name}, {protocol.pooling} pooling")
+        if left := [each.row.label for each in self.measured[: len(self.table.rows)] if each.run is None]:
+            parts.append(f"not measured: {', '.join(left)}")
         return ", ".join(parts)
 
     def count(self, verdict: str) -> int:

@@ -168,6 +168,24 @@ def test_an_interrupted_table_trains_what_is_missing_and_ends_alike(lab: Lab, fe
         assert resumed.texts[name] == through.texts[name]
 
 
+def test_what_is_missing_can_be_left_out(few: Setting, tmp_path: Path) -> None:
+    other = Lab(few)
+    with pytest.raises(KeyboardInterrupt):
+        other.start(LINEAR, reporter=Impatient("2 of 2"))
+    output = tmp_path / "reports.md"
+    with nothing_trained(other.tracker):
+        other.start(LINEAR, DISC, missing="leave", output=str(output))
+    half, nothing = other.tables()[-2:]
+    assert (half.status, nothing.status) == ("FINISHED", "FINISHED")
+    errors = [row for row in rows_of(half, "figures.csv") if row["figure"] == "test error"]
+    assert [row["row"] for row in errors if row["variantlab"] == "-"] == ["Linear with dropout"]
+    assert {row["verdict"] for row in rows_of(half, "conclusions.csv")} == {"not tested"}
+    assert {row["variantlab"] for row in rows_of(nothing, "figures.csv")} == {"-"}
+    for left in ("not measured: Linear with dropout;", "not measured: Best model;"):
+        assert left in output.read_text()
+    assert all(work.done for work in other.plan(LINEAR, DISC, missing="leave"))
+
+
 def test_one_round_makes_a_table_too(few: Setting) -> None:
     other = Lab(few)
     other.start(DISC, rounds=1)
@@ -289,6 +307,7 @@ def test_rounds_of_a_table_that_are_none_are_refused(few: Setting, rounds: str) 
     ("options", "message"),
     [
         ({"scale": "quik"}, "unknown scale 'quik'; did you mean quick"),
+        ({"missing": "skip"}, "unknown --missing 'skip'"),
         ({"rounds": -1}, "--rounds must be between 0 (the report's) and 1000, but got -1"),
         ({"rounds": 1001}, "but got 1001"),
     ],
