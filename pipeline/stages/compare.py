@@ -90,8 +90,7 @@ def run(config: CompareConfig, tracker: Tracker, reporter: Reporter, parent: Run
                 *(Metric(f"rank/{entry.model}", rank) for rank, entry in enumerate(ranked, start=1)),
             ]
         )
-        left_out = config.models != ALL or (config.like and notes)
-        summarise_variants(ranked, tracker, run, whole=not left_out)
+        summarise_variants(ranked, tracker, run, whole=config.models == ALL and not notes)
         run.describe(result.markdown())
     return result
 

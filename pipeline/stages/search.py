@@ -41,7 +41,7 @@ def run(config: SearchConfig, tracker: Tracker, reporter: Reporter, parent: Run 
     clock = Clock(tracker)
     variant, space, pools = inputs(config)
     storage = open_storage(config.storage)
-    name = config.study_name(variant, space, pools)
+    name = config.study_name(space, pools)
     open_store(tracker, reporter)
     start = RunStart(
         name=f"search {variant.name}",

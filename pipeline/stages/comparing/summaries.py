@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import math
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 
 from pipeline.stages.comparing.evaluations import Evaluation
@@ -15,7 +16,8 @@ ROLE = "summary"
 def summarise_variants(ranked: Sequence[Evaluation], tracker: Tracker, compare: Run, *, whole: bool) -> None:
     """Bring the summary runs of these variants, of which each has one in the experiment, up to this comparison.
 
-    Ranks are those of the `whole` experiment: a comparison of some variants alone leaves them as they are.
+    Ranks are those of the `whole` experiment: a comparison of some variants alone, or of what was not measured alike,
+    leaves them as they are.
     """
     best = ranked[0].test_error.mean
     for rank, entry in enumerate(ranked, start=1):
@@ -28,13 +30,14 @@ def summarise_variants(ranked: Sequence[Evaluation], tracker: Tracker, compare: 
         }
         if whole:
             figures |= {"rank": float(rank), "behind_best": error.mean - best}
-        if error.n > 1:
-            figures |= {
-                "final_test_error_std": error.std,
-                "final_test_error_low": error.low,
-                "final_test_error_high": error.high,
-            }
-        run = _summary_run(entry, tracker)
+        spread = {
+            "final_test_error_std": error.std,
+            "final_test_error_low": error.low,
+            "final_test_error_high": error.high,
+        }
+        run, before = _summary_run(entry, tracker)
+        # One round has no spread; what an earlier comparison had must not stand for it.
+        figures |= {name: value for name, value in spread.items() if math.isfinite(value) or name in before}
         run.log(
             metrics=[Metric(name, value) for name, value in figures.items()],
             tags={**config_tags(entry.hyper), "evaluate_run": entry.run.id, "compare_run": compare.id},
@@ -47,9 +50,10 @@ def summarise_variants(ranked: Sequence[Evaluation], tracker: Tracker, compare: 
         run.end("FINISHED", now)
 
 
-def _summary_run(entry: Evaluation, tracker: Tracker) -> Run:
+def _summary_run(entry: Evaluation, tracker: Tracker) -> tuple[Run, Mapping[str, float]]:
+    """The variant's run, with the metrics that it has."""
     found = tracker.find(ROLE, experiment="", model=entry.model)
     if found:
-        return tracker.reopen(found[0])
+        return tracker.reopen(found[0]), found[0].metrics
     start = RunStart(name=entry.model, role=ROLE, params=variant_params(entry.variant), tags={"model": entry.model})
-    return tracker.start(start)
+    return tracker.start(start), {}

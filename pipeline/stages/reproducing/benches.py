@@ -7,6 +7,7 @@ from dataclasses import replace
 
 import numpy as np
 
+from pipeline.data.pools import Pools
 from pipeline.models.registry import get_variant
 from pipeline.reports.statistics import summarise
 from pipeline.stages import cross_validate, evaluate, search
@@ -16,7 +17,7 @@ from pipeline.stages.reproducing.bench import Bench, Measure, Measured
 from pipeline.stages.reproducing.config import ReproduceConfig
 from pipeline.stages.reproducing.published import BEST_EPOCH, PublishedTable, Row
 from pipeline.stages.searching import plan as search_plan
-from pipeline.stages.searching.config import SearchConfig
+from pipeline.stages.searching.config import SearchConfig, space_of
 from pipeline.stages.stage import Reporter
 from pipeline.tracking.port import Run, RunRecord, Tracker
 
@@ -50,8 +51,10 @@ class EvaluateBench(Bench):
         """Of a row whose configuration is searched, the newest run that measured what such a search had found."""
         if not row.trials:
             return super().found(row)
+        search, pools = self._search(row), self.pools(row)
         for record in self._alike(row):
-            if record.params.get("search_wanted") == str(row.trials):
+            origin = record.tags.get("config_from")
+            if origin and _is_of(self.tracker.get(origin), search, pools):
                 return record
         return None
 
@@ -196,7 +199,8 @@ class SearchBench(Bench):
 
     def found(self, row: Row) -> RunRecord | None:
         """The newest finished search of the row's variant, whatever it chose."""
-        return next(self._alike(row), None)
+        search, pools = self._config(row), self.pools(row)
+        return next((record for record in self._alike(row) if _is_of(record, search, pools)), None)
 
     def run(self, row: Row, reporter: Reporter, parent: Run) -> None:
         """Search; an interrupted search goes on where it was."""
@@ -231,6 +235,15 @@ BENCHES: dict[str, type[Bench]] = {
 def bench(config: ReproduceConfig, table: PublishedTable, tracker: Tracker) -> Bench:
     """Where a table is measured."""
     return BENCHES[table.protocol.stage](config, table, tracker)
+
+
+def _is_of(record: RunRecord, search: SearchConfig, pools: Pools) -> bool:
+    """Whether a run is that of such a search, in the same study and for as many trials."""
+    names = ("n_trials", "recheck", "budget", "timeout")
+    wanted = {name: str(search.params[name]) for name in names}
+    return record.tags.get("study") == search.study_name(space_of(search), pools) and (
+        wanted == {name: record.params.get(name) for name in names}
+    )
 
 
 def _changes(row: Row) -> dict[str, str]:

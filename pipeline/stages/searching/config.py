@@ -181,10 +181,10 @@ class SearchConfig(FoldsConfig):
             **({"screen_pairs": self.screen_pairs, "keep": self.keep} if self.sampler == "screen" else {}),
         }
 
-    def study_name(self, variant: Variant, space: Space, pools: Pools) -> str:
+    def study_name(self, space: Space, pools: Pools) -> str:
         """Names that read well beside each other, and differ where protocols do."""
         fingerprint = hashlib.sha256(json.dumps(self.protocol(space, pools), sort_keys=True).encode()).hexdigest()
-        return self.study or f"{variant.name} {pools.name} {self.sampler} {fingerprint[:8]}"
+        return self.study or f"{self.model} {pools.name} {self.sampler} {fingerprint[:8]}"
 
 
 def default_space(variant: Variant, sampler: str) -> Path:
@@ -194,8 +194,8 @@ def default_space(variant: Variant, sampler: str) -> Path:
     return (SPACES / "screen" if sampler == "screen" else SPACES) / f"{variant.name}.yaml"
 
 
-def inputs(config: SearchConfig) -> tuple[Variant, Space, Pools]:
-    """The variant, its space, and the pools, which suffice for the pairs that are asked for."""
+def space_of(config: SearchConfig) -> Space:
+    """What the search may vary: its file, read."""
     variant = get_variant(config.model)
     path = Path(config.space) if config.space else default_space(variant, config.sampler)
     if config.sampler == "screen" and not path.exists() and not config.space:
@@ -206,6 +206,12 @@ def inputs(config: SearchConfig) -> tuple[Variant, Space, Pools]:
         raise InputError(
             f"{path}: alpha must admit {space.preset.alpha:g}, the preset of {variant.name}, which the first step uses"
         )
+    return space
+
+
+def inputs(config: SearchConfig) -> tuple[Variant, Space, Pools]:
+    """The variant, its space, and the pools, which suffice for the pairs that are asked for."""
+    variant, space = get_variant(config.model), space_of(config)
     pools = open_pools(variant, config.setting, config.compute)
     config.check_pairs(config.setting.training_samples(pools))
     fold_replicas(pools, config.setting, space.preset, rounds=1, folds=config.folds)

@@ -22,7 +22,7 @@ SAMPLE = 12
 def plan(config: SearchConfig) -> list[Work]:
     """The trials that are left, and the recheck of the best."""
     variant, space, pools = inputs(config)
-    name = config.study_name(variant, space, pools)
+    name = config.study_name(space, pools)
     records = finished_trials(open_storage(config.storage), name) if is_there(config.storage) else []
     steps = config.make_strategy().steps(space, records)
     left = [proposal for step in steps for proposal in step][len(records) :]

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import math
+
 import numpy as np
 import pytest
 
@@ -16,6 +18,10 @@ ERRORS = dict(zip((*MLPS, "convnet", "linear_digits"), errors(0.30, 0.20, 0.26, 
 
 @pytest.fixture(scope="module")
 def tracker() -> MemoryTracker:
+    return evaluations()
+
+
+def evaluations() -> MemoryTracker:
     tracker = MemoryTracker()
     for model, error_R in ERRORS.items():
         digits = [error / 2 for error in error_R] if model in ("mlp_al", "mlp_ws_al", "linear_digits") else []
@@ -102,6 +108,31 @@ def test_one_variant_is_best_of_itself(tracker: MemoryTracker) -> None:
     )
     assert (column(result, "behind the best"), result.more) == ({"mlp": "-"}, [])
     assert "error_against_compute.png" not in run_of(tracker, result).figures
+
+
+def test_a_spread_of_before_does_not_stand_for_one_round() -> None:
+    tracker = evaluations()
+    compared(tracker)
+    for model in ERRORS:
+        evaluated(tracker, model, ERRORS[model][:1])
+    compared(tracker)
+    for summary in tracker.find("summary"):
+        spread = [value for name, value in summary.metrics.items() if name.startswith("final_test_error_")]
+        assert len(spread) == 3
+        assert all(map(math.isnan, spread))
+        assert summary.metrics["rounds"] == 1
+
+
+def test_a_comparison_of_unequal_variants_ranks_no_summary() -> None:
+    tracker = evaluations()
+    compared(tracker)
+    before = {summary.name: summary.metrics["rank"] for summary in tracker.find("summary")}
+    evaluated(tracker, "mlp", [0.001] * 3)
+    result = compared(tracker, allow_unequal=True)
+    assert column(result, "rank")["mlp"] == 1
+    assert {summary.name: summary.metrics["rank"] for summary in tracker.find("summary")} == before
+    [mlp] = tracker.find("summary", model="mlp")
+    assert mlp.metrics["final_test_error"] == pytest.approx(0.001)
 
 
 @pytest.mark.parametrize("models", [("mlp",), ("mlp", "mlp_ws", "convnet")])

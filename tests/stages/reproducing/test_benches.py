@@ -21,6 +21,7 @@ from pipeline.stages.reproducing.bench import Measured
 from pipeline.stages.reproducing.benches import CrossValidateBench
 from pipeline.stages.reproducing.config import ReproduceConfig
 from pipeline.stages.reproducing.published import Protocol, Row, load_published
+from pipeline.stages.searching import config as searching_config
 from pipeline.stages.stage import Setting
 from pipeline.tracking.memory import MemoryRun, MemoryTracker
 from pipeline.tracking.port import RunRecord
@@ -377,7 +378,9 @@ def test_the_plan_of_a_search_counts_its_trials(few: Setting, tmp_path: Path) ->
 TRIED = Row(label="Searched", model=LINEAR, changes="epochs=3", trials=2)
 
 
-def test_a_row_of_a_search_is_measured_with_what_that_found(few: Setting, tmp_path: Path) -> None:
+def test_a_row_of_a_search_is_measured_with_what_that_found(
+    few: Setting, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     tracker, store = MemoryTracker(), f"sqlite:///{tmp_path / 'optuna.db'}"
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(tmp_path)  # the study's files
@@ -390,6 +393,10 @@ def test_a_row_of_a_search_is_measured_with_what_that_found(few: Setting, tmp_pa
         measure(bench_of(few, table_of(TRIED), tracker, storage=store))
     more = bench_of(few, table_of(SHORT, replace(TRIED, trials=3)), tracker, storage=store)
     assert [each and each.id for each in map(more.found, more.rows)] == [first.id, None]
+    monkeypatch.setattr(searching_config, "SPACES", tmp_path)
+    (tmp_path / f"{LINEAR}.yaml").write_text("epochs: {type: int, low: 10, high: 50, step: 5}")
+    other = bench_of(few, table_of(SHORT, TRIED), tracker, storage=store)
+    assert [each and each.id for each in map(other.found, other.rows)] == [first.id, None]
 
 
 def test_the_setting_of_a_row_is_that_of_its_protocol_unless_it_says_otherwise(few: Setting) -> None:
