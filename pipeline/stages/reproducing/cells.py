@@ -27,6 +27,8 @@ COUNTED = {
     NO_SPREAD: "{} have no spread in the report",
     NOT_COMPARED: "{} are not compared",
 }
+NOT_TESTED = "not tested"
+"""Of a conclusion on rows that were not measured, or in one round."""
 LEVEL = 0.05
 """Share of the cells that agree in truth and are said to differ."""
 EXACT = ("parameters", "lr", "batch_size", "alpha")
@@ -94,9 +96,10 @@ class Cell:
         return AGREES if alike else DIFFERS
 
     @property
-    def is_about(self) -> tuple[str, str, float]:
-        """Equal for a figure and the experiments that try what it can come from."""
-        return self.measured.row.model, self.name.removesuffix("_of_all"), self.report.mean
+    def is_about(self) -> tuple[object, ...]:
+        """Equal for a figure, in whichever table it stands, and the experiments that try what it can come from."""
+        row = self.measured.row.about or self.measured.row
+        return row.model, row.hyper.canonical, row.epoch, self.name.removesuffix("_of_all"), self.report.mean
 
 
 def cells_of(table: PublishedTable, measured: Sequence[Measured]) -> list[Cell]:
@@ -173,7 +176,7 @@ def _evidence(verdict: Verdict | None) -> list[str]:
 def outcome(claim: Claim, verdict: Verdict | None) -> str:
     """Whether a conclusion holds."""
     if verdict is None or verdict.n < 2:
-        return "not tested"
+        return NOT_TESTED
     if claim.expected == "equal":
         return "does not hold" if verdict.significant else "not refuted"
     if not verdict.significant:

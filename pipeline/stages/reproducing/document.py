@@ -9,7 +9,16 @@ from collections.abc import Mapping, Sequence
 from importlib.metadata import version
 
 from pipeline.reports.tables import Table
-from pipeline.stages.reproducing.cells import AGREES, DIFFERS, NO_SPREAD, cell_table, claim_table, counted, outcome
+from pipeline.stages.reproducing.cells import (
+    AGREES,
+    DIFFERS,
+    NO_SPREAD,
+    NOT_TESTED,
+    cell_table,
+    claim_table,
+    counted,
+    outcome,
+)
 from pipeline.stages.reproducing.reproduced import Reproduced
 from pipeline.stages.searching.clock import show_seconds
 
@@ -18,7 +27,7 @@ CAPTIONS = {
     "experiments": "What a differing figure can come from; each line changes one thing that the report leaves open:",
     "conclusions": "What the report concludes, and what paired rounds say to it:",
 }
-HOLDING = ("holds", "not refuted")
+CONFIRMED = ("holds", "not refuted")
 PACKAGES = ("torch", "numpy", "optuna", "mlflow")
 
 
@@ -73,12 +82,12 @@ def document(reproduced: Sequence[Reproduced], notes: Sequence[str]) -> str:
 def _differing(reproduced: Sequence[Reproduced]) -> str:
     agreeing: dict[object, dict[str, None]] = defaultdict(dict)
     for tried in (cell for one in reproduced for cell in one.tried if cell.verdict == AGREES):
-        agreeing[tried.is_about][tried.measured.row.label] = None
+        agreeing[tried.is_about][tried.measured.row.tries] = None
     rows = []
     for one in reproduced:
         for cell in (cell for cell in one.cells if cell.verdict == DIFFERS):
-            ours, labels = cell_table([cell]).rows[0], "; ".join(agreeing[cell.is_about])
-            rows.append([one.table.id, *ours[:4], ours[5], labels or "nothing that was tried"])
+            ours, tries = cell_table([cell]).rows[0], "; ".join(agreeing[cell.is_about])
+            rows.append([one.table.id, *ours[:4], ours[5], tries or "nothing that was tried"])
     if not rows:
         return ""
     titles = ["table", "row", "figure", "report", "variantlab", "in standard errors", "agrees with"]
@@ -91,7 +100,7 @@ def _refuted(reproduced: Sequence[Reproduced]) -> str:
         [one.table.id, *row]
         for one in reproduced
         for (claim, verdict), row in zip(one.judged, claim_table(one.judged).rows, strict=True)
-        if outcome(claim, verdict) not in HOLDING
+        if outcome(claim, verdict) not in (*CONFIRMED, NOT_TESTED)
     ]
     if not rows:
         return ""

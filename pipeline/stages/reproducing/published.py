@@ -16,16 +16,20 @@ A file holds the tables of one report, and each table what was measured, how, an
         pictures: [curves]
         claims:
           - {says: Sharing helps., where: Section 4, contrast: {Shared: 1, Plain: -1}, expected: lower}
+        experiments:
+          - {about: Plain, tries: ten times the epochs, changes: epochs=250}
         notes: [What the report leaves open.]
 
-A figure is a number, or mean and standard deviation; errors and accuracies are in percent.
+A figure is a number, or mean and standard deviation; errors and accuracies are in percent. An experiment is a row like
+the one that it is about but for what it says, and stands beside the same figures.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from itertools import islice
 from pathlib import Path
 from typing import Literal
 
@@ -81,6 +85,11 @@ class Row:
     """Where it is not that of the protocol."""
     trials: int = 0
     """Of a search on training samples that finds the configuration, in the place of the preset; 0 for none."""
+    about: Row | None = None
+    """Of an experiment, the row with the figures that it tries to come by."""
+
+    tries: str = ""
+    """Of an experiment, how it differs from that row."""
 
     @property
     def hyper(self) -> Hyperparameters:
@@ -134,7 +143,7 @@ class PublishedTable:
     pictures: tuple[str, ...] = ()
     claims: tuple[Claim, ...] = ()
     experiments: tuple[Row, ...] = ()
-    """Rows that try what a differing figure can come from, beside the figure of the report."""
+    """Rows that try what a differing figure can come from."""
     notes: tuple[str, ...] = ()
     """What the report leaves open, and how its figures are to be read."""
 
@@ -164,12 +173,11 @@ def _table(part: Part, name: str, report: str, authors: str) -> PublishedTable:
     part.only({"title", "source", "protocol", "rows"}, {"pictures", "claims", "experiments", "notes"})
     protocol = _protocol(part.part("protocol", "a protocol"))
     rows: dict[str, Row] = {}
-    for each in (*part.parts("rows", "a row"), *part.parts("experiments", "an experiment")):
-        row = _row(each, protocol)
-        if row.label in rows:
-            raise each.fail(f"labels must differ within a table, but {row.label!r} stands twice", "label")
-        rows[row.label] = row
-    count = len(part.items("rows"))
+    for each in part.parts("rows", "a row"):
+        _add(rows, _row(each, protocol), each)
+    count = len(rows)
+    for each in part.parts("experiments", "an experiment"):
+        _add(rows, _experiment(each, dict(islice(rows.items(), count))), each)
     return PublishedTable(
         id=name,
         report=report,
@@ -198,28 +206,57 @@ def _protocol(part: Part) -> Protocol:
     )
 
 
+def _add(rows: dict[str, Row], row: Row, part: Part) -> None:
+    if row.label in rows:
+        raise part.fail(f"labels must differ within a table, but {row.label!r} stands twice")
+    rows[row.label] = row
+
+
 def _row(part: Part, protocol: Protocol) -> Row:
     part.only({"label", "model"}, {"changes", "epoch", "rounds", "pooling", "trials", *FIGURES})
-    figures = {name: _figure(part, name) for name in FIGURES if name in part.fields}
-    model, changes = part.choice("model", variants()), part.text("changes", "")
+    model = part.choice("model", variants())
+    if (get_variant(model).task == "points") != (protocol.dataset == DISC):
+        raise part.fail(f"points, and they alone, need dataset: {DISC} in the protocol, but got {model}", "model")
     row = Row(
         label=part.text("label"),
         model=model,
-        changes=changes,
+        changes=part.text("changes", ""),
         epoch=_epoch(part),
-        figures=figures,
+        figures=_figures(part),
         rounds=part.whole("rounds", 1) if "rounds" in part.fields else None,
         pooling=part.choice("pooling", POOLINGS, ""),
         trials=part.whole("trials", 1) if "trials" in part.fields else 0,
     )
+    return _trained(part, row)
+
+
+def _experiment(part: Part, rows: Mapping[str, Row]) -> Row:
+    part.only({"about", "tries"}, {"changes", "epoch", "pooling", *FIGURES})
+    about = rows[part.known(part.fields["about"], "row", rows)]
+    tries, changes = part.text("tries"), part.text("changes", "")
+    names = [change.partition("=")[0] for change in changes.split()]
+    kept = [change for change in about.changes.split() if change.partition("=")[0] not in names]
+    row = replace(
+        about,
+        label=f"{about.label}, {tries}",
+        changes=" ".join([*kept, *changes.split()]),
+        epoch=_epoch(part) or about.epoch,
+        figures=_figures(part) or {name: figure for name, figure in about.figures.items() if name in PERCENT},
+        pooling=part.choice("pooling", POOLINGS, about.pooling),
+        about=about,
+        tries=tries,
+    )
+    return _trained(part, row)
+
+
+def _trained(part: Part, row: Row) -> Row:
+    """The row, if there is such a configuration with its epoch."""
     try:
         epochs = row.hyper.epochs
     except InputError as error:
         raise part.fail(str(error), "changes") from None
     if isinstance(row.epoch, int) and row.epoch > epochs:
         raise part.fail(f"an epoch must be at most the {epochs} that are trained, but got {row.epoch}", "epoch")
-    if (get_variant(model).task == "points") != (protocol.dataset == DISC):
-        raise part.fail(f"points, and they alone, need dataset: {DISC} in the protocol, but got {model}", "model")
     return row
 
 
@@ -227,6 +264,10 @@ def _epoch(part: Part) -> int | Literal["best"] | None:
     if "epoch" not in part.fields:
         return None
     return BEST_EPOCH if part.fields["epoch"].value == BEST_EPOCH else part.whole("epoch", 1, f", or {BEST_EPOCH}")
+
+
+def _figures(part: Part) -> dict[str, Figure]:
+    return {name: _figure(part, name) for name in FIGURES if name in part.fields}
 
 
 def _figure(part: Part, name: str) -> Figure:

@@ -138,18 +138,21 @@ def test_rows_of_one_run_are_one_line_of_where_figures_come_from(setting: Settin
 def test_what_differs_stands_beside_the_experiments_that_agree_and_what_does_not_hold_is_listed(
     setting: Setting,
 ) -> None:
+    like = replace(SHARED, label="Shared again", changes="epochs=30")
     deeper, wider, other = (
-        replace(SHARED, label=label, changes=f"batch_size={size}") for label, size in (("A", 5), ("B", 6), ("C", 7))
+        replace(about, label=f"tried {tries}", changes=f"batch_size={size}", about=about, tries=tries)
+        for tries, size, about in (("A", 5, SHARED), ("B", 6, SHARED), ("C", 7, like))
     )
-    unlike = replace(other, figures={"test_error": Figure(mean=9.9, std=0.9)})
-    table = replace(FIRST, experiments=(deeper, wider, unlike))
-    errors = {"Plain": 18.0, "Shared": 19.0, "A": 15.0, "B": 20.0, "C": 9.9}
-    rows = [given(row, errors[row.label]) for row in (PLAIN, SHARED, deeper, wider, unlike)]
+    table = replace(FIRST, rows=(PLAIN, SHARED, like), experiments=(deeper, wider, other))
+    errors = (18.0, 19.0, 15.0, 15.0, 20.0, 15.0)
+    rows = [given(row, error) for row, error in zip((*table.rows, *table.experiments), errors, strict=True)]
     text = document([reproduced(setting, table, rows)], [])
-    [differing] = [line for line in section(text, "What differs").splitlines() if "Shared" in line]
+    [differing] = [line for line in section(text, "What differs").splitlines() if "Shared " in line]
     assert [cell.strip() for cell in differing.split("|")][-2] == "A"
     refuted = section(text, "What does not hold")
     assert "Sharing helps." in refuted
+    untested = document([reproduced(setting, FIRST, [given(PLAIN, 18.0), Measured(row=SHARED)])], [])
+    assert "What does not hold" not in untested
     none_tried = document([reproduced(setting, FIRST, rows[:2])], [])
     assert "nothing that was tried" in section(none_tried, "What differs")
     holding = document([reproduced(setting, FIRST, [given(PLAIN, 18.0), given(SHARED, 14.9)])], [])
