@@ -13,7 +13,8 @@ from pipeline.training.compute import Compute
 
 ALL_TABLES = "all"
 MAX_ROUNDS = 1000
-SCALES = {"full": 0, "quick": 3}
+FULL = "full"
+SCALES = {FULL: 0, "quick": 3}
 """Scale -> the most rounds of it; 0 for as many as the report has."""
 MEASURE, LEAVE = MISSING = ("measure", "leave")
 
@@ -28,7 +29,7 @@ class ReproduceConfig:
     """Ids such as `000/table-2`, or `all`; `000/table-2:5` for 5 rounds of it."""
     rounds: int = 0
     """Rounds instead of the report's; 0 for the report's."""
-    scale: str = "full"
+    scale: str = FULL
     """`full`, or `quick`: three rounds at most."""
     missing: str = MEASURE
     """Whether what was not measured before is measured now, or left out."""

@@ -19,6 +19,7 @@ from pipeline.stages.reproducing.cells import (
     counted,
     outcome,
 )
+from pipeline.stages.reproducing.config import FULL, MEASURE, ReproduceConfig
 from pipeline.stages.reproducing.reproduced import Reproduced
 from pipeline.stages.searching.clock import show_seconds
 
@@ -68,8 +69,10 @@ def document(reproduced: Sequence[Reproduced], notes: Sequence[str]) -> str:
     """The page: an overview, how to read it, each table with its conclusions and notes, and where it all comes from."""
     parts = [
         "# The reports' tables beside ours\n",
-        "Made by `variantlab reproduce`; not edited by hand. What a report prints is read from `published/*.yaml`.\n",
+        f"Made by `{_command(reproduced[0].bench.config)}`; not edited by hand. What a report prints is read from "
+        "`published/*.yaml`.\n",
         overview(reproduced).markdown(),
+        _reduced(reproduced),
         *(f"{note}\n" for note in notes),
         _differing(reproduced),
         _refuted(reproduced),
@@ -77,6 +80,24 @@ def document(reproduced: Sequence[Reproduced], notes: Sequence[str]) -> str:
         _provenance(reproduced),
     ]
     return "\n".join(parts)
+
+
+def _command(config: ReproduceConfig) -> str:
+    """What gives the same page where the same data are."""
+    options = {
+        "rounds": (config.rounds, 0),
+        "scale": (config.scale, FULL),
+        "missing": (config.missing, MEASURE),
+        "seed": (config.setting.seed, 0),
+    }
+    given = [f"--{name} {value}" for name, (value, usual) in options.items() if value != usual]
+    return " ".join(["variantlab reproduce", *config.tables, *given])
+
+
+def _reduced(reproduced: Sequence[Reproduced]) -> str:
+    """What was measured less than the reports do."""
+    lines = [f"- {one.table.id}: {'; '.join(one.reductions)}" for one in reproduced if one.reductions]
+    return "\n".join(["Reduced, for the time that it takes:\n", *lines, ""]) if lines else ""
 
 
 def _differing(reproduced: Sequence[Reproduced]) -> str:

@@ -93,6 +93,18 @@ class Reproduced:
         return self.bench.rounds < self.table.protocol.rounds
 
     @property
+    def left_out(self) -> list[str]:
+        """The rows that were not measured."""
+        return [each.row.label for each in self.measured[: len(self.table.rows)] if each.run is None]
+
+    @property
+    def reductions(self) -> list[str]:
+        """What of the report's protocol is missing."""
+        rounds = f"{self.bench.rounds} of {self.table.protocol.rounds} rounds"
+        rows = f"not measured: {', '.join(self.left_out)}"
+        return [text for text, missing in ((rounds, self.is_reduced), (rows, self.left_out)) if missing]
+
+    @property
     def protocol(self) -> str:
         """How it was measured, in words."""
         protocol = self.table.protocol
@@ -105,8 +117,8 @@ class Reproduced:
             parts.append(f"{protocol.sampler} search")
         name = self.bench.pools(self.table.rows[0]).name
         parts.append(name if protocol.dataset else f"{name}, {protocol.pooling} pooling")
-        if left := [each.row.label for each in self.measured[: len(self.table.rows)] if each.run is None]:
-            parts.append(f"not measured: {', '.join(left)}")
+        if self.left_out:
+            parts.append(f"{len(self.left_out)} of {len(self.table.rows)} rows not measured")
         return ", ".join(parts)
 
     def count(self, verdict: str) -> int:

@@ -77,6 +77,8 @@ def test_fewer_rounds_than_the_report_has_are_marked(both: list[Reproduced]) -> 
     text = document(both, [])
     assert "reduced" not in section(text, "007/table-1: ")
     assert "1 round (reduced: the report has 2), mnist5k" in section(text, "007/table-2: ")
+    assert "\nReduced, for the time that it takes:\n\n- 007/table-2: 1 of 2 rounds\n\n" in text
+    assert "Reduced" not in document(both[:1], [])
 
 
 def test_an_overview_counts_by_table(both: list[Reproduced]) -> None:

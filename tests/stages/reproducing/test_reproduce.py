@@ -25,7 +25,9 @@ from tests.stages.runs import runs_with
 from tests.stages.silent import Silent
 
 LINEAR, DISC = "001/table-3", "004/disc"
-PAGES = {f"{name}.{suffix}" for name in ("figures", "conclusions") for suffix in ("md", "csv", "tex")}
+ROWS = [*load_published()[LINEAR].rows, *load_published()[LINEAR].experiments]
+"""Each is a training."""
+PAGES = {f"{name}.{suffix}" for name in ("figures", "experiments", "conclusions") for suffix in ("md", "csv", "tex")}
 
 
 @dataclass
@@ -75,11 +77,10 @@ def test_each_table_is_a_finished_run_that_holds_its_trainings(lab: Lab) -> None
     ]
     evaluated = runs_with(lab.tracker, "evaluate")
     assert [(run.tags["model"], run.parent) for run in evaluated] == [
-        ("linear_digits", linear.id),
-        ("linear_digits", linear.id),
+        *[("linear_digits", linear.id)] * len(ROWS),
         ("disc_mlp", disc.id),
     ]
-    assert linear.tags["source_runs"] == ",".join(run.id for run in evaluated[:2])
+    assert linear.tags["source_runs"] == ",".join(run.id for run in evaluated[:-1])
     assert (linear.params["table"], linear.params["rounds"], linear.params["pairs"]) == (LINEAR, "2", "40")
     assert (linear.tags["dataset"], disc.tags["dataset"]) == ("mnist5k", "disc")
 
@@ -149,20 +150,20 @@ def test_a_plan_of_what_is_there_trains_nothing_and_leaves_nothing(lab: Lab) -> 
     assert sum(work.replica_epochs for work in works) == 0
     assert len(lab.tracker.runs) == runs
     # Other rounds are another measurement.
-    assert [work.replica_epochs for work in lab.plan(LINEAR, rounds=3)] == [3 * 25, 3 * 25]
+    assert [work.replica_epochs for work in lab.plan(LINEAR, rounds=3)] == [3 * 25] * len(ROWS)
 
 
 def test_an_interrupted_table_trains_what_is_missing_and_ends_alike(lab: Lab, few: Setting) -> None:
     other = Lab(few)
     with pytest.raises(KeyboardInterrupt):
-        other.start(LINEAR, reporter=Impatient("2 of 2, Linear with dropout"))
+        other.start(LINEAR, reporter=Impatient(f"2 of {len(ROWS)}, Linear with dropout"))
     assert [run.status for run in other.tables()] == ["KILLED"]
     [first] = runs_with(other.tracker, "evaluate")
-    assert [bool(work.jobs) for work in other.plan(LINEAR)] == [False, True]
+    assert [bool(work.jobs) for work in other.plan(LINEAR)] == [False, *[True] * (len(ROWS) - 1)]
     other.start(LINEAR)
     evaluated = runs_with(other.tracker, "evaluate")
     assert evaluated[0] is first
-    assert [run.params["dropout"] for run in evaluated[1:]] == ["0.5"]
+    assert [float(run.params["dropout"]) for run in evaluated] == [dict(row.hyper.structure)["dropout"] for row in ROWS]
     through, resumed = lab.tables()[0], other.tables()[-1]
     for name in PAGES:
         assert resumed.texts[name] == through.texts[name]
@@ -171,7 +172,7 @@ def test_an_interrupted_table_trains_what_is_missing_and_ends_alike(lab: Lab, fe
 def test_what_is_missing_can_be_left_out(few: Setting, tmp_path: Path) -> None:
     other = Lab(few)
     with pytest.raises(KeyboardInterrupt):
-        other.start(LINEAR, reporter=Impatient("2 of 2"))
+        other.start(LINEAR, reporter=Impatient(f"2 of {len(ROWS)}"))
     output = tmp_path / "reports.md"
     with nothing_trained(other.tracker):
         other.start(LINEAR, DISC, missing="leave", output=str(output))
@@ -181,8 +182,14 @@ def test_what_is_missing_can_be_left_out(few: Setting, tmp_path: Path) -> None:
     assert [row["row"] for row in errors if row["variantlab"] == "-"] == ["Linear with dropout"]
     assert {row["verdict"] for row in rows_of(half, "conclusions.csv")} == {"not tested"}
     assert {row["variantlab"] for row in rows_of(nothing, "figures.csv")} == {"-"}
-    for left in ("not measured: Linear with dropout;", "not measured: Best model;"):
-        assert left in output.read_text()
+    page = output.read_text()
+    assert "- 001/table-3: 2 of 20 rounds; not measured: Linear with dropout\n" in page
+    assert "- 004/disc: 2 of 10 rounds; not measured: Best model\n" in page
+    assert "2 rounds (reduced: the report has 20), mnist5k, average pooling, 1 of 2 rows not measured" in page
+    assert page.startswith(
+        "# The reports' tables beside ours\n\n"
+        f"Made by `variantlab reproduce {LINEAR} {DISC} --rounds 2 --missing leave`; not edited by hand."
+    )
     assert all(work.done for work in other.plan(LINEAR, DISC, missing="leave"))
 
 
@@ -213,7 +220,7 @@ def test_a_document_stays_as_it_was_when_the_tables_are_interrupted(few: Setting
     output = tmp_path / "reports.md"
     output.write_text("what was there before")
     with pytest.raises(KeyboardInterrupt):
-        Lab(few).start(LINEAR, reporter=Impatient("1 of 2"), output=str(output))
+        Lab(few).start(LINEAR, reporter=Impatient(f"1 of {len(ROWS)}"), output=str(output))
     assert output.read_text() == "what was there before"
     assert list(tmp_path.iterdir()) == [output]
 
