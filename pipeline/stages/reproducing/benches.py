@@ -77,7 +77,7 @@ class EvaluateBench(Bench):
         if epoch == entry.hyper.epochs:
             epoch = None
         errors = entry.test_error_R if epoch is None else (entry.test_error_at_R(epoch) or ())
-        names = ("train_error", "test_error", "test_digit_error")
+        names = ("train_error", "train_digit_error", "test_error", "test_digit_error")
         figures = {name: found for name in names if (found := self._error(entry, name, epoch))}
         for name in ("train_error", "test_error"):
             values = entry.rounds(name) if epoch is None else errors if name == "test_error" else ()
@@ -106,7 +106,7 @@ class EvaluateBench(Bench):
             error = summarise(values)
             return Measure(mean=100 * error.mean, std=100 * error.std, n=error.n)
         means, stds = entry.curve(name)
-        if not means or name == "train_error":
+        if not means or name.startswith("train_"):
             return None  # before the last epoch it is known while learning alone, with dropout at work
         std = 100 * stds[epoch - 1] if stds else math.nan
         return Measure(mean=100 * means[epoch - 1], std=std, n=self.rounds)

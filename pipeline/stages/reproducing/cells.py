@@ -29,6 +29,8 @@ COUNTED = {
 }
 NOT_TESTED = "not tested"
 """Of a conclusion on rows that were not measured, or in one round."""
+READ_AS = {"validation_error_of_all": "validation_error", "train_digit_error": "train_error"}
+"""What a figure can have been meant as -> what its report calls it."""
 LEVEL = 0.05
 """Share of the cells that agree in truth and are said to differ."""
 EXACT = ("parameters", "lr", "batch_size", "alpha")
@@ -99,7 +101,7 @@ class Cell:
     def is_about(self) -> tuple[object, ...]:
         """Equal for a figure, in whichever table it stands, and the experiments that try what it can come from."""
         row = self.measured.row.about or self.measured.row
-        return row.model, row.hyper.canonical, row.epoch, self.name.removesuffix("_of_all"), self.report.mean
+        return row.model, row.hyper.canonical, row.epoch, READ_AS.get(self.name, self.name), self.report.mean
 
 
 def cells_of(table: PublishedTable, measured: Sequence[Measured]) -> list[Cell]:

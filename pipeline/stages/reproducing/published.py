@@ -48,7 +48,8 @@ DISC = "disc"
 EXPECTED = ("lower", "higher", "equal")
 PICTURES = ("loss_by_family", "curves", "box_plot", "error_by_epoch", "seconds")
 PERCENT = (
-    *("train_error", "train_error_min", "train_error_max", "validation_error", "validation_error_of_all"),
+    *("train_error", "train_error_min", "train_error_max", "train_digit_error"),
+    *("validation_error", "validation_error_of_all"),
     "test_accuracy",
     *("test_error", "test_error_min", "test_error_max", "test_digit_error"),
 )

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 
 from pipeline.errors import InputError, SpaceError
 from pipeline.models.registry import variants
+from pipeline.stages.reproducing.cells import READ_AS
 from pipeline.stages.reproducing.published import (
     Claim,
     Figure,
@@ -123,7 +124,7 @@ def test_an_experiment_shows_figures_of_the_row_that_it_is_about() -> None:
         assert row.model == row.about.model
         assert row.figures
         for name, figure in row.figures.items():
-            assert figure == row.about.figures[name.removesuffix("_of_all")], row.label
+            assert figure == row.about.figures[READ_AS.get(name, name)], row.label
 
 
 def test_the_best_of_a_family_is_searched_and_stands_beside_the_configuration_of_its_report() -> None:
