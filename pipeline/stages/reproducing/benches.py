@@ -52,11 +52,10 @@ class EvaluateBench(Bench):
         if not row.trials:
             return super().found(row)
         search, pools = self._search(row), self.pools(row)
-        for record in self._alike(row):
-            origin = record.tags.get("config_from")
-            if origin and _is_of(self.tracker.get(origin), search, pools):
-                return record
-        return None
+        searches = {
+            record.id for record in self.tracker.find("search", model=row.model) if _is_of(record, search, pools)
+        }
+        return next((record for record in self._alike(row) if record.tags.get("config_from") in searches), None)
 
     def run(self, row: Row, reporter: Reporter, parent: Run) -> None:
         """Evaluate the row's configuration, searched before if need be."""

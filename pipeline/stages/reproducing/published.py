@@ -88,7 +88,6 @@ class Row:
     """Of a search on training samples that finds the configuration, in the place of the preset; 0 for none."""
     about: Row | None = None
     """Of an experiment, the row with the figures that it tries to come by."""
-
     tries: str = ""
     """Of an experiment, how it differs from that row."""
 
