@@ -69,11 +69,16 @@ class Cell:
     @property
     def _report_error(self) -> float:
         """The standard error of the report's mean."""
+        if self.measured.row.draws and self.ours is not None:
+            # Its deviation is one of trainings alone; how far a draw of test samples can be off, our rounds tell.
+            return self.ours.std / math.sqrt(self.measured.row.draws)
         return (self.report.std or 0.0) / math.sqrt(self.rounds)
 
     @property
     def limit(self) -> float:
-        """The deviation that chance exceeds in one of twenty cells, by Welch's t test."""
+        """The deviation that chance exceeds in one of twenty cells, by Welch's t test (of draws by Student's)."""
+        if self.measured.row.draws and self.ours is not None and self.ours.n > 1:
+            return float(stats.t.isf(LEVEL / 2, self.ours.n - 1))
         ours, its = (self.ours.standard_error if self.ours else 0.0) ** 2, self._report_error**2
         parts = [(ours, (self.ours.n if self.ours else 1) - 1), (its, self.rounds - 1)]
         if any(variance and not freedom for variance, freedom in parts):

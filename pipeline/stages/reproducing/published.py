@@ -84,6 +84,8 @@ class Row:
     """Of the report, where they are not those of the protocol."""
     pooling: str = ""
     """Where it is not that of the protocol."""
+    draws: int = 0
+    """Of test samples that the report's mean is over; 0 for a fresh one in every round."""
     trials: int = 0
     """Of a search on training samples that finds the configuration, in the place of the preset; 0 for none."""
     about: Row | None = None
@@ -231,7 +233,7 @@ def _row(part: Part, protocol: Protocol) -> Row:
 
 
 def _experiment(part: Part, rows: Mapping[str, Row]) -> Row:
-    part.only({"about", "tries"}, {"changes", "epoch", "pooling", *FIGURES})
+    part.only({"about", "tries"}, {"changes", "epoch", "pooling", "draws", *FIGURES})
     about = rows[part.known(part.fields["about"], "row", rows)]
     tries, changes = part.text("tries"), part.text("changes", "")
     names = [change.partition("=")[0] for change in changes.split()]
@@ -243,6 +245,7 @@ def _experiment(part: Part, rows: Mapping[str, Row]) -> Row:
         epoch=_epoch(part) or about.epoch,
         figures=_figures(part) or {name: figure for name, figure in about.figures.items() if name in PERCENT},
         pooling=part.choice("pooling", POOLINGS, about.pooling),
+        draws=part.whole("draws", 1) if "draws" in part.fields else 0,
         about=about,
         tries=tries,
     )

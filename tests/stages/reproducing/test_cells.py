@@ -108,6 +108,21 @@ def test_the_verdict_is_that_of_welchs_test(
     assert (found.verdict == AGREES) == (tested.pvalue >= 0.05)
 
 
+@given(means=st.tuples(PERCENTS, PERCENTS), spreads=st.tuples(SPREADS, SPREADS), n=st.integers(2, 30))
+def test_a_mean_on_one_draw_of_test_pairs_agrees_where_our_next_round_would_be(
+    means: tuple[float, float], spreads: tuple[float, float], n: int
+) -> None:
+    (report, ours), (printed, std) = means, spreads
+    row = Row(label="Plain", model="mlp", draws=1)
+    measure = Measure(mean=ours, std=std, n=n)
+    figure = Figure(mean=report, std=printed)
+    found = Cell(
+        measured=measured(row=row, figures={"test_error": measure}), name="test_error", report=figure, rounds=n
+    )
+    low, high = stats.t.interval(0.95, n - 1, loc=ours, scale=std * math.sqrt(1 + 1 / n))
+    assert (found.verdict == AGREES) == (low <= report <= high)
+
+
 @given(report=PERCENTS, ours=PERCENTS, spreads=st.tuples(SPREADS, SPREADS), rounds=st.integers(2, 30))
 def test_ours_deviates_from_the_reports_as_the_reports_from_ours(
     report: float, ours: float, spreads: tuple[float, float], rounds: int

@@ -25,8 +25,9 @@ from tests.stages.runs import runs_with
 from tests.stages.silent import Silent
 
 LINEAR, DISC = "001/table-3", "004/disc"
-ROWS = [*load_published()[LINEAR].rows, *load_published()[LINEAR].experiments]
-"""Each is a training."""
+TABLE = load_published()[LINEAR]
+TRAINED = list({row.hyper.canonical: row.hyper for row in (*TABLE.rows, *TABLE.experiments)}.values())
+"""The configurations of its rows; some are read at two epochs."""
 PAGES = {f"{name}.{suffix}" for name in ("figures", "experiments", "conclusions") for suffix in ("md", "csv", "tex")}
 
 
@@ -77,7 +78,7 @@ def test_each_table_is_a_finished_run_that_holds_its_trainings(lab: Lab) -> None
     ]
     evaluated = runs_with(lab.tracker, "evaluate")
     assert [(run.tags["model"], run.parent) for run in evaluated] == [
-        *[("linear_digits", linear.id)] * len(ROWS),
+        *[("linear_digits", linear.id)] * len(TRAINED),
         ("disc_mlp", disc.id),
     ]
     assert linear.tags["source_runs"] == ",".join(run.id for run in evaluated[:-1])
@@ -150,20 +151,22 @@ def test_a_plan_of_what_is_there_trains_nothing_and_leaves_nothing(lab: Lab) -> 
     assert sum(work.replica_epochs for work in works) == 0
     assert len(lab.tracker.runs) == runs
     # Other rounds are another measurement.
-    assert [work.replica_epochs for work in lab.plan(LINEAR, rounds=3)] == [3 * 25] * len(ROWS)
+    assert [work.replica_epochs for work in lab.plan(LINEAR, rounds=3)] == [3 * 25] * len(TRAINED)
 
 
 def test_an_interrupted_table_trains_what_is_missing_and_ends_alike(lab: Lab, few: Setting) -> None:
     other = Lab(few)
     with pytest.raises(KeyboardInterrupt):
-        other.start(LINEAR, reporter=Impatient(f"2 of {len(ROWS)}, Linear with dropout"))
+        other.start(LINEAR, reporter=Impatient(f"2 of {len(TRAINED)}, Linear with dropout"))
     assert [run.status for run in other.tables()] == ["KILLED"]
     [first] = runs_with(other.tracker, "evaluate")
-    assert [bool(work.jobs) for work in other.plan(LINEAR)] == [False, *[True] * (len(ROWS) - 1)]
+    assert [bool(work.jobs) for work in other.plan(LINEAR)] == [False, *[True] * (len(TRAINED) - 1)]
     other.start(LINEAR)
     evaluated = runs_with(other.tracker, "evaluate")
     assert evaluated[0] is first
-    assert [float(run.params["dropout"]) for run in evaluated] == [dict(row.hyper.structure)["dropout"] for row in ROWS]
+    assert [float(run.params["dropout"]) for run in evaluated] == [
+        dict(hyper.structure)["dropout"] for hyper in TRAINED
+    ]
     through, resumed = lab.tables()[0], other.tables()[-1]
     for name in PAGES:
         assert resumed.texts[name] == through.texts[name]
@@ -172,7 +175,7 @@ def test_an_interrupted_table_trains_what_is_missing_and_ends_alike(lab: Lab, fe
 def test_what_is_missing_can_be_left_out(few: Setting, tmp_path: Path) -> None:
     other = Lab(few)
     with pytest.raises(KeyboardInterrupt):
-        other.start(LINEAR, reporter=Impatient(f"2 of {len(ROWS)}"))
+        other.start(LINEAR, reporter=Impatient(f"2 of {len(TRAINED)}"))
     output = tmp_path / "reports.md"
     with nothing_trained(other.tracker):
         other.start(LINEAR, DISC, missing="leave", output=str(output))
@@ -220,7 +223,7 @@ def test_a_document_stays_as_it_was_when_the_tables_are_interrupted(few: Setting
     output = tmp_path / "reports.md"
     output.write_text("what was there before")
     with pytest.raises(KeyboardInterrupt):
-        Lab(few).start(LINEAR, reporter=Impatient(f"1 of {len(ROWS)}"), output=str(output))
+        Lab(few).start(LINEAR, reporter=Impatient(f"1 of {len(TRAINED)}"), output=str(output))
     assert output.read_text() == "what was there before"
     assert list(tmp_path.iterdir()) == [output]
 
