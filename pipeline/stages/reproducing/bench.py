@@ -88,7 +88,7 @@ class Bench(ABC):
 
     def training(self, row: Row) -> object:
         """Equal for rows, of any table, that are read off one run."""
-        wanted = row.trials or row.hyper.canonical
+        wanted = (row.trials, row.search_rounds) if row.trials else row.hyper.canonical
         return type(self), row.model, wanted, tuple(self.params(row).items())
 
     def setting(self, row: Row) -> Setting:

@@ -43,6 +43,7 @@ class EvaluateBench(Bench):
             setting=self.setting(row),
             model=row.model,
             n_trials=row.trials,
+            rounds=row.search_rounds,
             storage=self.config.storage,
             compute=self.config.compute,
         )

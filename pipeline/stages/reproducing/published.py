@@ -88,6 +88,8 @@ class Row:
     """Of test samples that the report's mean is over; 0 for a fresh one in every round."""
     trials: int = 0
     """Of a search on training samples that finds the configuration, in the place of the preset; 0 for none."""
+    search_rounds: int = 1
+    """Draws of samples in each of which that search cross-validates a trial: the more, the less is chance."""
     about: Row | None = None
     """Of an experiment, the row with the figures that it tries to come by."""
     tries: str = ""
@@ -215,7 +217,7 @@ def _add(rows: dict[str, Row], row: Row, part: Part) -> None:
 
 
 def _row(part: Part, protocol: Protocol) -> Row:
-    part.only({"label", "model"}, {"changes", "epoch", "rounds", "pooling", "trials", *FIGURES})
+    part.only({"label", "model"}, {"changes", "epoch", "rounds", "pooling", "trials", "search_rounds", *FIGURES})
     model = part.choice("model", variants())
     if (get_variant(model).task == "points") != (protocol.dataset == DISC):
         raise part.fail(f"points, and they alone, need dataset: {DISC} in the protocol, but got {model}", "model")
@@ -228,6 +230,7 @@ def _row(part: Part, protocol: Protocol) -> Row:
         rounds=part.whole("rounds", 1) if "rounds" in part.fields else None,
         pooling=part.choice("pooling", POOLINGS, ""),
         trials=part.whole("trials", 1) if "trials" in part.fields else 0,
+        search_rounds=part.whole("search_rounds", 1) if "search_rounds" in part.fields else 1,
     )
     return _trained(part, row)
 

@@ -391,8 +391,9 @@ def test_a_row_of_a_search_is_measured_with_what_that_found(
     assert source(row).config == replace(Hyperparameters.of(json.loads(found.tags["config"])), epochs=3)
     with nothing_trained(tracker):
         measure(bench_of(few, table_of(TRIED), tracker, storage=store))
-    more = bench_of(few, table_of(SHORT, replace(TRIED, trials=3)), tracker, storage=store)
-    assert [each and each.id for each in map(more.found, more.rows)] == [first.id, None]
+    for longer in (replace(TRIED, trials=3), replace(TRIED, search_rounds=2)):
+        more = bench_of(few, table_of(SHORT, longer), tracker, storage=store)
+        assert [each and each.id for each in map(more.found, more.rows)] == [first.id, None]
     monkeypatch.setattr(searching_config, "SPACES", tmp_path)
     (tmp_path / f"{LINEAR}.yaml").write_text("epochs: {type: int, low: 10, high: 50, step: 5}")
     other = bench_of(few, table_of(SHORT, TRIED), tracker, storage=store)
