@@ -18,9 +18,11 @@ import pytest
 from click.testing import CliRunner, Result
 
 from pipeline.cli import main
+from pipeline.models.hyperparameters import Hyperparameters
 from pipeline.models.registry import variants
 from pipeline.models.variant import Variant
 from pipeline.options import Duration
+from pipeline.stages.reproducing.published import Row, load_published
 from pipeline.tuning.pruning import PRUNERS
 from pipeline.tuning.samplers import SAMPLERS
 from pipeline.tuning.space_file import SPACES
@@ -335,19 +337,26 @@ def test_every_stage_can_be_planned() -> None:
         assert "--dry-run" in invoke("plan", command, "--help").stdout
 
 
-LENET = [f"001/table-4: LeNet {end} auxiliary loss" for end in ("without", "with")]
-LINEAR = [f"001/table-3: Linear {end} dropout" for end in ("without", "with")]
+def trainings(name: str) -> list[Row]:
+    """The first row of each configuration of a published table."""
+    table, first = load_published()[name], dict[Hyperparameters, Row]()
+    for row in (*table.rows, *table.experiments):
+        first.setdefault(row.hyper.canonical, row)
+    return list(first.values())
 
 
 @pytest.mark.parametrize("tables", [["001/table-4", "001/table-3:2"], ["001/table-4,001/table-3:2"]], ids=str)
 def test_the_plan_of_tables_lists_their_trainings(folder: Path, tables: list[str]) -> None:
     result = invoke("plan", "reproduce", *tables, "--rounds", "1", "--dataset", "mnist5k", "--workers", "1")
     assert result.exit_code == 0, result.output
-    assert result.stdout.lstrip().startswith("Would train 150 replica-epochs, ")
+    wanted = [
+        (name, row, rounds) for name, rounds in (("001/table-4", 1), ("001/table-3", 2)) for row in trainings(name)
+    ]
+    epochs = sum(rounds * row.hyper.epochs for _, row, rounds in wanted)
+    assert result.stdout.lstrip().startswith(f"Would train {epochs} replica-epochs, ")
     rows = [line.strip("|").split("|")[:2] for line in result.stdout.splitlines() if line.startswith("| 0")]
     assert [tuple(cell.strip() for cell in row) for row in rows] == [
-        *((what, "1 rounds") for what in LENET),
-        *((what, "2 rounds") for what in LINEAR),
+        (f"{name}: {row.label}", f"{rounds} rounds") for name, row, rounds in wanted
     ]
     assert runs_in(folder) == []
 
