@@ -18,7 +18,7 @@ from pipeline.models.variant import Variant
 from pipeline.reports.figures import error_by_epoch, learning_curves
 from pipeline.reports.statistics import summarise
 from pipeline.reports.tables import Table
-from pipeline.stages.comparing.evaluations import ROUNDS_BY_EPOCH
+from pipeline.stages.comparing.evaluations import BY_EPOCH
 from pipeline.stages.configurations import parse_changes
 from pipeline.stages.planning import Work
 from pipeline.stages.replicas import curves_of, error_series, open_pools, round_replicas
@@ -223,7 +223,9 @@ def _log_outcomes(run: Run, variant: Variant, hyper: Hyperparameters, outcomes: 
     for name, table in (("rounds", rounds), ("epochs", epochs)):
         run.text(f"{name}.md", table.markdown())
         run.text(f"{name}.csv", table.csv())
-    run.text(ROUNDS_BY_EPOCH, _rounds_by_epoch(curves["test_error"]).csv())
+    for error, path in BY_EPOCH.items():
+        if error in curves:
+            run.text(path, _rounds_by_epoch(curves[error]).csv())
     title = f"{variant.name}: mean and one standard deviation over {len(outcomes)} rounds"
     run.figure(
         "curves.png",
@@ -274,14 +276,11 @@ def _epoch_table(curves: Mapping[str, Sequence[Sequence[float]]]) -> Table:
     )
 
 
-def _rounds_by_epoch(test_error_RE: Sequence[Sequence[float]]) -> Table:
-    """The test error of every round after every epoch, for differences that are paired at some epoch."""
+def _rounds_by_epoch(error_RE: Sequence[Sequence[float]]) -> Table:
+    """An error of every round after every epoch, for differences that are paired at some epoch."""
     return Table(
-        ["epoch", *(f"round {number}" for number in range(len(test_error_RE)))],
-        [
-            [epoch, *(f"{error:.6f}" for error in errors)]
-            for epoch, errors in enumerate(zip(*test_error_RE, strict=True), 1)
-        ],
+        ["epoch", *(f"round {number}" for number in range(len(error_RE)))],
+        [[epoch, *(f"{error:.6f}" for error in errors)] for epoch, errors in enumerate(zip(*error_RE, strict=True), 1)],
     )
 
 

@@ -87,13 +87,12 @@ def test_what_every_round_gave_is_read_back(measured: tuple[MemoryTracker, dict[
     tracker, runs = measured
     entry = Evaluation(run=tracker.get(runs["mlp"]), tracker=tracker)
     means, spreads = entry.curve("test_error")
-    for epoch in (1, 2, 3):
-        error_R = entry.test_error_at_R(epoch)
-        assert error_R is not None
-        assert [np.mean(error_R), np.std(error_R, ddof=1)] == pytest.approx(
-            [means[epoch - 1], spreads[epoch - 1]], abs=1e-5
-        )
-    assert entry.test_error_at_R(3) == pytest.approx(entry.test_error_R, abs=1e-6)
+    error_ER = entry.by_epoch_ER("test_error")
+    assert error_ER is not None
+    assert error_ER.mean(1) == pytest.approx(means, abs=1e-5)
+    assert error_ER.std(1, ddof=1) == pytest.approx(spreads, abs=1e-5)
+    assert error_ER[-1] == pytest.approx(entry.test_error_R, abs=1e-6)
+    assert entry.by_epoch_ER("test_digit_error") is None  # mlp names no digits
     share_KK = entry.digit_pair_error_KK()
     assert share_KK is not None
     rows = next(run for run in tracker.runs if run.id == runs["mlp"]).texts["confusion_by_digit_pair.csv"].splitlines()

@@ -132,6 +132,14 @@ def test_every_round_is_kept_after_every_epoch(request: pytest.FixtureRequest, t
     }.items():
         assert [run.metrics[name, epoch] for epoch in range(1, 7)] == pytest.approx(expected_E.tolist(), abs=1e-6)
     assert error_ER[-1].tolist() == pytest.approx(rounds_of(run, "test_error"), abs=1e-6)
+    names_digits = ("test_digit_error", 1) in run.metrics
+    assert ("digit_rounds_by_epoch.csv" in run.texts) == names_digits
+    if names_digits:
+        means = [
+            np.mean([float(error) for name, error in row.items() if name != "epoch"])
+            for row in rows_of(run, "digit_rounds_by_epoch.csv")
+        ]
+        assert means == pytest.approx([run.metrics["test_digit_error", epoch] for epoch in range(1, 7)], abs=1e-6)
 
 
 @every_task

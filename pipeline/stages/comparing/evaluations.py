@@ -23,7 +23,8 @@ ROUNDS = ("rounds", "pairs", "test_pairs", "seed")
 """Params that decide which samples the rounds have, beside the data."""
 NAMED = 4
 """Variants of a group that are named in a message."""
-ROUNDS_BY_EPOCH = "rounds_by_epoch.csv"
+BY_EPOCH = {"test_error": "rounds_by_epoch.csv", "test_digit_error": "digit_rounds_by_epoch.csv"}
+"""Error -> the file that has it for every round after every epoch."""
 """Where an evaluation keeps the test error of every round after every epoch."""
 
 
@@ -96,13 +97,12 @@ class Evaluation:
         """A metric by epoch: its mean over rounds and its standard deviation, which is empty of one round."""
         return self.tracker.history(self.run.id, metric), self.tracker.history(self.run.id, f"{metric}_std")
 
-    def test_error_at_R(self, epoch: int) -> list[float] | None:
-        """After an epoch, counted from 1, round by round; None where it was not kept."""
-        text = self.tracker.read_text(self.run.id, ROUNDS_BY_EPOCH)
+    def by_epoch_ER(self, error: str) -> NDArray[np.float64] | None:
+        """An error of `BY_EPOCH` of every round after every epoch; None where it was not kept."""
+        text = self.tracker.read_text(self.run.id, BY_EPOCH[error])
         if text is None:
             return None
-        rows = list(csv.reader(text.splitlines()))
-        return [float(error) for error in rows[epoch][1:]]
+        return np.array([row[1:] for row in list(csv.reader(text.splitlines()))[1:]], dtype=np.float64)
 
     def digit_pair_error_KK(self) -> NDArray[np.float64] | None:
         """(10, 10) share of wrong answers by first and second digit, NaN where there was no pair; None of points."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -11,15 +12,18 @@ from pipeline.data.pools import Pools
 from pipeline.models.registry import get_variant
 from pipeline.reports.statistics import summarise
 from pipeline.stages import cross_validate, evaluate, search
-from pipeline.stages.comparing.evaluations import Evaluation
+from pipeline.stages.comparing.evaluations import BY_EPOCH, Evaluation
 from pipeline.stages.planning import Work
 from pipeline.stages.reproducing.bench import Bench, Measure, Measured
 from pipeline.stages.reproducing.config import ReproduceConfig
-from pipeline.stages.reproducing.published import BEST_EPOCH, PublishedTable, Row
+from pipeline.stages.reproducing.published import BEST_EPOCH, OWN_BEST_EPOCH, Epoch, PublishedTable, Row
 from pipeline.stages.searching import plan as search_plan
 from pipeline.stages.searching.config import SearchConfig, space_of
 from pipeline.stages.stage import Reporter
 from pipeline.tracking.port import Run, RunRecord, Tracker
+
+ERRORS = ("train_error", "train_digit_error", "test_error", "test_digit_error")
+"""What is known of every round after the last epoch."""
 
 
 class EvaluateBench(Bench):
@@ -74,18 +78,15 @@ class EvaluateBench(Bench):
         """At the row's epoch, or after the last one."""
         entry = Evaluation(run=record, tracker=self.tracker)
         epoch = 1 + int(np.argmin(entry.curve("test_error")[0])) if row.epoch == BEST_EPOCH else row.epoch
-        if epoch == entry.hyper.epochs:
-            epoch = None
-        errors = entry.test_error_R if epoch is None else (entry.test_error_at_R(epoch) or ())
-        names = ("train_error", "train_digit_error", "test_error", "test_digit_error")
-        figures = {name: found for name in names if (found := self._error(entry, name, epoch))}
-        for name in ("train_error", "test_error"):
-            values = entry.rounds(name) if epoch is None else errors if name == "test_error" else ()
-            if values:
-                figures[f"{name}_min"] = Measure(mean=100 * min(values))
-                figures[f"{name}_max"] = Measure(mean=100 * max(values))
-        error = figures["test_error"]
-        figures["test_accuracy"] = replace(error, mean=100 - error.mean)
+        values = _errors(entry, None if epoch == entry.hyper.epochs else epoch)
+        figures = {name: _measure(value_R) for name, value_R in values.items()}
+        if isinstance(epoch, int) and "test_digit_error" not in figures:
+            figures |= self._digits(entry, epoch)
+        for name in {"train_error", "test_error"} & values.keys():
+            figures[f"{name}_min"] = Measure(mean=100 * min(values[name]))
+            figures[f"{name}_max"] = Measure(mean=100 * max(values[name]))
+        if "test_error" in figures:
+            figures["test_accuracy"] = replace(figures["test_error"], mean=100 - figures["test_error"].mean)
         figures["parameters"] = Measure(mean=entry.parameters)
         figures["seconds_per_epoch"] = Measure(mean=record.metrics["seconds_per_epoch"])
         figures["seconds"] = Measure(mean=entry.round_seconds)
@@ -93,23 +94,33 @@ class EvaluateBench(Bench):
             row=row,
             run=record,
             figures=figures,
-            errors_R=errors,
+            errors_R=values.get("test_error", ()),
             seconds=entry.round_seconds * self.rounds,
             evaluation=entry,
         )
 
-    def _error(self, entry: Evaluation, name: str, epoch: int | None) -> Measure | None:
-        if epoch is None:
-            values = entry.rounds(name)
-            if not values:
-                return None
-            error = summarise(values)
-            return Measure(mean=100 * error.mean, std=100 * error.std, n=error.n)
-        means, stds = entry.curve(name)
-        if not means or name.startswith("train_"):
-            return None  # before the last epoch it is known while learning alone, with dropout at work
+    def _digits(self, entry: Evaluation, epoch: int) -> dict[str, Measure]:
+        means, stds = entry.curve("test_digit_error")
         std = 100 * stds[epoch - 1] if stds else math.nan
-        return Measure(mean=100 * means[epoch - 1], std=std, n=self.rounds)
+        return {"test_digit_error": Measure(mean=100 * means[epoch - 1], std=std, n=self.rounds)} if means else {}
+
+
+def _errors(entry: Evaluation, epoch: Epoch | None) -> dict[str, list[float]]:
+    """What every round gave after the last epoch, or another one; then no train errors, which are not measured."""
+    if epoch is None:
+        return {name: value_R for name in ERRORS if (value_R := entry.rounds(name))}
+    kept = {name: value_ER for name in BY_EPOCH if (value_ER := entry.by_epoch_ER(name)) is not None}
+    if not kept:
+        return {}
+    rounds = np.arange(kept["test_error"].shape[1])
+    at_R = kept["test_error"].argmin(0) if epoch == OWN_BEST_EPOCH else np.full_like(rounds, int(epoch) - 1)
+    return {name: value_ER[at_R, rounds].tolist() for name, value_ER in kept.items()}
+
+
+def _measure(value_R: Sequence[float]) -> Measure:
+    """An error of every round, in percent."""
+    error = summarise(value_R)
+    return Measure(mean=100 * error.mean, std=100 * error.std, n=error.n)
 
 
 class CrossValidateBench(Bench):

@@ -44,6 +44,8 @@ from pipeline.tuning.strict_yaml import read_yaml
 
 PUBLISHED = Path(__file__).parents[3] / "published"
 BEST_EPOCH: Literal["best"] = "best"
+OWN_BEST_EPOCH: Literal["best of each round"] = "best of each round"
+Epoch = int | Literal["best", "best of each round"]
 DISC = "disc"
 EXPECTED = ("lower", "higher", "equal")
 PICTURES = ("loss_by_family", "curves", "box_plot", "error_by_epoch", "seconds")
@@ -76,8 +78,8 @@ class Row:
     model: str
     changes: str = ""
     """What differs from the variant's preset, as `evaluate --changes` takes it."""
-    epoch: int | Literal["best"] | None = None
-    """When the figures are read: after this epoch, at the least mean test error, or at the end."""
+    epoch: Epoch | None = None
+    """After which figures are read: this one, that with the least mean test error, each round's own, or the last."""
     figures: Mapping[str, Figure] = field(default_factory=dict)
     """By name; empty where the report shows a picture, or a claim alone needs the row."""
     rounds: int | None = None
@@ -266,10 +268,13 @@ def _trained(part: Part, row: Row) -> Row:
     return row
 
 
-def _epoch(part: Part) -> int | Literal["best"] | None:
+def _epoch(part: Part) -> Epoch | None:
     if "epoch" not in part.fields:
         return None
-    return BEST_EPOCH if part.fields["epoch"].value == BEST_EPOCH else part.whole("epoch", 1, f", or {BEST_EPOCH}")
+    for known in (BEST_EPOCH, OWN_BEST_EPOCH):
+        if part.fields["epoch"].value == known:
+            return known
+    return part.whole("epoch", 1, f", {BEST_EPOCH}, or {OWN_BEST_EPOCH}")
 
 
 def _figures(part: Part) -> dict[str, Figure]:

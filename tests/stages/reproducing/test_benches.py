@@ -37,7 +37,8 @@ WHOLE, EARLY, BEST, SHORT = (
     Row(label="Best", model=LINEAR, changes="epochs=5", epoch="best"),
     Row(label="Short", model=LINEAR, changes="epochs=2"),
 )
-EVALUATED = table_of(WHOLE, EARLY, BEST, SHORT)
+OWN_BEST = Row(label="Best of each", model=LINEAR, changes="epochs=5", epoch="best of each round")
+EVALUATED = table_of(WHOLE, EARLY, BEST, SHORT, OWN_BEST)
 
 
 @pytest.fixture(scope="module")
@@ -80,7 +81,7 @@ def means(rows: Sequence[Measured]) -> list[tuple[dict[str, float], list[float]]
 def test_rows_of_one_configuration_are_one_training_below_the_table(evaluated: Done) -> None:
     first, short = runs_with(evaluated.tracker, "evaluate")
     [table] = runs_with(evaluated.tracker, "reproduce")
-    assert [source(each).id for each in evaluated.rows.values()] == [first.id, first.id, first.id, short.id]
+    assert [source(each).id for each in evaluated.rows.values()] == [first.id, first.id, first.id, short.id, first.id]
     assert (first.parent, short.parent) == (table.id, table.id)
     assert (first.params["epochs"], short.params["epochs"]) == ("5", "2")
 
@@ -104,9 +105,9 @@ def test_without_an_epoch_figures_are_those_of_the_last(evaluated: Done, label: 
     assert row.seconds == pytest.approx(2 * row.figures["seconds"].mean)
 
 
-def by_epoch(run: MemoryRun) -> list[list[float]]:
-    """The test error of every round after every epoch."""
-    rows = list(csv.reader(run.texts["rounds_by_epoch.csv"].splitlines()))[1:]
+def by_epoch(run: MemoryRun, path: str = "rounds_by_epoch.csv") -> list[list[float]]:
+    """The test error, or that of another file, of every round after every epoch."""
+    rows = list(csv.reader(run.texts[path].splitlines()))[1:]
     assert [row[0] for row in rows] == [str(epoch) for epoch in range(1, len(rows) + 1)]
     return [[float(error) for error in row[1:]] for row in rows]
 
@@ -122,12 +123,23 @@ def test_with_an_epoch_figures_are_those_of_that_epoch(evaluated: Done, label: s
     assert figures["test_error"].mean == pytest.approx(np.mean(expected))
     assert figures["test_error"].std == pytest.approx(np.std(expected, ddof=1))
     assert (figures["test_error_min"].mean, figures["test_error_max"].mean) == (min(expected), max(expected))
-    assert figures["test_digit_error"].mean == pytest.approx(100 * run.metrics["test_digit_error", epoch])
-    assert figures["test_digit_error"].std == pytest.approx(100 * run.metrics["test_digit_error_std", epoch])
+    assert figures["test_digit_error"].mean == pytest.approx(100 * run.metrics["test_digit_error", epoch], abs=1e-4)
+    assert figures["test_digit_error"].std == pytest.approx(100 * run.metrics["test_digit_error_std", epoch], abs=1e-4)
     if epoch == len(errors):
         assert figures["train_error"].mean == pytest.approx(100 * run.metrics["final_train_error", 0])
     else:
         assert not {"train_error", "train_error_min"} & figures.keys()  # which are not measured by epoch
+
+
+def test_each_round_is_read_at_its_own_best_epoch(evaluated: Done) -> None:
+    row, run = evaluated.rows["Best of each"], evaluated.run("Best of each")
+    errors, digits = by_epoch(run), by_epoch(run, "digit_rounds_by_epoch.csv")
+    best = np.argmin(errors, axis=0)
+    assert row.errors_R == [errors[epoch][number] for number, epoch in enumerate(best)]
+    assert row.figures["test_error"].mean == pytest.approx(100 * np.mean(row.errors_R))
+    expected = [digits[epoch][number] for number, epoch in enumerate(best)]
+    assert row.figures["test_digit_error"].mean == pytest.approx(100 * np.mean(expected))
+    assert not {"train_error", "train_error_min"} & row.figures.keys()
 
 
 def test_a_row_of_an_earlier_epoch_is_not_that_of_the_last(evaluated: Done) -> None:
@@ -177,7 +189,7 @@ def test_what_was_measured_otherwise_does_not_count(
     evaluated: Done, few: Setting, settings: dict[str, Any], options: dict[str, Any]
 ) -> None:
     used = bench_of(replace(few, **settings), EVALUATED, evaluated.tracker, **options)
-    assert [used.found(row) for row in EVALUATED.rows] == [None] * 4
+    assert [used.found(row) for row in EVALUATED.rows] == [None] * len(EVALUATED.rows)
 
 
 def test_what_was_measured_on_other_data_does_not_count(evaluated: Done, few: Setting) -> None:

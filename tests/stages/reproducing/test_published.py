@@ -54,6 +54,7 @@ tables:
       - {about: Plain, tries: of all, epoch: 20, validation_error: [1.8, 0.2]}
     notes: [Left open.]
 """
+EPOCHS = "epoch must be a whole number from 1 on, best, or best of each round"
 PROTOCOL, PLAIN, EARLY, CLAIM = "rounds: 3, pooling: max", "model: mlp,", "epochs=50 lr=0.01, epoch: 25", "Plain: -1}"
 SPOTS: list[tuple[str, str, str, float, float | None]] = [
     ("000/table-1", "ConvNet 25 epochs batch 100", "train_error", 5.96, 6.63),
@@ -273,8 +274,18 @@ def test_tables_are_in_the_order_of_their_ids_wherever_they_stand(
         (EARLY, "epochs=50 lrr=1, epoch: 25", 11, "unknown hyperparameter 'lrr'; did you mean lr?"),
         (EARLY, "epochs=50 alpha=1, epoch: 25", 11, "alpha weighs an auxiliary loss, but mlp_ws has none"),
         (EARLY, "epochs=20, epoch: 25", 11, "an epoch must be at most the 20 that are trained, but got 25"),
-        (EARLY, "epochs=50, epoch: 0", 11, "epoch must be a whole number from 1 on, or best, but got 0"),
-        ("epoch: best", "epoch: last", 12, "epoch must be a whole number from 1 on, or best, but got 'last'"),
+        (
+            EARLY,
+            "epochs=50, epoch: 0",
+            11,
+            "epoch must be a whole number from 1 on, best, or best of each round, but got 0",
+        ),
+        (
+            "epoch: best",
+            "epoch: last",
+            12,
+            "epoch must be a whole number from 1 on, best, or best of each round, but got 'last'",
+        ),
         ("[curves]", "[curve]", 13, "unknown picture 'curve'; did you mean curves?"),
         ("[curves]", "curves", 13, "pictures must be a list of at least one, but got text"),
         (CLAIM, "Plane: -1}", 15, "unknown row 'Plane'; did you mean Plain?"),
