@@ -110,10 +110,11 @@ def _errors(entry: Evaluation, epoch: Epoch | None) -> dict[str, list[float]]:
     if epoch is None:
         return {name: value_R for name in ERRORS if (value_R := entry.rounds(name))}
     kept = {name: value_ER for name in BY_EPOCH if (value_ER := entry.by_epoch_ER(name)) is not None}
-    if not kept:
+    decides = "test_digit_error" if entry.variant.task == "digits" and epoch == OWN_BEST_EPOCH else "test_error"
+    if decides not in kept:
         return {}
-    rounds = np.arange(kept["test_error"].shape[1])
-    at_R = kept["test_error"].argmin(0) if epoch == OWN_BEST_EPOCH else np.full_like(rounds, int(epoch) - 1)
+    rounds = np.arange(kept[decides].shape[1])
+    at_R = kept[decides].argmin(0) if epoch == OWN_BEST_EPOCH else np.full_like(rounds, int(epoch) - 1)
     return {name: value_ER[at_R, rounds].tolist() for name, value_ER in kept.items()}
 
 

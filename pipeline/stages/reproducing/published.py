@@ -79,7 +79,10 @@ class Row:
     changes: str = ""
     """What differs from the variant's preset, as `evaluate --changes` takes it."""
     epoch: Epoch | None = None
-    """After which figures are read: this one, that with the least mean test error, each round's own, or the last."""
+    """After which figures are read: this one, that with the least mean test error, each round's own best, or the last.
+
+    A round of a network of single digits has its own best epoch by the digits' error.
+    """
     figures: Mapping[str, Figure] = field(default_factory=dict)
     """By name; empty where the report shows a picture, or a claim alone needs the row."""
     rounds: int | None = None
