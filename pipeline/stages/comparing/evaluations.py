@@ -24,8 +24,7 @@ ROUNDS = ("rounds", "pairs", "test_pairs", "seed")
 NAMED = 4
 """Variants of a group that are named in a message."""
 BY_EPOCH = {"test_error": "rounds_by_epoch.csv", "test_digit_error": "digit_rounds_by_epoch.csv"}
-"""Error -> the file that has it for every round after every epoch."""
-"""Where an evaluation keeps the test error of every round after every epoch."""
+"""Error -> the file in which an evaluation keeps it for every round after every epoch."""
 
 
 @dataclass(frozen=True, kw_only=True)

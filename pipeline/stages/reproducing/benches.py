@@ -100,6 +100,7 @@ class EvaluateBench(Bench):
         )
 
     def _digits(self, entry: Evaluation, epoch: int) -> dict[str, Measure]:
+        """Their error by its curve, which runs without a file of it by round have too."""
         means, stds = entry.curve("test_digit_error")
         std = 100 * stds[epoch - 1] if stds else math.nan
         return {"test_digit_error": Measure(mean=100 * means[epoch - 1], std=std, n=self.rounds)} if means else {}
