@@ -5,7 +5,7 @@ BIN := .venv/bin
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 export MLFLOW_TRACKING_URI ?= sqlite:///mlflow.db
 
-.PHONY: help search evaluate compare test check bench bench-search format lock ui dashboard clean
+.PHONY: help search evaluate compare test check test-ui screenshots bench bench-search format lock ui clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z -]+:.*## / {printf "make %-18s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -25,6 +25,12 @@ check: .venv/ready-dev ## the same
 	lint-imports
 	pytest
 
+test-ui: .venv/ready-dev ## MLflow's and Optuna's pages in a real browser (needs chromium: apt install chromium)
+	pytest -m browser --numprocesses=0 tests/browser
+
+screenshots: .venv/ready-dev ## the same with runs of the usual size, for the pictures in docs/screenshots
+	VARIANTLAB_SCREENSHOTS=docs/screenshots $(MAKE) test-ui
+
 bench: .venv/ready-bench ## the engine against what people use instead, in a few minutes (benchmarks/README.md)
 	python -m benchmarks
 
@@ -38,11 +44,8 @@ format: .venv/ready-dev ## let ruff format and fix
 lock: ## write requirements.txt anew from pyproject.toml (needs uv)
 	uv pip compile pyproject.toml --universal --python-version 3.11 --quiet --custom-compile-command "make lock" -o requirements.txt
 
-ui: .venv/ready ## MLflow over mlflow.db
-	mlflow ui --backend-store-uri $(MLFLOW_TRACKING_URI)
-
-dashboard: .venv/ready ## Optuna's dashboard over optuna.db
-	optuna-dashboard sqlite:///optuna.db --artifact-dir optuna-artifacts
+ui: .venv/ready ## MLflow and optuna-dashboard over mlflow.db and optuna.db
+	variantlab ui
 
 clean: ## remove the environment and caches
 	rm -rf .venv .mypy_cache .pytest_cache .ruff_cache .import_linter_cache build *.egg-info

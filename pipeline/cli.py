@@ -10,7 +10,6 @@ import atexit
 import gc
 import logging
 import os
-import shlex
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
@@ -26,9 +25,10 @@ from pipeline.options import (
     dry_run_option,
     full_data_options,
     model_option,
+    register_option,
     select_option,
 )
-from pipeline.terminal import Terminal, is_quiet, program, show_next, stage_command
+from pipeline.terminal import Terminal, is_quiet, own_command, show_next, stage_command
 
 if TYPE_CHECKING:
     from pipeline.stages.planning import Work
@@ -186,8 +186,7 @@ def search_command(dry_run: bool, **options: Any) -> None:
     show_next(
         [
             (evaluate, "measure the best configuration on test digits"),
-            _look(),
-            _dashboard(config.storage, config.artifacts),
+            _look(storage=config.storage, artifacts=config.artifacts),
         ]
     )
 
@@ -198,6 +197,7 @@ def search_command(dry_run: bool, **options: Any) -> None:
 @click.option("--preset", default="best", show_default=True, help="best (of the newest finished search) or report.")
 @click.option("--from-run", default="", help="Take the configuration of this run instead.")
 @click.option("--changes", default="", help="Values to change in it, such as 'optimiser=sgd batch_norm=on'.")
+@register_option
 @data_options
 @compute_options
 @dry_run_option
@@ -280,12 +280,58 @@ def models_command(name: str | None) -> None:
     click.echo(catalogue.describe(name) if name else catalogue.list_variants())
 
 
+@main.command("runs")
+@click.option("--model", default="", help="Runs of one variant.")
+@click.option("--stage", default="", help="search, evaluate, trial, summary ...; without it all but trials and cells.")
+@click.option("--status", default="", help="RUNNING, FINISHED, FAILED or KILLED.")
+@click.option("--experiment", default="", help="Runs of one experiment.")
+@click.option("--sort", default="started", show_default=True, help="started, or a metric such as final_test_error.")
+@click.option("--descending", is_flag=True, help="The greatest first.")
+@click.option("--limit", type=int, default=20, show_default=True, help="Runs at most; 0 for all.")
+@click.option("--format", default="table", show_default=True, help="table, json or csv.")
+def runs_command(**options: Any) -> None:
+    """List runs, the newest first, or by a metric the least first."""
+    from pipeline.stages import runs
+
+    config = runs.RunsConfig(**options)
+    click.echo(runs.run(config, _tracker(), Terminal()))
+
+
+@main.command("ui")
+@click.option("--storage", default="sqlite:///optuna.db", show_default=True, help="Database URL of searches.")
+@click.option("--artifacts", default="optuna-artifacts", show_default=True, help="Folder of the studies' files.")
+def ui_command(storage: str, artifacts: str) -> None:
+    """Open MLflow's user interface and optuna-dashboard over the present stores, until Ctrl-C."""
+    from pipeline.tracking.mlflow_tracker import tracking_uri
+    from pipeline.viewers import dashboard_viewer, mlflow_viewer, serving, watch
+
+    experiment = _tracker().experiment_id  # makes the tables that MLflow's server would make
+    uri, dashboard = tracking_uri(), dashboard_viewer(storage, artifacts)
+    if dashboard is None:
+        Terminal().say(f"there are no studies in {storage} yet, so optuna-dashboard is not started")
+    try:
+        with serving(
+            [*([] if uri.startswith("http") else [mlflow_viewer(uri, experiment)]), *([dashboard] if dashboard else [])]
+        ) as servers:
+            addresses = [(server.viewer.name, server.address) for server in servers]
+            if uri.startswith("http"):
+                addresses.insert(0, ("MLflow", hide_secrets(uri)))
+            width = max(len(name) for name, _ in addresses)
+            for name, address in addresses:
+                click.echo(f"{name.ljust(width)}  {address}")
+            Terminal().say("Ctrl-C stops them.")
+            watch(servers)
+    except KeyboardInterrupt:
+        Terminal().say("stopped")
+
+
 @main.command("main")
 @model_option
 @click.option("--n-trials", type=int, default=30, show_default=True, help="Trials of the search.")
 @click.option("--folds", type=int, default=5, show_default=True, help="Folds of cross validation and search.")
 @click.option("--rounds", type=int, default=20, show_default=True, help="Rounds of the evaluation.")
 @click.option("--storage", default="sqlite:///optuna.db", show_default=True, help="Database URL of the study.")
+@register_option
 @data_options
 @compute_options
 @dry_run_option
@@ -309,14 +355,16 @@ def main_command(dry_run: bool, **options: Any) -> None:
             storage=options["storage"],
             compute=compute,
         ),
-        evaluate=evaluate.EvaluateConfig(setting=setting, model=model, rounds=options["rounds"], compute=compute),
+        evaluate=evaluate.EvaluateConfig(
+            setting=setting, model=model, rounds=options["rounds"], register=options["register"], compute=compute
+        ),
         compare=compare.CompareConfig(),
     )
     if dry_run:
         _show_plan(whole.plan(config, _tracker()), setting, compute)
         return
     whole.run(config, _tracker(), Terminal(), Terminal().show)
-    show_next([_look(), _dashboard(options["storage"], config.search.artifacts)])
+    show_next([_look(storage=options["storage"])])
 
 
 @main.command("plan", context_settings={"ignore_unknown_options": True, "allow_interspersed_args": False})
@@ -397,16 +445,8 @@ def _tracker() -> MlflowTracker:
     return click.get_current_context().with_resource(MlflowTracker())
 
 
-def _look() -> tuple[str, str]:
-    from pipeline.tracking.mlflow_tracker import tracking_uri
-
-    uri = tracking_uri()
-    if uri.startswith("http"):
-        return f"open {hide_secrets(uri)}", "look at the runs and compare them"
-    command = f"{program('mlflow')} ui --backend-store-uri {shlex.quote(hide_secrets(uri))}"
-    return command, "look at the runs and compare them"
-
-
-def _dashboard(storage: str, artifacts: str) -> tuple[str, str]:
-    study = f"{shlex.quote(hide_secrets(storage))} --artifact-dir {shlex.quote(artifacts)}"
-    return f"{program('optuna-dashboard')} {study}", "look at the study"
+def _look(**stores: str) -> tuple[str, str]:
+    """How to see runs and studies; `stores` are options of `ui`."""
+    usual = {option.name: option.default for option in ui_command.params}
+    given = {name: hide_secrets(value) for name, value in stores.items() if value != usual[name]}
+    return own_command("ui", **given), "look at the runs and the studies"

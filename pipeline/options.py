@@ -101,6 +101,12 @@ def select_option(command: Command) -> Command:
     return click.option("--select", default="mean", show_default=True, help=text)(command)
 
 
+def register_option(command: Command) -> Command:
+    """Where the trained model goes besides."""
+    text = "Registered model to add it to; the champion if it beats the present one on the same test digits."
+    return click.option("--register", default="", help=text)(command)
+
+
 def compute_options(command: Command) -> Command:
     """Where and how a stage trains."""
     for option in (

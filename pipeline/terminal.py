@@ -87,8 +87,15 @@ def stage_command(stage: str, **options: str) -> str:
     if "MLFLOW_RUN_ID" in os.environ and not (Path(sys.executable).parent / "variantlab").exists():
         parameters = "".join(f" -P {name}={shlex.quote(value)}" for name, value in given.items())
         return f"mlflow run . -e {stage}{parameters}"
-    flags = "".join(f" --{name.replace('_', '-')} {shlex.quote(value)}" for name, value in given.items())
-    return f"{program('variantlab')} {stage}{flags}"
+    return own_command(stage, **given)
+
+
+def own_command(name: str, **options: str) -> str:
+    """How to call a command of this program from the shell of whoever started this one."""
+    is_installed = (Path(sys.executable).parent / "variantlab").exists()
+    start = program("variantlab") if is_installed else f"{program(Path(sys.executable).name)} -m pipeline"
+    flags = "".join(f" --{option.replace('_', '-')} {shlex.quote(value)}" for option, value in options.items())
+    return f"{start} {name}{flags}"
 
 
 def show_next(commands: list[tuple[str, str]]) -> None:

@@ -175,7 +175,11 @@ BAD: Sequence[tuple[str, list[str], str]] = [
     ("grid name", ["cross_validate", "--model", "mlp", "--grid", "optimiser=adm"], "did you mean adam"),
     ("cache", ["prepare", "--cache-dir", "/dev/null/x"], "--cache-dir must be a folder that can be written"),
     ("no evaluation", ["compare"], "run evaluate first"),
-    ("experiment", ["compare", "--experiment", "Defualt"], "unknown experiment 'Defualt'; did you mean Default?"),
+    (
+        "experiment",
+        ["compare", "--experiment", "model varients"],
+        "unknown experiment 'model varients'; did you mean model variants?",
+    ),
     ("unequal", ["compare", "--allow-unequal", "perhaps"], "'perhaps' is not a valid boolean"),
     ("unequal alone", ["compare", "--allow-unequal"], "run evaluate first"),
     ("unequal said", ["compare", "--allow-unequal=True"], "run evaluate first"),
@@ -327,7 +331,7 @@ def test_a_plan_says_what_would_be_done_and_leaves_nothing(folder: Path, argumen
     result = invoke(*arguments)
     assert result.exit_code == 0, result.output
     assert result.stdout.lstrip().startswith(headline)
-    assert "mlflow ui" not in result.stdout  # there is nothing to look at
+    assert "variantlab ui" not in result.stdout  # there is nothing to look at
     assert {path.name for path in folder.iterdir()} - before <= {"cache"}
     assert runs_in(folder) == []
 
@@ -402,7 +406,7 @@ def test_the_result_and_the_next_commands_are_shown(folder: Path) -> None:
     assert result.exit_code == 0, result.output
     assert "| mlp   |" in result.stdout
     assert "variantlab compare" in result.stdout
-    assert f"mlflow ui --backend-store-uri sqlite:///{folder / 'mlflow.db'}" in result.stdout
+    assert "variantlab ui" in result.stdout
     assert result.stderr == ""  # no terminal: no progress
     assert runs_in(folder) == ["evaluate mlp"]
 

@@ -36,7 +36,8 @@ a { color: inherit; }
 table { border-collapse: collapse; font-size: 0.85rem; border-block: 2px solid #111; }
 th, td { padding: 0.2rem 0.6rem; text-align: left; vertical-align: top; }
 th { border-bottom: 1px solid #111; }
-.short { white-space: nowrap; }
+td { min-width: 14rem; }
+.short { min-width: 0; white-space: nowrap; }
 tbody tr:nth-child(even) { background: #f2f2f2; }
 figure { margin: 1.5rem 0; }
 img { max-width: 100%; height: auto; }

@@ -17,7 +17,7 @@ from pipeline.stages.comparing.evaluations import (
 from pipeline.stages.comparing.pictures import pictures
 from pipeline.stages.comparing.report import log_report
 from pipeline.stages.comparing.summaries import summarise_variants
-from pipeline.stages.comparing.tables import LEAST_P, behind, contrast_table, probability, variant_table
+from pipeline.stages.comparing.tables import behind, contrast_table, significance, variant_table
 from pipeline.stages.planning import Work
 from pipeline.stages.stage import ALL, Reporter, StageResult, open_store
 from pipeline.tracking.port import Metric, Run, RunStart, Tracker, stage_run
@@ -72,6 +72,7 @@ def run(config: CompareConfig, tracker: Tracker, reporter: Reporter, parent: Run
         role="compare",
         params={"models": config.models, "contrast": config.contrast, "allow_unequal": config.allow_unequal},
         tags={"evaluate_runs": ",".join(entry.run.id for entry in ranked)},
+        data_of=[entry.run for entry in ranked],
     )
     with stage_run(tracker, start, parent) as run:
         result = StageResult(
@@ -80,6 +81,7 @@ def run(config: CompareConfig, tracker: Tracker, reporter: Reporter, parent: Run
             table=variant_table(ranked, paired=paired),
             more=[contrast_table(verdicts)] if verdicts else [],
             notes=[*notes, *untested, *METHODS],
+            links={entry.run.name: tracker.reference(entry.run.id) for entry in ranked},
         )
         tables = dict(zip(("comparison", "contrasts"), (result.table, *result.more), strict=False))
         shown = pictures(ranked, verdicts, paired=paired)
@@ -91,7 +93,7 @@ def run(config: CompareConfig, tracker: Tracker, reporter: Reporter, parent: Run
             ]
         )
         summarise_variants(ranked, tracker, run, whole=config.models == ALL and not notes)
-        run.describe(result.markdown())
+        run.describe(result.description)
     return result
 
 
@@ -147,5 +149,4 @@ def _headline(ranked: Sequence[Evaluation], *, paired: bool) -> str:
         return f"{text}; {second.model} is next with {second.test_error.percent()}"
     contrast = Contrast(name="", family="", weights={second.model: 1.0, best.model: -1.0})
     [verdict] = judge([contrast], {entry.model: entry.test_error_R for entry in (best, second)})
-    sign = "" if verdict.p < LEAST_P else "= "
-    return f"{text}; {second.model} is next, {behind(second, best)} points behind (p {sign}{probability(verdict.p)})"
+    return f"{text}; {second.model} is next, {behind(second, best)} points behind ({significance(verdict.p)})"

@@ -30,6 +30,7 @@ from pipeline.tracking.port import (
     curve,
     stage_run,
     variant_params,
+    variant_tags,
 )
 from pipeline.training.plan import Job, Outcome
 from pipeline.training.pool import Trainer
@@ -166,7 +167,7 @@ def run(config: CrossValidateConfig, tracker: Tracker, reporter: Reporter, paren
             **config.folding,
             "select": config.select,
         },
-        tags={"model": variant.name},
+        tags=variant_tags(variant),
         data=pools,
     )
     with stage_run(tracker, start, parent) as run, Trainer(pools.train, pools.train, config.compute) as trainer:
@@ -182,7 +183,7 @@ def run(config: CrossValidateConfig, tracker: Tracker, reporter: Reporter, paren
                     name=f"cell {show_hyper(variant, cell.hyper)}",
                     role="cell",
                     params={**variant_params(variant), **setting.params, **config.compute.params, **config.folding},
-                    tags={"model": variant.name},
+                    tags=variant_tags(variant),
                     data=pools,
                 )
                 cell_run = tracker.start(child, run)
@@ -209,7 +210,7 @@ def run(config: CrossValidateConfig, tracker: Tracker, reporter: Reporter, paren
                 "Cells that differ in epochs alone are read off one training where the schedule allows it.",
             ][: 2 if len(jobs) < len(results) else 1],
         )
-        run.describe(result.markdown())
+        run.describe(result.description)
     return result
 
 
@@ -228,14 +229,14 @@ def _read_cells(cells: Sequence[Hyperparameters], outcomes: Sequence[Sequence[Ou
 
 def _log_cell(run: Run, variant: Variant, cell: Cell) -> None:
     curves = cell.curves
-    metrics = []
+    metrics = _summary_metrics(cell)  # first, since MLflow shows metrics in the order in which they came
     for name, folds in curves.items():
         shortest = min(map(len, folds))
         metrics += curve(name, [sum(fold[epoch] for fold in folds) / len(folds) for epoch in range(shortest)])
     metrics += [Metric("fold/validation_error", error, number) for number, error in enumerate(cell.validation_errors)]
     run.log(
         params=variant.shown(cell.hyper),
-        metrics=[metric for metric in (*metrics, *_summary_metrics(cell)) if math.isfinite(metric.value)],
+        metrics=[metric for metric in metrics if math.isfinite(metric.value)],
         tags=config_tags(cell.hyper),
     )
     title = f"{variant.name}: mean and one standard deviation over folds\n{show_hyper(variant, cell.hyper)}"
@@ -252,8 +253,8 @@ def _log_cell(run: Run, variant: Variant, cell: Cell) -> None:
 def _summary_metrics(cell: Cell) -> list[Metric]:
     validation, train, digits = cell.validation_error, cell.train_error, cell.digit_error
     return [
-        *([] if digits is None else [Metric("cv_validation_digit_error", digits.mean)]),
         Metric("cv_validation_error", validation.mean),
+        *([] if digits is None else [Metric("cv_validation_digit_error", digits.mean)]),
         Metric("cv_validation_error_std", validation.std),
         Metric("cv_validation_error_low", validation.low),
         Metric("cv_validation_error_high", validation.high),

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import torch
@@ -21,6 +22,7 @@ from pipeline.reports.tables import Table
 from pipeline.stages.comparing.evaluations import BY_EPOCH
 from pipeline.stages.configurations import parse_changes
 from pipeline.stages.planning import Work
+from pipeline.stages.registering import check_name, register
 from pipeline.stages.replicas import curves_of, error_series, open_pools, round_replicas
 from pipeline.stages.stage import Reporter, Setting, StageResult, log_composition, open_store, percent, show_hyper
 from pipeline.stages.views import log_errors
@@ -35,6 +37,7 @@ from pipeline.tracking.port import (
     curve,
     stage_run,
     variant_params,
+    variant_tags,
 )
 from pipeline.training.compute import Compute
 from pipeline.training.plan import Job, Outcome, Replica
@@ -55,6 +58,8 @@ class EvaluateConfig:
     """`best`: of the newest finished search of this model on this data set; `report`: the report's configuration."""
     from_run: str = ""
     """Id of a run whose configuration to take instead: a search, trial, cross_validate, cell or evaluate run."""
+    register: str = ""
+    """Name of a registered model whose next version the median round's network becomes; empty for none."""
     changes: str = ""
     """Values to change in that configuration, such as `optimiser=sgd batch_norm=on`."""
     compute: Compute = field(default_factory=Compute)
@@ -64,6 +69,7 @@ class EvaluateConfig:
             raise InputError(f"--rounds must be between 1 and 10000, but got {self.rounds}")
         if self.preset not in PRESETS:
             raise UnknownNameError("preset", self.preset, PRESETS)
+        check_name(self.register)
 
 
 def inputs(config: EvaluateConfig) -> tuple[Variant, Pools]:
@@ -110,7 +116,7 @@ def run(config: EvaluateConfig, tracker: Tracker, reporter: Reporter, parent: Ru
             "rounds": config.rounds,
             **search_budget(origin),
         },
-        tags={"model": variant.name, **config_tags(hyper), "config_from": "" if origin is None else origin.id},
+        tags={**variant_tags(variant), **config_tags(hyper), **_origin_tags(origin)},
         data=pools,
         test_data=True,
     )
@@ -132,7 +138,18 @@ def run(config: EvaluateConfig, tracker: Tracker, reporter: Reporter, parent: Ru
         median = _median_round(outcomes)
         run.model(_model(variant, pools, replicas[median], outcomes[median]))
         result = _result(run, variant, hyper, origin, outcomes, median, promised)
-        run.describe(result.markdown())
+        result = replace(result, links=_links(origin, tracker))
+        if config.register:
+            registered = register(config.register, run, tracker)
+            result = replace(
+                result,
+                notes=[*result.notes, registered.note],
+                links={**result.links, **registered.links},
+            )
+        run.describe(result.description)
+    if origin is not None:
+        measured = f"\n\nMeasured on test data: [{result.headline}]({tracker.reference(run.id)})."
+        tracker.reopen(origin).describe(f"{origin.description}{measured}")
     return result
 
 
@@ -167,6 +184,32 @@ def _choose(
     )
 
 
+def _origin_tags(origin: RunRecord | None) -> dict[str, str]:
+    """Where a configuration comes from: the run, and if it was searched the study and the trial."""
+    if origin is None:
+        return {"config_from": ""}
+    trial = origin.tags.get("trial", origin.tags.get("best_trial"))
+    return {
+        "config_from": origin.id,
+        **({"study": origin.tags["study"]} if "study" in origin.tags else {}),
+        **({"trial": trial} if trial is not None else {}),
+    }
+
+
+def _links(origin: RunRecord | None, tracker: Tracker) -> dict[str, str]:
+    """The same as pages."""
+    if origin is None:
+        return {}
+    links = {origin.name: tracker.reference(origin.id)}
+    for trial in tracker.find(
+        "trial", study_id=origin.tags.get("study_id", "-"), trial=origin.tags.get("best_trial", "-")
+    ):
+        links[trial.name] = tracker.reference(trial.id)
+    if "dashboard" in origin.tags:
+        links["optuna-dashboard"] = origin.tags["dashboard"]
+    return links
+
+
 def search_budget(origin: RunRecord | None) -> dict[str, str]:
     """What was spent on finding a configuration, as params of the run that measures it; nothing for the report's."""
     if origin is None or origin.tags.get("role") != "search":
@@ -189,7 +232,7 @@ def _promised(origin: RunRecord) -> dict[str, float]:
 
 
 def _optimism(promised: Mapping[str, float], outcomes: Sequence[Outcome]) -> list[Metric]:
-    """Those, and by how much the test error is above the first."""
+    """Those, and by how much the first is above the test error: below 0 where the search promised too much."""
     metrics = [Metric(name, value) for name, value in promised.items()]
     if "cv_best" in promised:
         final = summarise([outcome.held_out_error for outcome in outcomes]).mean
@@ -199,14 +242,13 @@ def _optimism(promised: Mapping[str, float], outcomes: Sequence[Outcome]) -> lis
 
 def _log_outcomes(run: Run, variant: Variant, hyper: Hyperparameters, outcomes: Sequence[Outcome]) -> None:
     curves = curves_of(outcomes, "test")
-    metrics = [metric for name, rounds in curves.items() for metric in _curve_over_rounds(name, np.array(rounds))]
+    metrics = []  # those that sum up come first, since MLflow shows them in the order in which they came
     errors = final_errors(outcomes)
     for name, values in errors.items():
         summary = summarise(values)
         metrics += [
             Metric(f"final_{name}", summary.mean),
             Metric(f"final_{name}_min", min(values)),
-            *(Metric(f"round/{name}", value, number) for number, value in enumerate(values)),
         ]
         if len(outcomes) > 1:
             metrics += [
@@ -218,9 +260,12 @@ def _log_outcomes(run: Run, variant: Variant, hyper: Hyperparameters, outcomes: 
         Metric("seconds_per_epoch", float(np.mean([outcome.seconds_per_epoch for outcome in outcomes]))),
         Metric("parameters", variant.count(hyper.structure)),
     ]
+    for name, values in errors.items():
+        metrics += [Metric(f"round/{name}", value, number) for number, value in enumerate(values)]
+    for name, rounds in curves.items():
+        metrics += _curve_over_rounds(name, np.array(rounds))
     run.log(metrics=metrics)
-    rounds, epochs = _round_table(outcomes, errors), _epoch_table(curves)
-    for name, table in (("rounds", rounds), ("epochs", epochs)):
+    for name, table in (("rounds", _round_table(outcomes, errors)), ("epochs", _epoch_table(curves))):
         run.text(f"{name}.md", table.markdown())
         run.text(f"{name}.csv", table.csv())
     for error, path in BY_EPOCH.items():
@@ -309,9 +354,18 @@ def _model(variant: Variant, pools: Pools, replica: Replica, outcome: Outcome) -
     weights = {name: torch.from_numpy(values) for name, values in outcome.weights.items()}
     network = trained_network(variant, replica.hyper.structure, weights)
     return ModelToLog(
+        name=variant.name,
         network=Exported(network, variant.objective, mean=outcome.mean, std=outcome.std).eval(),
         example=torch.from_numpy(pools.test.gather(replica.held_out[:EXAMPLES]).x),
         description=f"{variant.name}: {DESCRIPTIONS[variant.task]}",
+        metrics=[
+            Metric(f"model_{name}", value)
+            for name, value in (
+                ("test_error", outcome.held_out_error),
+                ("test_digit_error", outcome.held_out_digit_error),
+            )
+            if math.isfinite(value)
+        ],
     )
 
 

@@ -11,7 +11,7 @@ from pipeline.stages.planning import Work
 from pipeline.stages.searching import config as search_config
 from pipeline.stages.searching import plan as search_plan
 from pipeline.stages.stage import Reporter, StageResult
-from pipeline.tracking.port import RunStart, Tracker, stage_run, variant_params
+from pipeline.tracking.port import RunStart, Tracker, stage_run, variant_params, variant_tags
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -39,7 +39,7 @@ def plan(config: MainConfig, tracker: Tracker) -> list[Work]:
 def run(config: MainConfig, tracker: Tracker, reporter: Reporter, shown: Callable[[StageResult], None]) -> None:
     """Run the stages; `shown` is given the result of each as soon as it is there."""
     variant = get_variant(config.search.model)
-    prepare.inputs(config.prepare)
+    pools, _ = prepare.inputs(config.prepare)
     cross_validate.inputs(config.cross_validate)
     search_config.inputs(config.search)
     evaluate.inputs(config.evaluate)
@@ -47,7 +47,9 @@ def run(config: MainConfig, tracker: Tracker, reporter: Reporter, shown: Callabl
         name=f"main {variant.name}",
         role="main",
         params={**variant_params(variant), **config.search.setting.params},
-        tags={"model": variant.name},
+        tags=variant_tags(variant),
+        data=pools,
+        test_data=True,
     )
     with stage_run(tracker, start) as run:
         results: list[StageResult] = []

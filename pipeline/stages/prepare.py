@@ -73,5 +73,5 @@ def run(config: PrepareConfig, tracker: Tracker, reporter: Reporter, parent: Run
                 f"the test {pools.train.sample}s are {question}.",
             ],
         )
-        run.describe(result.markdown())
+        run.describe(result.description)
     return result

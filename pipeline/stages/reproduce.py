@@ -19,7 +19,7 @@ from pipeline.stages.reproducing.document import document, overview
 from pipeline.stages.reproducing.pictures import pictures
 from pipeline.stages.reproducing.reproduced import Reproduced
 from pipeline.stages.stage import Answer, Reporter, StageResult, open_store
-from pipeline.tracking.port import Metric, Run, RunStart, Tracker, stage_run
+from pipeline.tracking.port import PUBLISHED, Metric, Run, RunStart, Tracker, stage_run
 
 NOTES = (
     "Errors and accuracies are in percent, mean ± standard deviation over rounds. Figures agree when their means are "
@@ -66,6 +66,7 @@ def _reproduce(bench: Bench, reporter: Reporter) -> tuple[StageResult, Reproduce
         role="reproduce",
         params={**bench.setting(table.rows[0]).params, "table": table.id, "rounds": bench.rounds},
         tags={"table": table.id},
+        purpose=PUBLISHED,
         data=bench.pools(table.rows[0]),
         test_data=table.protocol.stage == "evaluate",
     )
@@ -82,7 +83,7 @@ def _reproduce(bench: Bench, reporter: Reporter) -> tuple[StageResult, Reproduce
         )
         explained = replace(result, notes=[*table.notes, *NOTES])
         _log(run, explained, reproduced, shown)
-        run.describe(explained.markdown())
+        run.describe(explained.description)
     return result, reproduced
 
 

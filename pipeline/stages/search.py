@@ -23,7 +23,7 @@ from pipeline.stages.searching.generations import Generations
 from pipeline.stages.searching.recheck import recheck, recheck_jobs
 from pipeline.stages.searching.trial_runs import RUN_STATUS, TrialRuns
 from pipeline.stages.stage import Reporter, StageResult, log_composition, open_store
-from pipeline.tracking.port import Metric, Run, RunStart, Tracker, config_tags, stage_run, variant_params
+from pipeline.tracking.port import Metric, Run, RunStart, Tracker, config_tags, stage_run, variant_params, variant_tags
 from pipeline.training.pool import Trainer
 from pipeline.tuning.dashboard import StudyPages
 from pipeline.tuning.ledger import Ledger
@@ -47,7 +47,7 @@ def run(config: SearchConfig, tracker: Tracker, reporter: Reporter, parent: Run 
         name=f"search {variant.name}",
         role="search",
         params={**variant_params(variant), **config.params, "space_digest": space.digest[:12]},
-        tags={"model": variant.name, "study": name},
+        tags={**variant_tags(variant), "study": name},
         data=pools,
     )
     with (
@@ -138,9 +138,13 @@ def _finish(
         headline=found.headline(chosen),
         table=found.table((found.front if found.config.cost else shown)[:SHOWN_TRIALS]),
         notes=_notes(found, stopped, ledger, clock),
+        links={
+            f"the best trial, {chosen.number}": runs.reference(chosen.number),
+            f"the study {ledger.name} in optuna-dashboard": pages.link(),
+        },
     )
     _log_metrics(found, chosen, run, clock)
-    run.describe(f"{result.markdown()}\n- In optuna-dashboard: [study {ledger.name}]({pages.link()}).")
+    run.describe(result.description)
     pages.note(f"{result.headline}\n\nIn MLflow: [run {run.id}]({runs.tracker.link(run.id)}).")
     return result
 

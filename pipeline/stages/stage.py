@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from typing import Protocol
@@ -89,7 +89,7 @@ class Answer:
     """What a careful reader should know besides."""
 
     def markdown(self) -> str:
-        """Headline, table and notes, as the run's description."""
+        """Headline, table and notes."""
         tables = [table.markdown() for table in (self.table, *self.more)]
         return "\n".join([self.headline, "", *tables, *(f"- {note}" for note in self.notes)]).strip()
 
@@ -99,6 +99,15 @@ class StageResult(Answer):
     """What a stage shows at its end."""
 
     run_id: str
+    links: Mapping[str, str] = field(default_factory=dict)
+    """What it rests on and what rests on it -> the address of its page, for the run's description."""
+
+    @property
+    def description(self) -> str:
+        """The same with the links, as the run's description, of which people see the first lines."""
+        links = ", ".join(f"[{name}]({address})" for name, address in self.links.items())
+        rest = self.markdown().removeprefix(self.headline)
+        return f"{self.headline}\n\nSee {links}.{rest}" if links else self.markdown()
 
 
 def open_store(tracker: Tracker, reporter: Reporter) -> None:

@@ -9,7 +9,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
 from pipeline.errors import InputError, UnknownNameError
-from pipeline.tracking.port import Metric, ModelToLog, Run, RunRecord, RunStart, Status, param_text
+from pipeline.tracking.port import VARIANTS, Metric, ModelToLog, Run, RunRecord, RunStart, Status, param_text
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -62,8 +62,9 @@ class MemoryRun:
         self.figures[path] = figure
 
     def model(self, model: ModelToLog) -> None:
-        """Keep a network."""
+        """Keep a network, and its metrics."""
         self.models.append(model)
+        self.log(metrics=model.metrics)
 
     def end(self, status: Status, ended: datetime | None = None) -> None:
         """Close the run."""
@@ -76,6 +77,10 @@ class MemoryTracker:
     def __init__(self) -> None:
         self.seconds = 0.0
         self.runs: list[MemoryRun] = []
+        self.registered: dict[str, list[str]] = {}
+        """Name of a registered model -> run of each version."""
+        self.champions: dict[str, str] = {}
+        """Name of a registered model -> its best version."""
 
     def __enter__(self) -> Self:
         """Itself."""
@@ -97,8 +102,7 @@ class MemoryTracker:
             start.started or datetime.now(UTC),
             None if parent is None else parent.id,
         )
-        data = {} if start.data is None else {"dataset": start.data.name, "dataset_digest": start.data.digest}
-        run.log(params=start.params, tags={"role": start.role, **data, **start.tags})
+        run.log(params=start.params, tags={"role": start.role, **start.data_tags, **start.tags})
         run.describe(start.description)
         self.runs.append(run)
         return run
@@ -110,11 +114,11 @@ class MemoryTracker:
             run.parent = parent.id
         return run
 
-    def find(self, role: str, *, experiment: str | None = None, **tags: str) -> list[RunRecord]:
-        """Find runs, newest first; there is one experiment, `Default`."""
-        if experiment not in (None, "", "Default"):
-            raise UnknownNameError("experiment", str(experiment), ["Default"])
-        wanted = {"role": role, **tags}
+    def find(self, role: str = "", *, experiment: str | None = None, **tags: str) -> list[RunRecord]:
+        """Find runs, newest first; there is one experiment."""
+        if experiment not in (None, "", VARIANTS):
+            raise UnknownNameError("experiment", str(experiment), [VARIANTS])
+        wanted = {**({"role": role} if role else {}), **tags}
         oldest = sorted(self.runs, key=lambda run: run.started)
         return [self._record(run) for run in reversed(oldest) if wanted.items() <= run.tags.items()]
 
@@ -136,8 +140,28 @@ class MemoryTracker:
         """A text that a run has kept."""
         return next(run for run in self.runs if run.id == run_id).texts.get(path)
 
+    def register(self, run: Run, name: str) -> str:
+        """Make a run's network a version of a registered model."""
+        assert next(each for each in self.runs if each.id == run.id).models
+        versions = self.registered.setdefault(name, [])
+        versions.append(run.id)
+        return str(len(versions))
+
+    def champion(self, name: str) -> RunRecord | None:
+        """The run of the best version."""
+        version = self.champions.get(name)
+        return None if version is None else self.get(self.registered[name][int(version) - 1])
+
+    def crown(self, name: str, version: str) -> None:
+        """Set the alias."""
+        self.champions[name] = version
+
     def link(self, run_id: str) -> str:
         """Runs in memory have no page."""
+        return f"memory:{run_id}"
+
+    def reference(self, run_id: str) -> str:
+        """The same in a description."""
         return f"memory:{run_id}"
 
     def repair(self) -> int:
@@ -154,4 +178,6 @@ class MemoryTracker:
             params=run.params,
             tags=run.tags,
             metrics=last,
+            ended=run.ended,
+            description=run.description,
         )

@@ -24,12 +24,19 @@ os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "2")  # a server that i
 os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "20")
 
 import mlflow
-from mlflow.entities import Dataset, DatasetInput, InputTag, Param, RunTag, ViewType
+from mlflow.entities import Dataset, DatasetInput, Experiment, InputTag, Param, RunTag, ViewType
 from mlflow.entities import Metric as MlflowMetric
 from mlflow.entities import Run as MlflowRun
+from mlflow.environment_variables import MLFLOW_ENABLE_SYSTEM_METRICS_LOGGING
 from mlflow.exceptions import MlflowException
 from mlflow.models import Model, infer_signature
-from mlflow.utils.mlflow_tags import MLFLOW_PARENT_RUN_ID, MLFLOW_RUN_NAME, MLFLOW_RUN_NOTE, MLFLOW_USER
+from mlflow.utils.mlflow_tags import (
+    MLFLOW_MODEL_VERSIONS,
+    MLFLOW_PARENT_RUN_ID,
+    MLFLOW_RUN_NAME,
+    MLFLOW_RUN_NOTE,
+    MLFLOW_USER,
+)
 from mlflow.utils.validation import MAX_TAG_VAL_LENGTH
 from sqlalchemy import make_url
 from sqlalchemy.exc import SQLAlchemyError
@@ -38,15 +45,23 @@ from pipeline.data.pools import Pool, Pools
 from pipeline.errors import InputError, UnknownNameError, hide_secrets
 from pipeline.interruptions import held
 from pipeline.locks import machine_lock
-from pipeline.tracking.port import Metric, ModelToLog, Run, RunRecord, RunStart, Status, param_text
+from pipeline.tracking.port import VARIANTS, Metric, ModelToLog, Run, RunRecord, RunStart, Status, param_text
 from pipeline.tracking.provenance import code_tags, is_dead, process_tag, user_name
+from pipeline.tracking.views import VIEWS
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 DEFAULT_URI = "sqlite:///mlflow.db"
+PROJECT_EXPERIMENT = "0"
+"""Id of the experiment that `mlflow run` puts runs into unless it is given another one."""
+EXPERIMENT_TAGS = {"mlflow.experimentKind": "custom_model_development", **dict(view.tag for view in VIEWS)}
+"""What lets MLflow's user interface open an experiment with its runs, and with lists of them."""
 LOCAL_UI = "http://127.0.0.1:5000"
 """Where `mlflow ui` listens."""
+CHAMPION = "champion"
+UNWATCHED = ("trial", "cell", "summary")
+"""Runs of which many are open at once, or one for a moment: no system metrics are logged with them."""
 PAGE = 1000
 MAX_REASON = 400
 """Characters of an error that is told in one line."""
@@ -55,6 +70,12 @@ MAX_REASON = 400
 def tracking_uri() -> str:
     """The tracking store in use: `MLFLOW_TRACKING_URI`, or `sqlite:///mlflow.db` in the working folder."""
     return os.environ.get("MLFLOW_TRACKING_URI") or DEFAULT_URI
+
+
+def system_metrics_are_wanted() -> bool:
+    """Whether MLflow's variable for it is set."""
+    variable: Any = MLFLOW_ENABLE_SYSTEM_METRICS_LOGGING  # untyped
+    return bool(variable.get())
 
 
 def discard_project_run() -> None:
@@ -78,14 +99,15 @@ class MlflowTracker:
         """Open the store, creating it if need be. Raises InputError when it cannot be reached or written."""
         self.seconds = 0.0
         uri = tracking_uri()
-        for name in ("alembic", "mlflow.store.db.utils", "mlflow.tracking"):
+        for name in ("alembic", "mlflow.store.db.utils", "mlflow.tracking", "mlflow.system_metrics"):
             logging.getLogger(name).setLevel(logging.WARNING)
         try:
             with self.timed(), machine_lock("mlflow tables", uri):
                 _try_sqlite(uri)
                 mlflow.set_tracking_uri(uri)
                 self.client = mlflow.MlflowClient(uri)
-                self.experiment_id = self._experiment()
+                self._experiments: dict[str, str] = {}
+                self.experiment_id = self._experiment(VARIANTS)
         except (MlflowException, SQLAlchemyError, sqlite3.Error, ImportError, OSError, ValueError) as error:
             raise InputError(
                 f"MLFLOW_TRACKING_URI must name a tracking store that can be reached and written, but "
@@ -106,16 +128,46 @@ class MlflowTracker:
         for run in list(self.open.values()):
             run.end("KILLED")
 
-    def _experiment(self) -> str:
-        """The experiment that MLflow itself would use: from the environment, else its default one."""
-        name = os.environ.get("MLFLOW_EXPERIMENT_NAME") or "Default"
-        chosen = os.environ.get("MLFLOW_EXPERIMENT_ID")
-        found = self.client.get_experiment(chosen) if chosen else self.client.get_experiment_by_name(name)
+    def _experiment(self, purpose: str) -> str:
+        """Id of the experiment that the environment names, else of the one of this purpose."""
+        if purpose not in self._experiments:
+            chosen, name = os.environ.get("MLFLOW_EXPERIMENT_ID"), os.environ.get("MLFLOW_EXPERIMENT_NAME")
+            with self.timed(), machine_lock("mlflow experiments", tracking_uri()):
+                if not tracking_uri().startswith("http"):
+                    self._name_default()
+                found = self.client.get_experiment(chosen) if chosen else self._named(name or purpose)
+            if found.lifecycle_stage != "active":
+                raise InputError(f"the experiment {found.name!r} is deleted; restore it, or choose another one")
+            self._experiments[purpose] = str(found.experiment_id)
+        return self._experiments[purpose]
+
+    def _experiment_of(self, parent: Run) -> str:
+        """Where a run has to be to stand below its parent in the user interface."""
+        return parent.experiment if isinstance(parent, OpenRun) else self.get(parent.id).experiment
+
+    def _named(self, name: str) -> Experiment:
+        found = self.client.get_experiment_by_name(name)
         if found is None:
-            return str(self.client.create_experiment(name))
-        if found.lifecycle_stage != "active":
-            raise InputError(f"the experiment {found.name!r} is deleted; restore it, or choose another one")
-        return str(found.experiment_id)
+            with _another_may_have_made_it():
+                self.client.create_experiment(name, tags=EXPERIMENT_TAGS)
+            found = self.client.get_experiment_by_name(name)
+        assert found is not None
+        return found
+
+    def _name_default(self) -> None:
+        """Give the experiment of `mlflow run` the name of its purpose, so that runs that are started otherwise are put
+        beside its runs; not where it holds runs of others."""
+        default = self.client.get_experiment(PROJECT_EXPERIMENT)
+        if default.name != "Default" or default.lifecycle_stage != "active":
+            return
+        mine = os.environ.get("MLFLOW_RUN_ID")
+        runs = self.client.search_runs([PROJECT_EXPERIMENT], max_results=PAGE)
+        if self.client.get_experiment_by_name(VARIANTS) is None and all(
+            "role" in run.data.tags or run.info.run_id == mine for run in runs
+        ):
+            self.client.rename_experiment(PROJECT_EXPERIMENT, VARIANTS)
+            for key, value in EXPERIMENT_TAGS.items():
+                self.client.set_experiment_tag(PROJECT_EXPERIMENT, key, value)
 
     @contextmanager
     def timed(self) -> Iterator[None]:
@@ -134,15 +186,15 @@ class MlflowTracker:
             "process": process_tag(),
             MLFLOW_USER: user_name(),
             **code_tags(),
+            **start.data_tags,
             **start.tags,
         }
         if start.description:
             tags[MLFLOW_RUN_NOTE] = _fitting(start.description)
-        if start.data is not None:
-            tags |= {"dataset": start.data.name, "dataset_digest": start.data.digest}
         with self.timed():
             if self._project_run:
-                run = OpenRun(self, self._project_run, set(self.client.get_run(self._project_run).data.params))
+                made = self.client.get_run(self._project_run)
+                run = OpenRun(self, made.info.run_id, made.info.experiment_id, set(made.data.params))
                 self._project_run = None
                 late = {**tags, MLFLOW_RUN_NAME: start.name}
             else:
@@ -151,25 +203,30 @@ class MlflowTracker:
                 if parent is not None:
                     tags[MLFLOW_PARENT_RUN_ID] = parent.id
                 began = None if start.started is None else _milliseconds(start.started)
-                made = self.client.create_run(self.experiment_id, began, tags, start.name)
-                run = OpenRun(self, made.info.run_id, set())
+                experiment = self._experiment(start.purpose) if parent is None else self._experiment_of(parent)
+                made = self.client.create_run(experiment, began, tags, start.name)
+                run = OpenRun(self, made.info.run_id, experiment, set())
             self.open[run.id] = run
+            if start.role not in UNWATCHED and system_metrics_are_wanted():
+                run.watch()
         if start.params or late:
             run.log(params=start.params, tags=late)
         if start.data is not None:
             run.inputs(start.data, start.test_data)
+        if start.data_of:
+            run.inputs_of(start.data_of)
         return run
 
     def reopen(self, record: RunRecord, parent: Run | None = None) -> Run:
         """Open a run that exists; see `Tracker.reopen`."""
-        run = OpenRun(self, record.id, set(record.params))
+        run = OpenRun(self, record.id, record.experiment, set(record.params))
         if parent is not None and record.tags.get(MLFLOW_PARENT_RUN_ID) != parent.id:
             run.log(tags={MLFLOW_PARENT_RUN_ID: parent.id})
         return run
 
-    def find(self, role: str, *, experiment: str | None = None, **tags: str) -> list[RunRecord]:
+    def find(self, role: str = "", *, experiment: str | None = None, **tags: str) -> list[RunRecord]:
         """Find runs; see `Tracker.find`."""
-        wanted = {"role": role, **tags}
+        wanted = {**({"role": role} if role else {}), **tags}
         # A text with an apostrophe cannot be said in MLflow's filters.
         conditions = [f"tags.`{key}` = '{value}'" for key, value in wanted.items() if "'" not in value]
         with self.timed():
@@ -216,11 +273,46 @@ class MlflowTracker:
             if not token:
                 return
 
+    def register(self, run: Run, name: str) -> str:
+        """Make a run's network a version of a registered model; see `Tracker.register`."""
+        with self.timed():
+            with _another_may_have_made_it():
+                self.client.create_registered_model(name)
+            outputs = self.client.get_run(run.id).outputs
+            assert outputs is not None
+            [model] = outputs.model_outputs
+            source = f"models:/{model.model_id}"
+            made = self.client.create_model_version(name, source, run.id, model_id=model.model_id)
+            # The page of the model names its versions by this tag, which only a server sets by itself.
+            versions = json.dumps([{"name": name, "version": made.version}])
+            self.client.set_logged_model_tags(model.model_id, {MLFLOW_MODEL_VERSIONS: versions})
+            return str(made.version)
+
+    def champion(self, name: str) -> RunRecord | None:
+        """The run of the best version; see `Tracker.champion`."""
+        with self.timed():
+            try:
+                version = self.client.get_model_version_by_alias(name, CHAMPION)
+            except MlflowException:
+                return None
+            assert version.run_id is not None
+            return _record(self.client.get_run(version.run_id))
+
+    def crown(self, name: str, version: str) -> None:
+        """Set the alias; see `Tracker.crown`."""
+        with self.timed():
+            self.client.set_registered_model_alias(name, CHAMPION, version)
+
     def link(self, run_id: str) -> str:
         """A run's page; see `Tracker.link`."""
         uri = tracking_uri()
         server = hide_secrets(uri).rstrip("/") if uri.startswith("http") else LOCAL_UI
-        return f"{server}/#/experiments/{self.experiment_id}/runs/{run_id}"
+        return f"{server}/{self.reference(run_id)}"
+
+    def reference(self, run_id: str) -> str:
+        """A run's page as another page of the user interface names it; see `Tracker.reference`."""
+        # The page of a run is found by the run's id alone.
+        return f"#/experiments/{self.experiment_id}/runs/{run_id}"
 
     def repair(self) -> int:
         """End what dead processes left open; see `Tracker.repair`."""
@@ -238,11 +330,15 @@ class MlflowTracker:
 class OpenRun:
     """One MLflow run; see `Run`."""
 
-    def __init__(self, tracker: MlflowTracker, run_id: str, taken: set[str]) -> None:
+    def __init__(self, tracker: MlflowTracker, run_id: str, experiment: str, taken: set[str]) -> None:
         self.id = run_id
+        self.experiment = experiment
         self._tracker = tracker
         self._taken = taken
         """Names of params that the run has: MLflow refuses other text for them."""
+        self._test_data: tuple[str | None, str | None] = None, None
+        """Name and digest of the test pool."""
+        self._monitor: Any = None
 
     def log(
         self,
@@ -271,8 +367,31 @@ class OpenRun:
     def inputs(self, pools: Pools, test_data: bool) -> None:
         """Attach the pools as dataset inputs."""
         parts = [("train", "training", pools.train)] + ([("test", "evaluation", pools.test)] if test_data else [])
+        inputs = [_dataset(pools, *part) for part in parts]
+        self._test_data = inputs[-1].dataset.name, inputs[-1].dataset.digest
         with self._tracker.timed():
-            self._tracker.client.log_inputs(self.id, [_dataset(pools, *part) for part in parts])
+            self._tracker.client.log_inputs(self.id, inputs)
+
+    def inputs_of(self, records: Sequence[RunRecord]) -> None:
+        """Attach the dataset inputs of these runs, each once."""
+        client = self._tracker.client
+        with self._tracker.timed():
+            inputs = [client.get_run(record.id).inputs for record in records]
+            found = {
+                (each.dataset.name, each.dataset.digest): each
+                for attached in inputs
+                if attached is not None
+                for each in attached.dataset_inputs
+            }
+            client.log_inputs(self.id, list(found.values()))
+
+    def watch(self) -> None:
+        """Log what processor, memory, disk and network do, until the run ends."""
+        from mlflow.system_metrics.system_metrics_monitor import SystemMetricsMonitor
+
+        monitor: Any = SystemMetricsMonitor  # untyped
+        self._monitor = monitor(self.id, tracking_uri=self._tracker.client.tracking_uri)
+        self._monitor.start()
 
     def describe(self, markdown: str) -> None:
         """Set the run's description."""
@@ -293,9 +412,9 @@ class OpenRun:
         example = model.example.numpy()
         output = model.network(model.example).detach().numpy()
         with self._tracker.timed():
-            Model.log(
+            logged = Model.log(
                 artifact_path=None,
-                name="model",
+                name=model.name,
                 flavor=mlflow.pytorch,
                 run_id=self.id,
                 pytorch_model=model.network,
@@ -304,9 +423,19 @@ class OpenRun:
                 pip_requirements=[f"{package}=={version(package)}" for package in ("mlflow", "torch", "numpy")],
                 metadata={"description": model.description},
             )
+            now, (name, digest) = _milliseconds(datetime.now(UTC)), self._test_data
+            self._tracker.client.log_batch(
+                self.id,
+                [
+                    MlflowMetric(metric.name, metric.value, now, metric.step, logged.model_id, name, digest, self.id)
+                    for metric in model.metrics
+                ],
+            )
 
     def end(self, status: Status, ended: datetime | None = None) -> None:
         """Close the run."""
+        if self._monitor is not None:
+            self._monitor.finish()
         with self._tracker.timed():
             self._tracker.client.set_terminated(self.id, status, None if ended is None else _milliseconds(ended))
             self._tracker.open.pop(self.id, None)
@@ -323,6 +452,16 @@ def _dataset(pools: Pools, part: str, context: str, pool: Pool) -> DatasetInput:
     return DatasetInput(dataset, [InputTag("mlflow.data.context", context)])
 
 
+@contextmanager
+def _another_may_have_made_it() -> Iterator[None]:
+    """What is made here may be there already: other machines use the same server."""
+    try:
+        yield
+    except MlflowException as error:
+        if error.error_code != "RESOURCE_ALREADY_EXISTS":
+            raise
+
+
 def _record(run: MlflowRun) -> RunRecord:
     return RunRecord(
         id=run.info.run_id,
@@ -332,6 +471,9 @@ def _record(run: MlflowRun) -> RunRecord:
         params=run.data.params,
         tags=run.data.tags,
         metrics=run.data.metrics,
+        experiment=run.info.experiment_id,
+        description=run.data.tags.get(MLFLOW_RUN_NOTE, ""),
+        ended=None if run.info.end_time is None else datetime.fromtimestamp(run.info.end_time / 1000, UTC),
     )
 
 

@@ -1,7 +1,7 @@
 """What stages ask of a tracker.
 
 A stage opens one run with `stage_run`, logs to it in few calls, and leaves the ending to the context manager. Runs are
-found again by their tags: `role` (the stage, or `trial`), `model`, `study`, `trial`, `dataset`.
+found again by their tags: `role` (the stage, or `trial`), `model`, `family`, `report`, `study`, `trial`, `dataset`.
 """
 
 from __future__ import annotations
@@ -22,6 +22,9 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
     from torch import Tensor, nn
 
+VARIANTS, PUBLISHED = "model variants", "published tables"
+"""What experiments are for: the user's own question, and the tables of the reports."""
+DATA_TAGS = "dataset", "dataset_digest"
 Status = Literal["RUNNING", "FINISHED", "FAILED", "KILLED"]
 
 
@@ -46,10 +49,22 @@ class RunStart:
     """The pools used: their digest and source are attached as the run's dataset inputs."""
     test_data: bool = False
     """Whether the test pool is used as well."""
+    data_of: Sequence[RunRecord] = ()
+    """Runs on whose data this one rests, instead of pools of its own: they are attached in the same way."""
     description: str = ""
     """Markdown, where it is known from the beginning."""
     started: datetime | None = None
     """When the work began, if that is not now."""
+    purpose: str = VARIANTS
+    """Name of the experiment of a run without a parent, unless the user has chosen one for all."""
+
+    @property
+    def data_tags(self) -> dict[str, str]:
+        """Name and digest of the data, as far as they are the same for all of `data_of`."""
+        if self.data is not None:
+            return dict(zip(DATA_TAGS, (self.data.name, self.data.digest), strict=True))
+        of_each = [{(name, run.tags.get(name, "")) for name in DATA_TAGS} for run in self.data_of]
+        return {name: value for name, value in set.intersection(*of_each) if value} if of_each else {}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -63,6 +78,10 @@ class RunRecord:
     params: Mapping[str, str]
     tags: Mapping[str, str]
     metrics: Mapping[str, float]
+    experiment: str = ""
+    """The tracker's name for what it is part of."""
+    ended: datetime | None = None
+    description: str = ""
 
     @property
     def config(self) -> Hyperparameters | None:
@@ -75,10 +94,13 @@ class RunRecord:
 class ModelToLog:
     """A network with what is needed to use it elsewhere."""
 
+    name: str
     network: nn.Module
     example: Tensor
     """(B, ...) with B > 1: an input to record beside it."""
     description: str
+    metrics: Sequence[Metric]
+    """What it gave on the test pool; kept with the run, the model and the pool."""
 
 
 class Run(Protocol):
@@ -111,7 +133,7 @@ class Run(Protocol):
         """Keep a picture."""
 
     def model(self, model: ModelToLog) -> None:
-        """Keep a network in a form that loads without this package."""
+        """Keep a network in a form that loads without this package, and its metrics."""
 
     def end(self, status: Status, ended: datetime | None = None) -> None:
         """Close the run."""
@@ -138,8 +160,9 @@ class Tracker(Protocol):
     def reopen(self, record: RunRecord, parent: Run | None = None) -> Run:
         """Open a run that exists, and move it below `parent` if one is given."""
 
-    def find(self, role: str, *, experiment: str | None = None, **tags: str) -> list[RunRecord]:
-        """Runs by role and tags, newest first; in one experiment by name ("" is the present one), or in all of them.
+    def find(self, role: str = "", *, experiment: str | None = None, **tags: str) -> list[RunRecord]:
+        """Runs by role (any, if none is given) and tags, newest first; in one experiment by name ("" is the present
+        one), or in all of them.
 
         Raises InputError for an experiment that does not exist.
         """
@@ -153,8 +176,20 @@ class Tracker(Protocol):
     def read_text(self, run_id: str, path: str) -> str | None:
         """A text that a run has kept, if it has it."""
 
+    def register(self, run: Run, name: str) -> str:
+        """Make the network that a run has kept the next version of a registered model; which version it is."""
+
+    def champion(self, name: str) -> RunRecord | None:
+        """The run that made the version of a registered model which bears the alias `champion`, if one does."""
+
+    def crown(self, name: str, version: str) -> None:
+        """Give the alias `champion` to this version."""
+
     def link(self, run_id: str) -> str:
         """The address of a run's page: in the server, or in a user interface that is started at its usual address."""
+
+    def reference(self, run_id: str) -> str:
+        """The same for a description, which people read in a user interface at whatever address."""
 
     def repair(self) -> int:
         """End the runs that dead processes of this machine left open; how many there were."""
@@ -163,9 +198,10 @@ class Tracker(Protocol):
 @contextmanager
 def stage_run(tracker: Tracker, start: RunStart, parent: Run | None = None) -> Iterator[Run]:
     """Open the run of a stage and end it as it deserves: FINISHED, FAILED, or KILLED when a person stopped it."""
-    run = tracker.start(start, parent)
+    run, before = tracker.start(start, parent), tracker.seconds
     try:
         yield run
+        run.log(metrics=[Metric("mlflow_seconds", tracker.seconds - before)])
     except (KeyboardInterrupt, SystemExit):
         run.end("KILLED")
         raise
@@ -174,6 +210,11 @@ def stage_run(tracker: Tracker, start: RunStart, parent: Run | None = None) -> I
         run.end("FAILED")
         raise
     run.end("FINISHED")
+
+
+def variant_tags(variant: Variant) -> dict[str, str]:
+    """A variant's name, family and report as tags, by which runs are found."""
+    return {"model": variant.name, "family": variant.arch, "report": variant.report}
 
 
 def variant_params(variant: Variant) -> dict[str, Any]:

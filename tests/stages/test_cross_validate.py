@@ -40,7 +40,7 @@ def table_of(run: MemoryRun) -> list[list[str]]:
 
 def measured(run: MemoryRun) -> dict[tuple[str, int], float]:
     """Its metrics without the time that it took, which is never the same."""
-    return {key: value for key, value in run.metrics.items() if key[0] != "seconds_per_epoch"}
+    return {key: value for key, value in run.metrics.items() if key[0] not in ("seconds_per_epoch", "mlflow_seconds")}
 
 
 def outcome_of(held_out_error_E: Sequence[float]) -> Outcome:

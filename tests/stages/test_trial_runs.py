@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import UTC, timedelta
 from pathlib import Path
 
 import optuna
@@ -90,3 +91,24 @@ def test_runs_are_open_while_trials_train_and_an_interrupted_search_completes_th
     assert {trial.status for trial in trials_of(tracker)} == {"FINISHED"}
     assert {trial.parent for trial in trials_of(tracker)} == {run.id}
     assert table_of(tracker) == table_of(whole)
+
+
+def test_status_and_times_of_a_run_are_those_of_its_trial_however_it_ended(make: Make) -> None:
+    config = make(
+        "lr: {type: choice, values: [0.0001, 0.01, 50], default: 0.01}\n"
+        "optimiser: {type: choice, values: [sgd], default: sgd}\n"
+        "epochs: {type: choice, values: [12], default: 12}\n",
+        n_trials=12,
+        population=4,
+        sampler="random",
+        reuse="none",
+    )
+    tracker, _ = searched(config)
+    trials = study_of(config).trials
+    assert {trial.state.name for trial in trials} == {"COMPLETE", "PRUNED", "FAIL"}
+    for trial, run in zip(trials, trials_of(tracker), strict=True):
+        assert run.status == {"COMPLETE": "FINISHED", "PRUNED": "KILLED", "FAIL": "FAILED"}[trial.state.name]
+        for moment, of_trial in ((run.started, trial.datetime_start), (run.ended, trial.datetime_complete)):
+            assert moment is not None
+            assert of_trial is not None
+            assert abs(moment - of_trial.astimezone(UTC)) < timedelta(seconds=1)

@@ -27,7 +27,7 @@ from pipeline.models.exported import Exported
 from pipeline.models.initial import build_network
 from pipeline.models.registry import get_variant
 from pipeline.tracking.mlflow_tracker import MlflowTracker, discard_project_run, tracking_uri
-from pipeline.tracking.port import Metric, ModelToLog, RunStart, curve, stage_run
+from pipeline.tracking.port import Metric, ModelToLog, Run, RunStart, curve, stage_run
 from pipeline.tracking.provenance import process_tag
 from tests.synthetic import make_digits, make_points
 from tests.tracking.conftest import use
@@ -162,6 +162,26 @@ def test_data_are_inputs_with_digests(
     assert contexts == ["training", "evaluation"][: 1 + test_data]
 
 
+def test_a_run_that_rests_on_others_has_their_data_once(mlflow_tracker: MlflowTracker) -> None:
+    def resting_on(*ids: str) -> tuple[set[str], dict[str, str]]:
+        start = RunStart(name="c", role="compare", data_of=[mlflow_tracker.get(each) for each in ids])
+        run = mlflow_tracker.client.get_run(mlflow_tracker.start(start).id)
+        attached: Any = run.inputs
+        names = [each.dataset.name for each in attached.dataset_inputs]
+        assert len(names) == len(set(names))
+        return set(names), {name: run.data.tags[name] for name in run.data.tags if name.startswith("dataset")}
+
+    digits, again, points = (
+        mlflow_tracker.start(RunStart(name="e", role="evaluate", data=pools, test_data=True)).id
+        for pools in (DIGITS, DIGITS, POINTS)
+    )
+    of_digits = {f"{DIGITS.name}-train", f"{DIGITS.name}-test"}
+    assert resting_on(digits, again) == (of_digits, {"dataset": DIGITS.name, "dataset_digest": DIGITS.digest})
+    both, shared = resting_on(digits, points)
+    assert both == {*of_digits, f"{POINTS.name}-train", f"{POINTS.name}-test"}
+    assert "dataset_digest" not in shared
+
+
 def test_the_run_of_a_project_is_resumed_once(open_mlflow: Open, monkeypatch: pytest.MonkeyPatch) -> None:
     client = open_mlflow().client
     project = client.create_run("0", run_name="made by mlflow run")
@@ -247,10 +267,57 @@ def network() -> Exported:
     return Exported(build_network(variant, 0), variant.objective, mean=33.0, std=78.0).eval()
 
 
+def kept(tracker: MlflowTracker, network: Exported, pools: Pools | None = None) -> Run:
+    """A run with a model."""
+    run = tracker.start(RunStart(name="e", role="evaluate", data=pools, test_data=pools is not None))
+    pairs = torch.rand((3, 2, 14, 14), generator=torch.Generator().manual_seed(0)) * 255
+    metrics = [Metric("model_test_error", 0.25)]
+    run.model(ModelToLog(name="m", network=network, example=pairs, description="the best one", metrics=metrics))
+    return run
+
+
+def test_a_model_has_its_error_with_the_test_digits_that_gave_it(
+    mlflow_tracker: MlflowTracker, network: Exported
+) -> None:
+    run = kept(mlflow_tracker, network, DIGITS)
+    outputs: Any = mlflow_tracker.client.get_run(run.id).outputs
+    model: Any = mlflow_tracker.client.get_logged_model(outputs.model_outputs[0].model_id)
+    [metric] = model.metrics
+    assert (metric.key, metric.value, metric.run_id) == ("model_test_error", 0.25, run.id)
+    attached: Any = mlflow_tracker.client.get_run(run.id).inputs
+    digests = {each.dataset.name: each.dataset.digest for each in attached.dataset_inputs}
+    name = f"{DIGITS.name}-test"
+    assert (metric.dataset_name, metric.dataset_digest) == (name, digests[name])
+    assert mlflow_tracker.get(run.id).metrics == {"model_test_error": 0.25}
+
+
+def test_a_registered_model_has_versions_and_a_champion(mlflow_tracker: MlflowTracker, network: Exported) -> None:
+    first, second = kept(mlflow_tracker, network), kept(mlflow_tracker, network)
+    assert mlflow_tracker.champion("less or equal") is None
+    assert [mlflow_tracker.register(run, "less or equal") for run in (first, second)] == ["1", "2"]
+    assert mlflow_tracker.champion("less or equal") is None
+    for number, run in (("2", second), ("1", first)):
+        mlflow_tracker.crown("less or equal", number)
+        champion = mlflow_tracker.champion("less or equal")
+        assert champion is not None
+        assert champion.id == run.id
+    logged: Any = mlflow.pyfunc.load_model("models:/less or equal@champion")
+    pairs = np.zeros((2, 2, 14, 14), dtype=np.float32)
+    np.testing.assert_allclose(logged.predict(pairs), network(torch.from_numpy(pairs)).detach().numpy(), atol=1e-6)
+
+
 def test_a_logged_model_gives_the_same_answers_elsewhere(mlflow_tracker: MlflowTracker, network: Exported) -> None:
     pairs = torch.rand((6, 2, 14, 14), generator=torch.Generator().manual_seed(0)) * 255
     run = mlflow_tracker.start(SEARCH)
-    run.model(ModelToLog(network=network, example=pairs[:3], description="the best one"))
+    run.model(
+        ModelToLog(
+            name="m",
+            metrics=[Metric("model_test_error", 0.25)],
+            network=network,
+            example=pairs[:3],
+            description="the best one",
+        )
+    )
     outputs: Any = mlflow_tracker.client.get_run(run.id).outputs
     (output,) = outputs.model_outputs
     logged: Any = mlflow.pyfunc.load_model(f"models:/{output.model_id}")

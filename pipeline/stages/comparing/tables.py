@@ -103,6 +103,11 @@ def points(difference: float) -> str:
     return f"{100 * difference:+.2f}"
 
 
+def significance(p: float) -> str:
+    """`p = 0.012`, or `p < 0.001`."""
+    return f"p {'' if p < LEAST_P else '= '}{probability(p)}"
+
+
 def probability(p: float) -> str:
     """`0.012`, or `< 0.001`."""
     if not math.isfinite(p):

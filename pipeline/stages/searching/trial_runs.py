@@ -24,6 +24,7 @@ from pipeline.tracking.port import (
     config_tags,
     curve,
     variant_params,
+    variant_tags,
 )
 from pipeline.tuning.dashboard import StudyPages
 from pipeline.tuning.ledger import Ledger
@@ -76,7 +77,7 @@ class TrialRuns:
         number = trial.number
         if number not in self._open:
             tags = {
-                "model": self.variant.name,
+                **variant_tags(self.variant),
                 "study": self.ledger.name,
                 "study_id": self.ledger.id,
                 "trial": str(number),
@@ -105,9 +106,7 @@ class TrialRuns:
         self.pages.note(f"{text}\n\nIn MLflow: [run {run.id}]({self.tracker.link(run.id)}).", record.number)
 
     def _log_trial(self, run: Run, record: TrialRecord, name: str, description: str) -> None:
-        metrics = [metric for name, values in record.curves.items() for metric in curve(name, values)]
-        for fold, errors in enumerate(record.fold_errors):
-            metrics += curve(f"fold_{fold:02d}/validation_error", errors)
+        metrics = []  # those that sum up come first, since MLflow shows them in the order in which they came
         if record.error is not None:
             metrics.append(Metric("cv_validation_error", record.error))
             metrics.append(Metric("cv_validation_error_std", float(np.std(record.last_errors, ddof=1))))
@@ -116,6 +115,9 @@ class TrialRuns:
         if record.cost is not None:
             metrics.append(Metric(f"objective_{self.config.cost}", record.cost))
         metrics.append(Metric("replica_epochs", record.replica_epochs))
+        metrics += [metric for name, values in record.curves.items() for metric in curve(name, values)]
+        for fold, errors in enumerate(record.fold_errors):
+            metrics += curve(f"fold_{fold:02d}/validation_error", errors)
         run.log(
             params={
                 **variant_params(self.variant),
@@ -138,9 +140,9 @@ class TrialRuns:
         """Add to a trial's run what it gave on fresh folds."""
         self._projected[number].log(metrics=[Metric("cv_recheck", error)])
 
-    def link(self, number: int) -> str:
-        """The page of a projected trial's run."""
-        return self.tracker.link(self._projected[number].id)
+    def reference(self, number: int) -> str:
+        """The page of a projected trial's run, as a description names it."""
+        return self.tracker.reference(self._projected[number].id)
 
     def _describe(self, record: TrialRecord) -> str:
         outcome = record.reason or f"mean validation error {percent(error_of(record))}"

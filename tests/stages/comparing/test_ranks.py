@@ -135,6 +135,18 @@ def test_a_comparison_of_unequal_variants_ranks_no_summary() -> None:
     assert mlp.metrics["final_test_error"] == pytest.approx(0.001)
 
 
+def test_what_was_measured_on_other_data_has_a_summary_of_its_own() -> None:
+    tracker = MemoryTracker()
+    evaluated(tracker, "mlp", ERRORS["mlp"])
+    compared(tracker)
+    evaluated(tracker, "mlp", ERRORS["mlp_ws"], digest="fedcba0987")
+    compared(tracker)
+    compared(tracker)
+    errors = {run.tags["dataset_digest"]: run.metrics["final_test_error"] for run in tracker.find("summary")}
+    assert len(tracker.find("summary")) == 2
+    assert errors == pytest.approx({"1234567890": np.mean(ERRORS["mlp"]), "fedcba0987": np.mean(ERRORS["mlp_ws"])})
+
+
 @pytest.mark.parametrize("models", [("mlp",), ("mlp", "mlp_ws", "convnet")])
 def test_one_round_is_ranked_without_intervals_and_tests(models: tuple[str, ...]) -> None:
     tracker = MemoryTracker()

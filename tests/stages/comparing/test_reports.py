@@ -63,7 +63,7 @@ def test_tables_pictures_and_the_page_are_kept_in_all_their_forms(tracker: Memor
         assert header == list(table.headers)
         assert rows == [[str(cell) for cell in row] for row in table.rows]
         assert run.texts[f"{name}.md"] in run.description
-    assert run.description == result.markdown()
+    assert run.description == result.description
 
 
 def test_the_page_has_all_that_is_kept(tracker: MemoryTracker) -> None:

@@ -1,0 +1,62 @@
+"""Registered models: a new version becomes the champion if it beats the present one on the same test samples."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from pipeline.errors import InputError
+from pipeline.locks import machine_lock
+from pipeline.reports.contrasts import Contrast, judge
+from pipeline.stages.comparing.evaluations import Evaluation, measured_otherwise
+from pipeline.stages.comparing.tables import points, significance
+from pipeline.tracking.port import Run, RunRecord, Tracker
+
+NEW, CHAMPION = "this one", "the champion"
+SEPARATORS = "/:"
+"""What MLflow's addresses of models are made with."""
+
+
+def check_name(name: str) -> None:
+    """Raise InputError unless a registered model can be called so."""
+    if name != name.strip() or any(mark in name for mark in SEPARATORS):
+        raise InputError(
+            f"a registered model is named without {' and '.join(SEPARATORS)} and without blanks at its ends, but got "
+            f"--register {name!r}"
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
+class Registered:
+    """What became of a model that was registered."""
+
+    note: str
+    links: Mapping[str, str]
+    """What it was compared with."""
+
+
+def register(name: str, run: Run, tracker: Tracker) -> Registered:
+    """Add the model of an evaluation as a version, and make it the champion if it is better than the present one."""
+    with machine_lock("champion", name):
+        present = tracker.champion(name)
+        version = tracker.register(run, name)
+        is_better, why = (True, "it is the first one") if present is None else _compared(run, present, tracker)
+        if is_better:
+            tracker.crown(name, version)
+    return Registered(
+        note=f"Version {version} of the registered model {name}, {'now' if is_better else 'not'} the champion: {why}.",
+        links={} if present is None else {"the champion of before": tracker.reference(present.id)},
+    )
+
+
+def _compared(run: Run, present: RunRecord, tracker: Tracker) -> tuple[bool, str]:
+    """Whether the run's test error is significantly less than that of the present champion, and how they compare."""
+    mine, its = (Evaluation(run=record, tracker=tracker) for record in (tracker.get(run.id), present))
+    if reasons := measured_otherwise([mine, its]):
+        return False, f"the present one was not measured alike ({'; '.join(reasons)})"
+    contrast = Contrast(name="new or champion", family="", weights={NEW: 1.0, CHAMPION: -1.0})
+    [verdict] = judge([contrast], {NEW: mine.test_error_R, CHAMPION: its.test_error_R})
+    return verdict.significant and verdict.mean < 0, (
+        f"its test error differs from that of the champion of before, {its.model}, by {points(verdict.mean)} points "
+        f"over {verdict.n} rounds ({significance(verdict.p)})"
+    )

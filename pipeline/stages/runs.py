@@ -1,0 +1,147 @@
+"""runs: what was run, as a list for people and programs without a browser. It trains and logs nothing."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+from pipeline.errors import InputError, UnknownNameError
+from pipeline.models.registry import get_variant
+from pipeline.reports.tables import Table
+from pipeline.stages.searching.clock import show_seconds
+from pipeline.stages.stage import Reporter, open_store
+from pipeline.tracking.port import RunRecord, Tracker
+
+STAGES = (
+    *("main", "prepare", "cross_validate", "search", "evaluate", "compare", "reproduce"),
+    *("cell", "trial", "summary"),
+)
+PARTS = ("cell", "trial")
+"""Stages of which there are many runs below another one: listed when they are asked for."""
+STATUSES = ("RUNNING", "FINISHED", "FAILED", "KILLED")
+ERRORS = ("final_test_error", "cv_validation_error")
+"""What a run is shown with, the first that it has."""
+NEWEST = "started"
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunsConfig:
+    """Which runs, in which order and form."""
+
+    model: str = ""
+    stage: str = ""
+    """A role; empty for all but `PARTS`."""
+    status: str = ""
+    experiment: str = ""
+    """Name of an experiment; empty for all."""
+    sort: str = NEWEST
+    """`started`, the newest first, or a metric, the least first; runs that do not have it are left out."""
+    descending: bool = False
+    """The greatest first."""
+    limit: int = 20
+    """The most runs that are listed; 0 for all."""
+    format: str = "table"
+
+    def __post_init__(self) -> None:
+        if self.model:
+            get_variant(self.model)
+        for name, value, known in (
+            ("stage", self.stage or STAGES[0], STAGES),
+            ("status", self.status or STATUSES[0], STATUSES),
+            ("format", self.format, FORMATS),
+        ):
+            if value not in known:
+                raise UnknownNameError(name, value, known)
+        if self.limit < 0:
+            raise InputError(f"--limit must be at least 0 (all), but got {self.limit}")
+
+
+def run(config: RunsConfig, tracker: Tracker, reporter: Reporter) -> str:
+    """The list as text. Raises InputError for an experiment, or a metric to sort by, that no run has."""
+    open_store(tracker, reporter)
+    tags = {"model": config.model} if config.model else {}
+    found = [
+        record
+        for record in tracker.find(config.stage, experiment=config.experiment or None, **tags)
+        if (config.stage or record.tags.get("role") not in PARTS)
+        and (not config.status or record.status == config.status)
+    ]
+    ordered = _ordered(found, config)
+    return FORMATS[config.format](ordered[: config.limit or None], config)
+
+
+def _ordered(records: Sequence[RunRecord], config: RunsConfig) -> list[RunRecord]:
+    if config.sort == NEWEST:
+        return list(reversed(records)) if config.descending else list(records)
+    having = [record for record in records if config.sort in record.metrics]
+    if records and not having:
+        raise UnknownNameError("metric", config.sort, sorted({name for record in records for name in record.metrics}))
+    return sorted(having, key=lambda record: record.metrics[config.sort], reverse=config.descending)
+
+
+def _table(records: Sequence[RunRecord], config: RunsConfig) -> str:
+    if not records:
+        return "No run fits."
+    more = [] if config.sort in (NEWEST, *ERRORS) else [config.sort]
+    rows = [
+        [
+            record.id,
+            record.tags.get("role", "-"),
+            record.name,
+            record.status,
+            f"{record.started.astimezone():%Y-%m-%d %H:%M}",
+            show_seconds(_seconds(record)) if record.ended else "-",
+            next((f"{100 * record.metrics[name]:.2f} %" for name in ERRORS if name in record.metrics), "-"),
+            *(f"{record.metrics[name]:.6g}" for name in more),
+        ]
+        for record in records
+    ]
+    headers = ["run", "stage", "name", "status", "started", "took", "error", *more]
+    return Table(headers, rows).markdown().rstrip()
+
+
+def _json(records: Sequence[RunRecord], config: RunsConfig) -> str:
+    return json.dumps([_whole(record) for record in records], indent=1)
+
+
+def _csv(records: Sequence[RunRecord], config: RunsConfig) -> str:
+    flat: list[dict[str, Any]] = []
+    for record in records:
+        whole = _whole(record)
+        params, metrics = whole.pop("params"), whole.pop("metrics")
+        flat.append(
+            whole
+            | {f"params.{name}": value for name, value in params.items()}
+            | {f"metrics.{name}": value for name, value in metrics.items()}
+        )
+    headers = list(dict.fromkeys(name for each in flat for name in each)) or list(_FIXED)
+    return Table(headers, [[each.get(name, "") for name in headers] for each in flat]).csv().rstrip()
+
+
+_FIXED: dict[str, Callable[[RunRecord], Any]] = {
+    "run": lambda record: record.id,
+    "stage": lambda record: record.tags.get("role", ""),
+    "model": lambda record: record.tags.get("model", ""),
+    "name": lambda record: record.name,
+    "status": lambda record: record.status,
+    "started": lambda record: record.started.isoformat(),
+    "seconds": lambda record: round(_seconds(record), 3),
+}
+
+
+def _whole(record: RunRecord) -> dict[str, Any]:
+    """All that programs read of a run; for one that still runs, the seconds until now."""
+    fixed = {name: value(record) for name, value in _FIXED.items()}
+    metrics = {name: value if math.isfinite(value) else None for name, value in record.metrics.items()}
+    return {**fixed, "params": dict(record.params), "metrics": metrics}
+
+
+def _seconds(record: RunRecord) -> float:
+    return ((record.ended or datetime.now(UTC)) - record.started).total_seconds()
+
+
+FORMATS: dict[str, Callable[[Sequence[RunRecord], RunsConfig], str]] = {"table": _table, "json": _json, "csv": _csv}
