@@ -24,7 +24,16 @@ os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "2")  # a server that i
 os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "20")
 
 import mlflow
-from mlflow.entities import Dataset, DatasetInput, Experiment, InputTag, Param, RunTag, ViewType
+from mlflow.entities import (
+    Dataset,
+    DatasetInput,
+    Experiment,
+    InputTag,
+    LoggedModelOutput,
+    Param,
+    RunTag,
+    ViewType,
+)
 from mlflow.entities import Metric as MlflowMetric
 from mlflow.entities import Run as MlflowRun
 from mlflow.environment_variables import MLFLOW_ENABLE_SYSTEM_METRICS_LOGGING
@@ -411,12 +420,16 @@ class OpenRun:
         """Keep a network as an MLflow model in the pt2 format (no pickle)."""
         example = model.example.numpy()
         output = model.network(model.example).detach().numpy()
+        client = self._tracker.client
         with self._tracker.timed():
-            logged = Model.log(
+            # Not left to Model.log, which would give the model all metrics that the run has: those are of all rounds.
+            params = client.get_run(self.id).data.params
+            logged = client.create_logged_model(self.experiment, model.name, self.id, params=params)
+            client.log_outputs(self.id, [LoggedModelOutput(logged.model_id, step=0)])
+            Model.log(
                 artifact_path=None,
-                name=model.name,
+                model_id=logged.model_id,
                 flavor=mlflow.pytorch,
-                run_id=self.id,
                 pytorch_model=model.network,
                 signature=infer_signature(example, output),
                 input_example=example,
@@ -424,7 +437,7 @@ class OpenRun:
                 metadata={"description": model.description},
             )
             now, (name, digest) = _milliseconds(datetime.now(UTC)), self._test_data
-            self._tracker.client.log_batch(
+            client.log_batch(
                 self.id,
                 [
                     MlflowMetric(metric.name, metric.value, now, metric.step, logged.model_id, name, digest, self.id)

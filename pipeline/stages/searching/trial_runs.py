@@ -114,8 +114,10 @@ class TrialRuns:
                 metrics.append(Metric("cv_validation_digit_error", digits[-1]))
         if record.cost is not None:
             metrics.append(Metric(f"objective_{self.config.cost}", record.cost))
+        # A comparison in MLflow begins with the first metric that all runs have, and pruned ones have no sum.
+        for error_or_loss in sorted(record.curves, key=lambda each: each != "validation_error"):
+            metrics += curve(error_or_loss, record.curves[error_or_loss])
         metrics.append(Metric("replica_epochs", record.replica_epochs))
-        metrics += [metric for name, values in record.curves.items() for metric in curve(name, values)]
         for fold, errors in enumerate(record.fold_errors):
             metrics += curve(f"fold_{fold:02d}/validation_error", errors)
         run.log(
