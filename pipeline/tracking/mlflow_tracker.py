@@ -424,7 +424,8 @@ class OpenRun:
         with self._tracker.timed():
             # Not left to Model.log, which would give the model all metrics that the run has: those are of all rounds.
             params = client.get_run(self.id).data.params
-            logged = client.create_logged_model(self.experiment, model.name, self.id, params=params)
+            tags = {MLFLOW_RUN_NOTE: model.description, MLFLOW_USER: user_name()}
+            logged = client.create_logged_model(self.experiment, model.name, self.id, tags, params)
             client.log_outputs(self.id, [LoggedModelOutput(logged.model_id, step=0)])
             Model.log(
                 artifact_path=None,

@@ -283,6 +283,7 @@ def test_a_model_has_its_error_with_the_test_digits_that_gave_it(
     run = kept(mlflow_tracker, network, DIGITS)
     outputs: Any = mlflow_tracker.client.get_run(run.id).outputs
     model: Any = mlflow_tracker.client.get_logged_model(outputs.model_outputs[0].model_id)
+    assert (model.tags["mlflow.note.content"], model.source_run_id) == ("the best one", run.id)
     [metric] = model.metrics
     assert (metric.key, metric.value, metric.run_id) == ("model_test_error", 0.25, run.id)
     attached: Any = mlflow_tracker.client.get_run(run.id).inputs
