@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -40,21 +41,21 @@ class Workplace:
             "VARIANTLAB_CACHE": str(self.folder / "cache"),
         }
 
-    def start(self, *command: str) -> subprocess.Popen[str]:
+    def start(self, *command: str, environment: Mapping[str, str] | None = None) -> subprocess.Popen[str]:
         """Start a command in the folder, in a process group of its own."""
         return subprocess.Popen(
             command,
             cwd=self.folder,
-            env=self.environment,
+            env=environment or self.environment,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,
             start_new_session=True,
         )
 
-    def run(self, *command: str) -> tuple[int, str]:
+    def run(self, *command: str, environment: Mapping[str, str] | None = None) -> tuple[int, str]:
         """Run a command to its end: its exit code and all that it printed."""
-        with self.start(*command) as process:
+        with self.start(*command, environment=environment) as process:
             output, _ = process.communicate()
         return process.returncode, output
 

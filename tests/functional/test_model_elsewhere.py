@@ -41,23 +41,14 @@ class Elsewhere:
         return inherited | {"PATH": f"{self.programs}{os.pathsep}/usr/bin{os.pathsep}/bin"}
 
     def start(self, *command: str) -> subprocess.Popen[str]:
-        """A command there, in a process group of its own."""
+        """A command there."""
         program, *arguments = command
-        return subprocess.Popen(
-            [str(self.programs / program), *arguments],
-            cwd=self.workplace.folder,
-            env=self.environment,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-            start_new_session=True,
-        )
+        return self.workplace.start(str(self.programs / program), *arguments, environment=self.environment)
 
     def run(self, *command: str) -> tuple[int, str]:
         """The same to its end: its exit code and all that it printed."""
-        with self.start(*command) as process:
-            said, _ = process.communicate()
-        return process.returncode, said
+        program, *arguments = command
+        return self.workplace.run(str(self.programs / program), *arguments, environment=self.environment)
 
 
 @pytest.fixture(scope="module")
