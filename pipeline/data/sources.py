@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import gzip
 import hashlib
+import os
 import socket
 import zlib
 from collections.abc import Callable, Iterator
@@ -166,7 +167,7 @@ def _open_idx(data_dir: str, _cache_dir: Path) -> Source:
 def _find_idx(folder: Path, name: str) -> Path:
     candidates = [folder / name, folder / f"{name}.gz", folder / name.replace("-idx", ".idx")]
     for path in candidates:
-        if path.is_file():
+        if os.path.isfile(path):  # which is False for a name that is too long to be one
             return path
     raise DataError(f"--data-dir must hold {', '.join(IDX_NAMES)} (gzipped or not), but {folder} has no {name}")
 

@@ -19,10 +19,11 @@ SEPARATORS = "/:"
 
 def check_name(name: str) -> None:
     """Raise InputError unless a registered model can be called so."""
-    if name != name.strip() or any(mark in name for mark in SEPARATORS):
+    is_path = name in (".", "..") or any(mark in name for mark in SEPARATORS)
+    if is_path or name != name.strip() or not name.isprintable():
         raise InputError(
-            f"a registered model is named without {' and '.join(SEPARATORS)} and without blanks at its ends, but got "
-            f"--register {name!r}"
+            f"a registered model is named without {' and '.join(SEPARATORS)}, without blanks at its ends, not . or .., "
+            f"and in printable characters, but got --register {name!r}"
         )
 
 

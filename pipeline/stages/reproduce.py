@@ -44,7 +44,11 @@ def run(config: ReproduceConfig, tracker: Tracker, reporter: Reporter, shown: Ca
     Raises InputError before anything is measured for an unknown table, or for an output in no folder.
     """
     tables, output = config.chosen, Path(config.output).absolute()
-    if config.output and (output.is_dir() or not output.parent.is_dir()):
+    try:
+        is_possible = output.parent.is_dir() and not output.is_dir()
+    except OSError:  # such as a name that is too long
+        is_possible = False
+    if config.output and not is_possible:
         raise InputError(f"--output must be a file in a folder that exists, but got {config.output}")
     open_store(tracker, reporter)
     done = []

@@ -7,12 +7,15 @@ import operator
 import warnings
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
 from pipeline.errors import InputError, UnknownNameError
 from pipeline.models.hyperparameters import Value
 
 MAX_LENGTH, MAX_DEPTH = 200, 20
+Numbers = Mapping[str, Value]
+"""Of a configuration, by name."""
 ARITHMETIC: dict[type, Callable[[Any, Any], Any]] = {
     ast.Add: operator.add,
     ast.Sub: operator.sub,
@@ -36,16 +39,14 @@ class Constraint:
 
     text: str
 
-    def holds(self, values: Mapping[str, Value]) -> bool:
+    def holds(self, values: Numbers) -> bool:
         """Whether a configuration fulfils it; not where its arithmetic has no result."""
-        comparison = ast.parse(self.text, mode="eval").body
-        assert isinstance(comparison, ast.Compare)
+        relations, sides = _read(self.text)
         try:
-            sides = [_compute(side, values) for side in (comparison.left, *comparison.comparators)]
+            numbers = [side(values) for side in sides]
         except (ZeroDivisionError, OverflowError):
             return False
-        pairs = zip(comparison.ops, sides, sides[1:], strict=False)
-        return all(COMPARISONS[type(relation)](left, right) for relation, left, right in pairs)
+        return all(map(operator.call, relations, numbers, numbers[1:]))
 
 
 def parse_constraint(text: str, numbers: Collection[str]) -> Constraint:
@@ -84,14 +85,26 @@ def _check(node: ast.expr, text: str, numbers: Collection[str], depth: int) -> N
             raise InputError(f"{RULE}; got {text!r}")
 
 
-def _compute(node: ast.expr, values: Mapping[str, Value]) -> Any:
+@lru_cache  # a grid asks thousands of times
+def _read(text: str) -> tuple[list[Callable[[Any, Any], bool]], list[Callable[[Numbers], Any]]]:
+    """The relations of a comparison, and the sides that they stand between."""
+    comparison = ast.parse(text, mode="eval").body
+    assert isinstance(comparison, ast.Compare)
+    sides = [_side(side) for side in (comparison.left, *comparison.comparators)]
+    return [COMPARISONS[type(relation)] for relation in comparison.ops], sides
+
+
+def _side(node: ast.expr) -> Callable[[Numbers], Any]:
+    """What computes one side."""
     match node:
         case ast.Constant(value=value):
-            return value
+            return lambda _: value
         case ast.Name(id=name):
-            return values[name]
+            return operator.itemgetter(name)
         case ast.UnaryOp(operand=operand):
-            return -_compute(operand, values)
+            inner = _side(operand)
+            return lambda values: -inner(values)
         case ast.BinOp(left=left, op=sign, right=right):
-            return ARITHMETIC[type(sign)](_compute(left, values), _compute(right, values))
+            compute, first, second = ARITHMETIC[type(sign)], _side(left), _side(right)
+            return lambda values: compute(first(values), second(values))
     raise AssertionError(ast.dump(node))

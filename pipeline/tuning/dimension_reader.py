@@ -15,7 +15,7 @@ from pipeline.tuning.strict_yaml import Node
 
 USE_CHOICE: dict[type, str] = {str: "names; use type: choice", bool: "true or false; use type: choice"}
 COMMON_KEYS = {"default", "when"}
-MAX_SIGNIFICANT, MAX_STEPS = 15, 100_000
+MAX_SIGNIFICANT, MAX_STEPS, MAX_VALUES = 15, 10_000, 100
 
 
 class DimensionReader:
@@ -24,6 +24,8 @@ class DimensionReader:
     def __init__(self, path: str, key: str, node: Node, variant: Variant) -> None:
         self.path, self.key, self.node, self.variant = path, key, node, variant
         self.kind = variant.hyperparameters[key]
+        self._known: set[Value] = set()
+        """Values that it may have: some take a network to find out."""
 
     def fail(self, message: str, node: Node | None = None) -> SpaceError:
         """What is wrong with it, or with a part of it."""
@@ -65,11 +67,18 @@ class DimensionReader:
         if name not in above:
             raise self.fail(f"when must name one that is searched above; {near_misses(name, list(above))}", given)
         reader = DimensionReader(self.path, name, given, self.variant)
-        values = tuple(reader._value(child) for child in (given.value if isinstance(given.value, list) else [given]))
+        values = reader._values(given)
         for value in values:
             if value not in above[name]:
                 raise self.fail(f"when must name values of {name}, but it is never {value}", given)
         return Condition(name, values)
+
+    def _values(self, node: Node) -> tuple[Value, ...]:
+        """Values of this hyperparameter: those of a list, or one that stands alone."""
+        nodes = node.value if isinstance(node.value, list) else [node]
+        if len(nodes) > MAX_VALUES:
+            raise self.fail(f"a list may have {MAX_VALUES} values at most, but got {len(nodes)}; give a range", node)
+        return tuple(self._value(child) for child in nodes)
 
     def _value(self, node: Node) -> Value:
         """One value of this hyperparameter."""
@@ -119,10 +128,13 @@ class DimensionReader:
         return node.value
 
     def _admitted(self, value: Value, node: Node) -> None:
+        if value in self._known:
+            return
         try:
             self.variant.check(self.variant.preset.having({self.key: value}))
         except InputError as error:
             raise SpaceError(self.path, node.line, str(error)) from None
+        self._known.add(value)
 
     def _ends(self, fields: dict[str, Node]) -> tuple[float | int, float | int]:
         low, high = self._number(fields["low"]), self._number(fields["high"])
@@ -188,8 +200,7 @@ class DimensionReader:
         assert isinstance(low, int)
         assert isinstance(high, int)
         step = self._step(fields, low, high) if "step" in fields else 1
-        for value in range(low + step, high, step) if self.key in dict(self.variant.preset.structure) else ():
-            self._admitted(value, fields["type"])  # an option may admit odd numbers alone
+        self._admitted(low + step, fields["type"])  # an option may admit odd numbers alone
         return IntRange(low=low, high=high, log=self._log(fields, low), step=step)
 
     def _choice(self, fields: dict[str, Node]) -> Choice:
@@ -197,7 +208,7 @@ class DimensionReader:
         node = fields["values"]
         if not isinstance(node.value, list) or not node.value:
             raise self.fail(f"values must be a list of at least one value, but got {node.kind}", node)
-        values = tuple(self._value(child) for child in node.value)
+        values = self._values(node)
         if len(set(values)) < len(values):
             raise self.fail("values must differ from one another", node)
         return Choice(values=values)

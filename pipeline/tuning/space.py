@@ -93,13 +93,12 @@ class Space:
 
         Those that differ only in what a condition rules out are one.
         """
-        chosen = list(names)
+        chosen, preset = list(names), self.preset.as_dict()
         values = [self.dimensions[name].grid for name in chosen]
         found: list[dict[str, Value]] = []
         for combination in itertools.product(*values):
-            given = dict(zip(chosen, combination, strict=True))
-            every = self.choose(lambda name, _, given=given: given.get(name, self.preset.as_dict()[name]))  # type: ignore[misc]
-            parameters = {name: value for name, value in every.items() if name in given}
+            given = {**preset, **dict(zip(chosen, combination, strict=True))}
+            every = self.choose(lambda name, _, given=given: given[name])  # type: ignore[misc]
             if self.admits(every):
-                found.append(parameters)
+                found.append({name: value for name, value in every.items() if name in chosen})
         return [dict(items) for items in dict.fromkeys(tuple(parameters.items()) for parameters in found)]

@@ -19,6 +19,7 @@ variants that a file is for, if it is not for all that have its hyperparameters.
 from __future__ import annotations
 
 import math
+import os
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -34,7 +35,7 @@ from pipeline.tuning.strict_yaml import Node, read_yaml
 
 SPACES = Path(__file__).parents[2] / "search_spaces"
 MODELS, CONSTRAINTS = "models", "constraints"
-MAX_COMBINATIONS = 100_000
+MAX_COMBINATIONS, MAX_CONSTRAINTS = 5000, 10
 
 
 def load_space(variant: Variant, path: Path | None = None, *, complete: bool = False) -> Space:
@@ -45,7 +46,7 @@ def load_space(variant: Variant, path: Path | None = None, *, complete: bool = F
     near miss, when it breaks a rule or holds something that the variant does not have.
     """
     path = path or SPACES / f"{variant.name}.yaml"
-    if not path.exists():
+    if not os.path.exists(path):  # which is False for a name that is too long to be one
         spaces = (f"{SPACES.name}/{other.name}" for other in SPACES.glob("*.yaml"))
         raise UnknownNameError("search space", str(path), spaces)
     name, fields = str(path), _fields(path)
@@ -104,9 +105,13 @@ def listed_models(path: Path) -> list[str]:
     node = _fields(path).get(MODELS)
     if node is None:
         return []
-    if not isinstance(node.value, list) or not all(isinstance(child.value, str) for child in node.value):
+    if not isinstance(node.value, list) or not node.value:
         raise SpaceError(str(path), node.line, f"{MODELS} must be a list of model variants, but got {node.kind}")
     for child in node.value:
+        if not isinstance(child.value, str):
+            raise SpaceError(
+                str(path), child.line, f"{MODELS} must be a list of model variants, but one is {child.kind}"
+            )
         if child.value not in variants():
             hint = near_misses(child.value, list(variants()))
             raise SpaceError(str(path), child.line, f"unknown model {child.value!r}; {hint}")
@@ -142,6 +147,10 @@ def _constraints(path: str, node: Node | None, variant: Variant) -> tuple[Constr
         return ()
     if not isinstance(node.value, list) or not node.value:
         raise SpaceError(path, node.line, f"{CONSTRAINTS} must be a list of comparisons, but got {node.kind}")
+    if len(node.value) > MAX_CONSTRAINTS:
+        raise SpaceError(
+            path, node.line, f"a space may have {MAX_CONSTRAINTS} {CONSTRAINTS} at most, but got {len(node.value)}"
+        )
     numbers = [name for name, kind in variant.hyperparameters.items() if kind in (int, float)]
     found = []
     for child in node.value:

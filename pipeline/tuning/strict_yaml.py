@@ -17,6 +17,7 @@ import yaml
 from pipeline.errors import SpaceError
 
 MAX_BYTES = 64 * 1024
+MAX_NODES = 5000
 MAX_DEPTH = 16
 MAX_DIGITS = 30
 
@@ -31,14 +32,18 @@ class Node:
     @property
     def kind(self) -> str:
         """What a person would call it."""
+        if self.value is None:
+            return "nothing"
+        if self.value in ([], {}):
+            return "an empty list" if self.value == [] else "an empty mapping"
         names = {dict: "a mapping", list: "a list", str: "text", bool: "true or false", int: "a whole number"}
-        return "nothing" if self.value is None else names.get(type(self.value), "a number")
+        return names.get(type(self.value), "a number")
 
 
 class _CoreLoader(yaml.SafeLoader):
-    """SafeLoader with the scalars of YAML 1.2 and a limit on nesting; aliases are refused."""
+    """SafeLoader with the scalars of YAML 1.2 and limits on what costs time or stack; aliases are refused."""
 
-    depth = 0
+    nodes = depth = 0
 
     def compose_node(self, parent: yaml.Node | None, index: Any) -> yaml.Node | None:
         """Compose a node unless it breaks a rule of this reader."""
@@ -47,6 +52,12 @@ class _CoreLoader(yaml.SafeLoader):
         if isinstance(event, yaml.AliasEvent):
             raise yaml.MarkedYAMLError(
                 problem="aliases (*name) are not allowed; write the value out", problem_mark=mark
+            )
+        self.anchors = {}  # without aliases one name may stand for several
+        self.nodes += 1
+        if self.nodes > MAX_NODES:
+            raise yaml.MarkedYAMLError(
+                problem=f"a file may hold {MAX_NODES} keys and values at most", problem_mark=mark
             )
         self.depth += 1
         if self.depth > MAX_DEPTH:
@@ -114,7 +125,7 @@ def _convert(node: yaml.Node, name: str) -> Node:
         return Node([_convert(child, name) for child in node.value], line)
     if isinstance(node, yaml.ScalarNode):
         return Node(_scalar(node, name, line), line)
-    raise SpaceError(name, line, f"the tag {node.tag} is not allowed")
+    raise SpaceError(name, line, f"the tag {node.tag!r} is not allowed")
 
 
 def _scalar(node: yaml.ScalarNode, name: str, line: int) -> str | int | float | bool | None:
@@ -136,4 +147,4 @@ def _scalar(node: yaml.ScalarNode, name: str, line: int) -> str | int | float | 
             if math.isnan(number):
                 raise SpaceError(name, line, f"{text!r} is not a number")
             return number
-    raise SpaceError(name, line, f"the tag {node.tag} is not allowed")
+    raise SpaceError(name, line, f"the tag {node.tag!r} is not allowed")

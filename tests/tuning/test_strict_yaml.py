@@ -88,6 +88,10 @@ def test_aliases_are_refused_where_they_stand(tmp_path: Path, text: str) -> None
     assert refusal(tmp_path, text).startswith(":2: aliases (*name) are not allowed")
 
 
+def test_an_anchor_without_alias_means_nothing(tmp_path: Path) -> None:
+    assert read(tmp_path, "a: &x 1\nb: &x 2\n") == {"a": 1, "b": 2}
+
+
 def test_a_merge_key_merges_nothing(tmp_path: Path) -> None:
     assert read(tmp_path, "a: {<<: {b: 1}, c: 2}\n") == {"a": {"<<": {"b": 1}, "c": 2}}
 
@@ -127,6 +131,8 @@ def test_deep_nesting_is_refused(tmp_path: Path, opening: str) -> None:
         pytest.param("a: " + "9" * 5000, ":1: a number may have 30 characters at most", id="huge integer"),
         pytest.param("%YAML 1." + "1" * 5000 + "\n--- 1", ": is not valid YAML", id="huge version"),
         pytest.param('a: "\\UFFFFFFFF"', ": is not valid YAML", id="no such character"),
+        pytest.param("a: [" + "1, " * 5000 + "]", ":1: a file may hold 5000 keys and values at most", id="too many"),
+        pytest.param("a: !<b%0Ac> 1", ":1: the tag 'b\\nc' is not allowed", id="tag of two lines"),
         pytest.param("a" * 70 * 1024, ": a search space must be at most 64 KiB", id="too long"),
         pytest.param(b"a: \xff", ": must be UTF-8 text, but byte 3 is not", id="not UTF-8"),
         pytest.param("a: 1".encode("utf-16"), ": must be UTF-8 text, but byte 0 is not", id="UTF-16"),

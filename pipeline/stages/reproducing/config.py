@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import re
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from functools import cached_property
+from functools import cache, cached_property
 
 from pipeline.errors import InputError, UnknownNameError
 from pipeline.stages.reproducing.published import PublishedTable, Row, load_published
@@ -13,6 +14,7 @@ from pipeline.training.compute import Compute
 
 ALL_TABLES = "all"
 MAX_ROUNDS = 1000
+WHOLE = re.compile(r"[0-9]{1,9}")
 FULL = "full"
 SCALES = {FULL: 0, "quick": 3}
 """Scale -> the most rounds of it; 0 for as many as the report has."""
@@ -50,19 +52,19 @@ class ReproduceConfig:
     @property
     def chosen(self) -> list[PublishedTable]:
         """The tables. Raises UnknownNameError for one that there is not."""
-        known = load_published()
+        known = _published()
         return [known[name] for name in self._rounds]
 
     @cached_property
     def _rounds(self) -> dict[str, int]:
         """Table -> rounds asked for it, 0 for the report's; what is said of one table beats what is said of all."""
-        known = list(load_published())
+        known = list(_published())
         asked: dict[str, int] = {}
         for part in (part.strip() for text in self.tables for part in text.split(",")):
             name, colon, rounds = part.partition(":")
             if name not in (*known, ALL_TABLES):
                 raise UnknownNameError("table", name, [*known, ALL_TABLES])
-            if colon and not (rounds.isdecimal() and 1 <= int(rounds) <= MAX_ROUNDS):
+            if colon and not (WHOLE.fullmatch(rounds) and 1 <= int(rounds) <= MAX_ROUNDS):
                 raise InputError(f"the rounds of a table are a number from 1 to {MAX_ROUNDS}, but got {part!r}")
             for each in known if name == ALL_TABLES else [name]:
                 if each not in asked or (colon and name != ALL_TABLES):
@@ -81,3 +83,9 @@ class ReproduceConfig:
         if protocol.dataset:
             data = replace(data, dataset=protocol.dataset, data_dir="")
         return replace(self.setting, data=data)
+
+
+@cache
+def _published() -> Mapping[str, PublishedTable]:
+    """All tables by id: read once, since that takes a part of a second."""
+    return load_published()

@@ -23,6 +23,8 @@ from pipeline.tuning.strategies import ALPHA, COMPLETE, STRATEGIES, Strategy, ma
 
 MAX_TRIALS = 100_000
 MAX_POPULATION = 1000
+MAX_NAME = 512
+"""Characters of a study's name that Optuna keeps."""
 COSTS = ("parameters", "time")
 """What can be minimised besides the error."""
 REUSES = ("study", "storage", "none")
@@ -86,6 +88,8 @@ class SearchConfig(FoldsConfig):
         for name, number, low, high in limits:
             if not low <= number <= high:
                 raise InputError(f"--{name} must be between {low} and {high}, but got {number}")
+        if not self.study.isprintable() or len(self.study) > MAX_NAME:
+            raise InputError(f"--study must be printable, {MAX_NAME} characters at most, but got {self.study!r}")
         if self.trade_off and not self.cost:
             raise InputError(f"only nsga2 minimises two things, but got --trade-off with --sampler {self.sampler}")
         if self.prunes and self.pruner == "wilcoxon" and self.folds * self.rounds < LEAST_FOLDS:
@@ -198,7 +202,7 @@ def space_of(config: SearchConfig) -> Space:
     """What the search may vary: its file, read."""
     variant = get_variant(config.model)
     path = Path(config.space) if config.space else default_space(variant, config.sampler)
-    if config.sampler == "screen" and not path.exists() and not config.space:
+    if config.sampler == "screen" and not config.space and not path.exists():
         raise InputError(f"there is no space to screen {variant.name} over; give one with --space")
     space = load_space(variant, path, complete=config.make_strategy().complete)
     alpha = space.dimensions.get(ALPHA)
