@@ -2,9 +2,33 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import tempfile
 from pathlib import Path
+
+from pipeline.errors import StageError
+
+NO_SPACE = ("disk is full", "disk I/O error", os.strerror(errno.ENOSPC), os.strerror(errno.EDQUOT))
+"""What SQLite, PostgreSQL and the system say when a disk is full; SQLite calls it an I/O error where it needs room for
+the memory that processes share."""
+
+
+def no_space(place: Path | str) -> StageError:
+    """The error for a disk that is full, which names the file, folder or database that was being written."""
+    return StageError(
+        f"what is found is written down, which needs free space, but the disk is full at {place}; free some and start "
+        f"the same command again: nothing that was finished is lost"
+    )
+
+
+def is_no_space(error: BaseException) -> bool:
+    """Whether this error, or one that it came from, says that a disk is full."""
+    said = f"{error}" + (f"; {os.strerror(error.errno)}" if isinstance(error, OSError) and error.errno else "")
+    if any(text in said for text in NO_SPACE):
+        return True
+    before = error.__cause__ or error.__context__
+    return before is not None and is_no_space(before)
 
 
 def write_whole(path: Path, content: bytes) -> None:

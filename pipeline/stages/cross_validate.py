@@ -68,10 +68,9 @@ class Cell:
 
     @property
     def diverged(self) -> bool:
-        """Whether the loss of any training was no longer finite by that epoch."""
+        """Whether any training had failed by that epoch."""
         return any(
-            outcome.status == "diverged" and len(outcome.held_out_error_E) <= self.hyper.epochs
-            for outcome in self.outcomes
+            outcome.has_failed and len(outcome.held_out_error_E) <= self.hyper.epochs for outcome in self.outcomes
         )
 
     @property

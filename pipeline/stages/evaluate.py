@@ -124,11 +124,11 @@ def run(config: EvaluateConfig, tracker: Tracker, reporter: Reporter, parent: Ru
         job = Job(variant=variant.name, replicas=replicas, keep_models=True)
         with reporter.progress(f"evaluate {variant.name}", job.replica_epochs) as bar:
             [outcomes] = trainer.run([job], lambda done, _: bar.update(done))
-        diverged = [f"round {number}: {outcome.reason}" for number, outcome in enumerate(outcomes) if outcome.reason]
-        if diverged:
+        failed = [f"round {number}: {outcome.reason}" for number, outcome in enumerate(outcomes) if outcome.has_failed]
+        if failed:
             raise StageError(
-                f"every round must end with a finite loss, but {len(diverged)} of {len(outcomes)} did not "
-                f"({diverged[0]}); choose a smaller learning rate"
+                f"every round must end with a finite loss, but {len(failed)} of {len(outcomes)} did not "
+                f"({failed[0]}); choose a smaller learning rate if it diverged"
             )
         _log_outcomes(run, variant, hyper, outcomes)
         promised = {} if origin is None or config.changes else _promised(origin)

@@ -7,15 +7,11 @@ runs are a projection of it that can be made again at any time.
 from __future__ import annotations
 
 import io
-from collections.abc import Iterator
-from contextlib import contextmanager
 
-from filelock import Timeout
 from matplotlib.figure import Figure
 
 from pipeline.data.pools import Pools
-from pipeline.errors import InputError, StageError
-from pipeline.locks import machine_lock
+from pipeline.errors import StageError
 from pipeline.stages.searching.clock import Clock, show_seconds
 from pipeline.stages.searching.config import SearchConfig, inputs
 from pipeline.stages.searching.found import Found, error_of
@@ -26,8 +22,9 @@ from pipeline.stages.stage import Reporter, StageResult, log_composition, open_s
 from pipeline.tracking.port import Metric, Run, RunStart, Tracker, config_tags, stage_run, variant_params, variant_tags
 from pipeline.training.pool import Trainer
 from pipeline.tuning.dashboard import StudyPages
-from pipeline.tuning.ledger import Ledger
-from pipeline.tuning.storage import open_storage, resolved
+from pipeline.tuning.lease import LeaseLostError, free_abandoned, leased
+from pipeline.tuning.ledger import Ledger, check_protocol
+from pipeline.tuning.storage import open_storage
 from pipeline.tuning.trials import TrialRecord
 
 SHOWN_TRIALS = 5
@@ -38,11 +35,12 @@ def run(config: SearchConfig, tracker: Tracker, reporter: Reporter, parent: Run 
 
     Raises StageError when no trial is complete.
     """
-    clock = Clock(tracker)
     variant, space, pools = inputs(config)
     storage = open_storage(config.storage)
-    name = config.study_name(space, pools)
-    open_store(tracker, reporter)
+    name, protocol = config.study_name(space, pools), config.protocol(space, pools)
+    freed = storage.outlast(lambda: free_abandoned(storage))
+    open_store(tracker, reporter, freed)
+    clock = Clock(tracker)
     start = RunStart(
         name=f"search {variant.name}",
         role="search",
@@ -51,25 +49,31 @@ def run(config: SearchConfig, tracker: Tracker, reporter: Reporter, parent: Run 
         data=pools,
     )
     with (
+        leased(storage, name, reporter.say, lambda: check_protocol(storage, name, protocol)) as given_up,
         Trainer(pools.train, pools.train, config.compute) as trainer,
-        _sole_searcher(config.storage, name),
     ):
         trainer.warm_up()
-        ledger = Ledger.open(storage, name, config.protocol(space, pools), config.method(space))
+        if given_up:
+            tracker.repair(given_up)
+        ledger = Ledger.open(storage, name, protocol, config.method(space))
         pages = StudyPages(storage, name, config.artifacts)
         found = Found(variant=variant, space=space, config=config, samples=config.setting.training_samples(pools))
         with stage_run(tracker, start, parent) as run:
             runs = TrialRuns(config, variant, pools, ledger, pages, tracker, run)
-            runs.take_up()
-            runs.project()
-            _link(run, ledger, pages, tracker)
-            if done := len(ledger.records()):
-                reporter.say(f"study {name} goes on: {done} trials are finished, {ledger.planned} wanted")
-            generations = Generations(config, variant, pools, ledger, trainer, runs, clock)
-            stopped = generations.go_on(found, reporter)
-            runs.project()
-            found = _rechecked(found.with_records(ledger.records()), pools, ledger, trainer, reporter)
-            return _finish(found, stopped, ledger, pages, trainer, runs, clock)
+            try:
+                runs.take_up()
+                runs.project()
+                _link(run, ledger, pages, tracker)
+                if done := len(ledger.records()):
+                    reporter.say(f"study {name} goes on: {done} trials are finished, {ledger.planned} wanted")
+                generations = Generations(config, variant, pools, ledger, trainer, runs, clock)
+                stopped = generations.go_on(found, reporter)
+                runs.project()
+                found = _rechecked(found.with_records(ledger.records()), pools, ledger, trainer, reporter)
+                return _finish(found, stopped, ledger, pages, trainer, runs, clock)
+            except LeaseLostError:
+                runs.let_go()
+                raise
 
 
 def _rechecked(found: Found, pools: Pools, ledger: Ledger, trainer: Trainer, reporter: Reporter) -> Found:
@@ -82,18 +86,6 @@ def _rechecked(found: Found, pools: Pools, ledger: Ledger, trainer: Trainer, rep
         jobs = recheck_jobs(found.config, found.variant, pools, best)
         ledger.keep_recheck(recheck(trainer, jobs, best, reporter))
     return found.with_records(found.records, ledger.rechecked)
-
-
-@contextmanager
-def _sole_searcher(storage: str, study: str) -> Iterator[None]:
-    try:
-        with machine_lock("search", resolved(storage), study).acquire(timeout=0):
-            yield
-    except Timeout:
-        raise InputError(
-            f"a study is searched by one process at a time, but another one is at work on {study!r}; wait for it, or "
-            f"choose another --study"
-        ) from None
 
 
 def _link(run: Run, ledger: Ledger, pages: StudyPages, tracker: Tracker) -> None:

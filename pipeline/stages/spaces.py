@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 from pipeline.errors import InputError
@@ -46,7 +47,8 @@ def check_all() -> str:
 
 def _is_complete(path: Path) -> bool:
     """Whether a file is for searches of all combinations: those in the folders of `search_spaces/`."""
-    return path.resolve().parent != SPACES and SPACES in path.resolve().parents
+    real = Path(os.path.realpath(path))  # `resolve` raises for a link to itself
+    return real.parent != SPACES and SPACES in real.parents
 
 
 def _describe(space: Space) -> str:

@@ -110,10 +110,15 @@ class StageResult(Answer):
         return f"{self.headline}\n\nSee {links}.{rest}" if links else self.markdown()
 
 
-def open_store(tracker: Tracker, reporter: Reporter) -> None:
-    """Repair what an earlier death left in the store, and say so."""
-    if repaired := tracker.repair():
-        reporter.say(f"{repaired} run(s) of processes that died were still open; they are now marked KILLED")
+def open_store(tracker: Tracker, reporter: Reporter, trials: int = 0) -> None:
+    """Repair what an earlier death left in the store, and say so in one line with the `trials` of a study database."""
+    runs = tracker.repair()
+    left = [
+        *([f"{runs} run(s) still open, which are now KILLED"] if runs else []),
+        *([f"{trials} trial(s) still running, which now wait for their search to go on"] if trials else []),
+    ]
+    if left:
+        reporter.say(f"processes that died had left {' and '.join(left)}")
 
 
 def show_hyper(variant: Variant, hyper: Hyperparameters) -> str:

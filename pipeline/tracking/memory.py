@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from itertools import count
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
@@ -66,6 +68,9 @@ class MemoryRun:
         self.models.append(model)
         self.log(metrics=model.metrics)
 
+    def let_go(self) -> None:
+        """Leave the run to another process; there is none."""
+
     def end(self, status: Status, ended: datetime | None = None) -> None:
         """Close the run."""
         self.status, self.ended = status, ended or datetime.now(UTC)
@@ -76,7 +81,9 @@ class MemoryTracker:
 
     def __init__(self) -> None:
         self.seconds = 0.0
+        self.place = "memory"
         self.runs: list[MemoryRun] = []
+        self._ids = count()
         self.registered: dict[str, list[str]] = {}
         """Name of a registered model -> run of each version."""
         self.champions: dict[str, str] = {}
@@ -94,10 +101,14 @@ class MemoryTracker:
             if run.status == "RUNNING":
                 run.end("KILLED")
 
+    def at_once(self) -> AbstractContextManager[None]:
+        """Memory always answers."""
+        return nullcontext()
+
     def start(self, start: RunStart, parent: Run | None = None) -> MemoryRun:
         """Open a run."""
         run = MemoryRun(
-            f"run-{len(self.runs)}",
+            f"run-{next(self._ids)}",
             start.name,
             start.started or datetime.now(UTC),
             None if parent is None else parent.id,
@@ -107,9 +118,11 @@ class MemoryTracker:
         self.runs.append(run)
         return run
 
-    def reopen(self, record: RunRecord, parent: Run | None = None) -> MemoryRun:
+    def reopen(self, record: RunRecord, parent: Run | None = None, *, again: bool = False) -> MemoryRun:
         """Open a run that exists."""
         run = next(run for run in self.runs if run.id == record.id)
+        if again:
+            run.status = "RUNNING"
         if parent is not None:
             run.parent = parent.id
         return run
@@ -164,7 +177,15 @@ class MemoryTracker:
         """The same in a description."""
         return f"memory:{run_id}"
 
-    def repair(self) -> int:
+    def discard(self, record: RunRecord) -> None:
+        """Forget a run."""
+        self.runs.remove(next(run for run in self.runs if run.id == record.id))
+
+    def left_open(self) -> list[RunRecord]:
+        """Runs that have not ended, newest first."""
+        return [record for record in self.find() if record.status == "RUNNING"]
+
+    def repair(self, gone: str = "") -> int:
         """There is nothing to repair: these runs die with their process."""
         return 0
 

@@ -9,19 +9,20 @@ from __future__ import annotations
 import json
 import logging
 import os
+import shutil
 import sqlite3
 import tempfile
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import closing, contextmanager, nullcontext, suppress
+from contextlib import AbstractContextManager, closing, contextmanager, nullcontext, suppress
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, Self, cast
 
-os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "2")  # a server that is down is noticed in seconds
-os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "20")
+os.environ.setdefault("MLFLOW_ALLOW_PICKLE_DESERIALIZATION", "false")  # what is pickled can run anything
+os.environ.setdefault("MLFLOW_UV_AUTO_DETECT", "false")  # no uv.lock of the working folder is kept with a model
 
 import mlflow
 from mlflow.entities import (
@@ -29,6 +30,7 @@ from mlflow.entities import (
     DatasetInput,
     Experiment,
     InputTag,
+    LoggedModel,
     LoggedModelOutput,
     Param,
     RunTag,
@@ -47,15 +49,29 @@ from mlflow.utils.mlflow_tags import (
     MLFLOW_USER,
 )
 from mlflow.utils.validation import MAX_TAG_VAL_LENGTH
-from sqlalchemy import make_url
+from sqlalchemy import create_engine, make_url, text
 from sqlalchemy.exc import SQLAlchemyError
 
 from pipeline.data.pools import Pool, Pools
-from pipeline.errors import InputError, UnknownNameError, hide_secrets
+from pipeline.errors import InputError, StageError, UnknownNameError, hide_secrets
+from pipeline.files import is_no_space, no_space
 from pipeline.interruptions import held
 from pipeline.locks import machine_lock
-from pipeline.tracking.port import VARIANTS, Metric, ModelToLog, Run, RunRecord, RunStart, Status, param_text
-from pipeline.tracking.provenance import code_tags, is_dead, process_tag, user_name
+from pipeline.models import checked_pt2
+from pipeline.processes import is_dead, process_tag
+from pipeline.tracking.patience import PatientClient
+from pipeline.tracking.port import (
+    VARIANTS,
+    Metric,
+    ModelToLog,
+    Run,
+    RunRecord,
+    RunStart,
+    Status,
+    TrackerAwayError,
+    param_text,
+)
+from pipeline.tracking.provenance import code_tags, user_name
 from pipeline.tracking.views import VIEWS
 
 if TYPE_CHECKING:
@@ -81,6 +97,11 @@ def tracking_uri() -> str:
     return os.environ.get("MLFLOW_TRACKING_URI") or DEFAULT_URI
 
 
+def is_sqlite(uri: str) -> bool:
+    """Whether the store is a file, which one process at a time writes to."""
+    return uri.startswith("sqlite:")
+
+
 def system_metrics_are_wanted() -> bool:
     """Whether MLflow's variable for it is set."""
     variable: Any = MLFLOW_ENABLE_SYSTEM_METRICS_LOGGING  # untyped
@@ -90,15 +111,28 @@ def system_metrics_are_wanted() -> bool:
 def discard_project_run() -> None:
     """Delete the run that `mlflow run` made for this process, since its input was bad and nothing ran.
 
-    A run that a stage has opened, or that has ended, is left alone, and so is one that cannot be reached.
+    A run that a stage has opened, or that has ended, is left alone, and so is one that cannot be reached. Where the
+    store is a database its params are removed for good, since one may hold a password.
     """
     client = mlflow.MlflowClient(tracking_uri())
     run_id = os.environ["MLFLOW_RUN_ID"]
     with suppress(MlflowException, SQLAlchemyError):
         run = client.get_run(run_id)
-        if run.info.status == "RUNNING" and "role" not in run.data.tags:
+        if run.info.status in ("RUNNING", "KILLED") and "role" not in run.data.tags:  # KILLED by a tracker's end
             client.set_terminated(run_id, "FAILED")
             client.delete_run(run_id)
+            if not tracking_uri().startswith("http"):
+                _remove_params(run_id)
+
+
+def _remove_params(run_id: str) -> None:
+    """Remove what a deleted run keeps; of it nothing else comes from the command line."""
+    engine = create_engine(tracking_uri())
+    with engine.begin() as connection:
+        if engine.dialect.name == "sqlite":
+            connection.exec_driver_sql("PRAGMA secure_delete = ON")  # what was deleted is overwritten
+        connection.execute(text("DELETE FROM params WHERE run_uuid = :run_id"), {"run_id": run_id})
+    engine.dispose()
 
 
 class MlflowTracker:
@@ -108,21 +142,35 @@ class MlflowTracker:
         """Open the store, creating it if need be. Raises InputError when it cannot be reached or written."""
         self.seconds = 0.0
         uri = tracking_uri()
-        for name in ("alembic", "mlflow.store.db.utils", "mlflow.tracking", "mlflow.system_metrics"):
+        self.place = str(Path(str(make_url(uri).database)).resolve()) if is_sqlite(uri) else hide_secrets(uri)
+        for name in ("alembic", "mlflow.tracking", "mlflow.system_metrics", "mlflow.pyfunc"):
             logging.getLogger(name).setLevel(logging.WARNING)
+        logging.getLogger("mlflow.store.db.utils").setLevel(logging.CRITICAL)  # what it tells it raises as well
         try:
             with self.timed(), machine_lock("mlflow tables", uri):
                 _try_sqlite(uri)
                 mlflow.set_tracking_uri(uri)
-                self.client = mlflow.MlflowClient(uri)
+                self._patient = PatientClient(uri)
+                self.client = cast(mlflow.MlflowClient, self._patient)
                 self._experiments: dict[str, str] = {}
-                self.experiment_id = self._experiment(VARIANTS)
-        except (MlflowException, SQLAlchemyError, sqlite3.Error, ImportError, OSError, ValueError) as error:
+                with self._patient.hurried():
+                    self.experiment_id = self._experiment(VARIANTS)
+                self._project_run = os.environ.get("MLFLOW_RUN_ID")
+                if self._project_run:
+                    self.client.set_tag(self._project_run, "process", process_tag())
+        except (
+            TrackerAwayError,
+            MlflowException,
+            SQLAlchemyError,
+            sqlite3.Error,
+            ImportError,
+            OSError,
+            ValueError,
+        ) as error:
             raise InputError(
                 f"MLFLOW_TRACKING_URI must name a tracking store that can be reached and written, but "
                 f"{hide_secrets(' '.join(f'{uri}: {error}'.split()))[:MAX_REASON]}"
             ) from error
-        self._project_run = os.environ.get("MLFLOW_RUN_ID")
         self.open: dict[str, OpenRun] = {}
         """Runs that were started and have not ended."""
 
@@ -133,9 +181,16 @@ class MlflowTracker:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        """End what is open."""
-        for run in list(self.open.values()):
-            run.end("KILLED")
+        """End what is open; a store that is away is not waited for, and repaired by the next start."""
+        with suppress(TrackerAwayError, StageError), self._patient.hurried():
+            for run in list(self.open.values()):
+                run.end("KILLED")
+            if self._project_run:  # no stage came to open it
+                self.client.set_terminated(self._project_run, "KILLED")
+
+    def at_once(self) -> AbstractContextManager[None]:
+        """Raise TrackerAwayError instead of waiting; see `Tracker.at_once`."""
+        return self._patient.hurried()
 
     def _experiment(self, purpose: str) -> str:
         """Id of the experiment that the environment names, else of the one of this purpose."""
@@ -180,13 +235,28 @@ class MlflowTracker:
 
     @contextmanager
     def timed(self) -> Iterator[None]:
-        """Count the time of what happens inside as the tracker's; where the store is a file, signals wait for it."""
+        """Count the time of what happens inside as the tracker's; where the store is a file, signals wait for it.
+
+        Raises StageError when a disk is full.
+        """
         started = time.perf_counter()
         try:
-            with nullcontext() if tracking_uri().startswith("http") else held():
+            with held() if is_sqlite(tracking_uri()) else nullcontext():
                 yield
+        except (MlflowException, SQLAlchemyError, sqlite3.Error, OSError) as error:
+            if is_no_space(error):
+                raise no_space(self._full(error)) from error
+            raise
         finally:
             self.seconds += time.perf_counter() - started
+
+    def _full(self, error: Exception) -> str:
+        """What was being written when an error came: a file, the folder of artifacts, or the database."""
+        if not isinstance(error, OSError):
+            return self.place
+        if error.filename:
+            return str(error.filename)
+        return str(self.client.get_experiment(self.experiment_id).artifact_location)
 
     def start(self, start: RunStart, parent: Run | None = None) -> Run:
         """Open a run; see `Tracker.start`."""
@@ -213,7 +283,7 @@ class MlflowTracker:
                     tags[MLFLOW_PARENT_RUN_ID] = parent.id
                 began = None if start.started is None else _milliseconds(start.started)
                 experiment = self._experiment(start.purpose) if parent is None else self._experiment_of(parent)
-                made = self.client.create_run(experiment, began, tags, start.name)
+                made = self._patient.create_once(experiment, began, tags, start.name)
                 run = OpenRun(self, made.info.run_id, experiment, set())
             self.open[run.id] = run
             if start.role not in UNWATCHED and system_metrics_are_wanted():
@@ -226,9 +296,14 @@ class MlflowTracker:
             run.inputs_of(start.data_of)
         return run
 
-    def reopen(self, record: RunRecord, parent: Run | None = None) -> Run:
+    def reopen(self, record: RunRecord, parent: Run | None = None, *, again: bool = False) -> Run:
         """Open a run that exists; see `Tracker.reopen`."""
         run = OpenRun(self, record.id, record.experiment, set(record.params))
+        if again:
+            run.log(tags={"process": process_tag()})
+            with self.timed():
+                self.client.update_run(run.id, "RUNNING")
+            self.open[run.id] = run
         if parent is not None and record.tags.get(MLFLOW_PARENT_RUN_ID) != parent.id:
             run.log(tags={MLFLOW_PARENT_RUN_ID: parent.id})
         return run
@@ -248,7 +323,7 @@ class MlflowTracker:
             with self.timed():
                 return _record(self.client.get_run(run_id))
         except MlflowException as error:
-            raise InputError(f"there is no run {run_id!r} in {self.client.tracking_uri}") from error
+            raise InputError(f"there is no run {run_id!r} in {self.place}") from error
 
     def history(self, run_id: str, metric: str) -> list[float]:
         """Read a metric's values; see `Tracker.history`."""
@@ -323,17 +398,29 @@ class MlflowTracker:
         # The page of a run is found by the run's id alone.
         return f"#/experiments/{self.experiment_id}/runs/{run_id}"
 
-    def repair(self) -> int:
+    def discard(self, record: RunRecord) -> None:
+        """Delete a run; see `Tracker.discard`."""
+        with self.timed():
+            if record.status == "RUNNING":
+                self.client.set_terminated(record.id, "KILLED")
+            self.client.delete_run(record.id)
+
+    def repair(self, gone: str = "") -> int:
         """End what dead processes left open; see `Tracker.repair`."""
         with self.timed():
             stale = [
-                run
-                for run in self._search("attributes.status = 'RUNNING'")
-                if is_dead(run.data.tags.get("process", ""))
+                run.id
+                for run in self.left_open()
+                if (process := run.tags.get("process", "")) and (process == gone or is_dead(process))
             ]
-            for run in stale:
-                self.client.set_terminated(run.info.run_id, "KILLED")
+            for run_id in stale:
+                self.client.set_terminated(run_id, "KILLED")
         return len(stale)
+
+    def left_open(self) -> list[RunRecord]:
+        """Runs that have not ended; see `Tracker.left_open`."""
+        with self.timed():
+            return [_record(run) for run in self._search("attributes.status = 'RUNNING'")]
 
 
 class OpenRun:
@@ -417,26 +504,19 @@ class OpenRun:
             self._tracker.client.log_figure(self.id, figure, path, save_kwargs={"dpi": 120})
 
     def model(self, model: ModelToLog) -> None:
-        """Keep a network as an MLflow model in the pt2 format (no pickle)."""
-        example = model.example.numpy()
-        output = model.network(model.example).detach().numpy()
+        """Keep a network as an MLflow model in the pt2 format (no pickle), which is refused once it is damaged."""
         client = self._tracker.client
         with self._tracker.timed():
-            # Not left to Model.log, which would give the model all metrics that the run has: those are of all rounds.
+            # Not left to Model.log, which would give the model all metrics that the run has: those are of all rounds;
+            # and which tries the model where it is, and so ships what Python compiled of its loader.
             params = client.get_run(self.id).data.params
             tags = {MLFLOW_RUN_NOTE: model.description, MLFLOW_USER: user_name()}
             logged = client.create_logged_model(self.experiment, model.name, self.id, tags, params)
             client.log_outputs(self.id, [LoggedModelOutput(logged.model_id, step=0)])
-            Model.log(
-                artifact_path=None,
-                model_id=logged.model_id,
-                flavor=mlflow.pytorch,
-                pytorch_model=model.network,
-                signature=infer_signature(example, output),
-                input_example=example,
-                pip_requirements=[f"{package}=={version(package)}" for package in ("mlflow", "torch", "numpy")],
-                metadata={"description": model.description},
-            )
+            with tempfile.TemporaryDirectory() as folder:
+                _save_model(model, logged, Path(folder))
+                client.log_model_artifacts(logged.model_id, folder)
+            client.finalize_logged_model(logged.model_id, "READY")
             now, (name, digest) = _milliseconds(datetime.now(UTC)), self._test_data
             client.log_batch(
                 self.id,
@@ -445,6 +525,10 @@ class OpenRun:
                     for metric in model.metrics
                 ],
             )
+
+    def let_go(self) -> None:
+        """Leave the run to another process."""
+        self._tracker.open.pop(self.id, None)
 
     def end(self, status: Status, ended: datetime | None = None) -> None:
         """Close the run."""
@@ -464,6 +548,29 @@ def _dataset(pools: Pools, part: str, context: str, pool: Pool) -> DatasetInput:
         profile=json.dumps({f"{pool.part}s": len(pool), "shape": list(pool.arrays[0].shape)}),
     )
     return DatasetInput(dataset, [InputTag("mlflow.data.context", context)])
+
+
+def _save_model(model: ModelToLog, logged: LoggedModel, folder: Path) -> None:
+    """Write a model to an empty folder, with a loader that checks it."""
+    example = model.example.numpy()
+    output = model.network(model.example).detach().numpy()
+    with tempfile.TemporaryDirectory() as exported:
+        path = Path(exported) / "model.pt2"
+        checked_pt2.save(model.network, model.example, path)
+        mlflow.pyfunc.save_model(
+            folder,
+            loader_module="checked_pt2",
+            data_path=str(path),
+            code_paths=[checked_pt2.__file__],
+            mlflow_model=Model(
+                artifact_path=logged.artifact_location, model_uuid=logged.model_id, model_id=logged.model_id
+            ),
+            signature=infer_signature(example, output),
+            input_example=example,
+            pip_requirements=[f"{package}=={version(package)}" for package in ("mlflow", "torch", "numpy")],
+            metadata={"description": model.description},
+        )
+        shutil.copy(checked_pt2.digest_path(path), folder / "data")
 
 
 @contextmanager
@@ -493,7 +600,7 @@ def _record(run: MlflowRun) -> RunRecord:
 
 def _try_sqlite(uri: str) -> None:
     """Raise at once if an SQLite store cannot be written; MLflow would try for minutes."""
-    if uri.startswith("sqlite:"):
+    if is_sqlite(uri):
         with closing(sqlite3.connect(str(make_url(uri).database))) as database:
             database.execute("BEGIN IMMEDIATE")
 
@@ -503,7 +610,9 @@ def _fitting(description: str) -> str:
     if len(description) <= MAX_TAG_VAL_LENGTH:
         return description
     rest = "\n\nThe rest is in the run's artifacts."
-    return description[: description.rindex("\n", 0, MAX_TAG_VAL_LENGTH - len(rest))] + rest
+    room = MAX_TAG_VAL_LENGTH - len(rest)
+    end = description.rfind("\n", 0, room)
+    return description[: room if end < 0 else end] + rest
 
 
 def _milliseconds(moment: datetime) -> int:

@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import datetime
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Literal, Protocol, Self
 
 from pipeline.data.pools import Pools
+from pipeline.errors import StageError, hide_secrets
 from pipeline.models.hyperparameters import Hyperparameters
 from pipeline.models.variant import Variant
 
@@ -26,6 +27,10 @@ VARIANTS, PUBLISHED = "model variants", "published tables"
 """What experiments are for: the user's own question, and the tables of the reports."""
 DATA_TAGS = "dataset", "dataset_digest"
 Status = Literal["RUNNING", "FINISHED", "FAILED", "KILLED"]
+
+
+class TrackerAwayError(Exception):
+    """The tracker's store does not answer at present."""
 
 
 @dataclass(frozen=True)
@@ -135,16 +140,22 @@ class Run(Protocol):
     def model(self, model: ModelToLog) -> None:
         """Keep a network in a form that loads without this package, and its metrics."""
 
+    def let_go(self) -> None:
+        """Leave the run to another process, which goes on with it: it is not ended with this one."""
+
     def end(self, status: Status, ended: datetime | None = None) -> None:
         """Close the run."""
 
 
 class Tracker(Protocol):
-    """A store of runs. As a context manager it ends, as KILLED, every run that it has started and that is still open:
+    """A store of runs, which is waited for when it does not answer; StageError is raised when that takes too long, or
+    when a disk is full. As a context manager it ends, as KILLED, every run that it has started and that is still open:
     a signal can come at any moment, even between the start of a run and the first line that knows of it."""
 
     seconds: float
     """Time spent in the tracker so far."""
+    place: str
+    """Where the store is, as people are told."""
 
     def __enter__(self) -> Self:
         """Itself."""
@@ -154,11 +165,15 @@ class Tracker(Protocol):
     ) -> None:
         """End what is open."""
 
+    def at_once(self) -> AbstractContextManager[None]:
+        """Inside, a store that does not answer is not waited for: TrackerAwayError is raised in a moment."""
+
     def start(self, start: RunStart, parent: Run | None = None) -> Run:
         """Open a run, below `parent` if there is one."""
 
-    def reopen(self, record: RunRecord, parent: Run | None = None) -> Run:
-        """Open a run that exists, and move it below `parent` if one is given."""
+    def reopen(self, record: RunRecord, parent: Run | None = None, *, again: bool = False) -> Run:
+        """Open a run that exists, and move it below `parent` if one is given. If it is to go on `again`, it is this
+        process's and RUNNING from now on."""
 
     def find(self, role: str = "", *, experiment: str | None = None, **tags: str) -> list[RunRecord]:
         """Runs by role (any, if none is given) and tags, newest first; in one experiment by name ("" is the present
@@ -191,8 +206,15 @@ class Tracker(Protocol):
     def reference(self, run_id: str) -> str:
         """The same for a description, which people read in a user interface at whatever address."""
 
-    def repair(self) -> int:
-        """End the runs that dead processes of this machine left open; how many there were."""
+    def discard(self, record: RunRecord) -> None:
+        """Delete a run that should not be there."""
+
+    def left_open(self) -> list[RunRecord]:
+        """Runs that have not ended, of whatever process (its tag is `process`), newest first."""
+
+    def repair(self, gone: str = "") -> int:
+        """End the runs that dead processes of this machine left open, and those of the process with the tag `gone`,
+        which is known to be dead; how many there were."""
 
 
 @contextmanager
@@ -203,11 +225,13 @@ def stage_run(tracker: Tracker, start: RunStart, parent: Run | None = None) -> I
         yield run
         run.log(metrics=[Metric("mlflow_seconds", tracker.seconds - before)])
     except (KeyboardInterrupt, SystemExit):
-        run.end("KILLED")
+        with suppress(TrackerAwayError, StageError), tracker.at_once():
+            run.end("KILLED")
         raise
     except BaseException as error:
-        run.log(tags={"error": f"{type(error).__name__}: {error}"})
-        run.end("FAILED")
+        with suppress(TrackerAwayError, StageError), tracker.at_once():
+            run.log(tags={"error": hide_secrets(f"{type(error).__name__}: {error}")})
+            run.end("FAILED")
         raise
     run.end("FINISHED")
 

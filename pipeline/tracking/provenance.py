@@ -1,15 +1,12 @@
-"""Where a run comes from: the code, the machine and the process."""
+"""Where a run comes from: the code and its user."""
 
 from __future__ import annotations
 
 import getpass
 import os
-import socket
 import subprocess
 from functools import cache
 from pathlib import Path
-
-import psutil
 
 PROJECT = Path(__file__).parents[2]
 
@@ -39,21 +36,3 @@ def user_name() -> str:
         return getpass.getuser()
     except (KeyError, OSError):
         return str(os.getuid())
-
-
-def process_tag(pid: int | None = None) -> str:
-    """Host, process id and start time: what tells a process from a later one of the same id."""
-    process = psutil.Process(pid or os.getpid())
-    return f"{socket.gethostname()}:{process.pid}:{process.create_time():.2f}"
-
-
-def is_dead(tag: str) -> bool:
-    """Whether the process of this tag ran on this machine and runs no more."""
-    host, _, rest = tag.partition(":")
-    pid, _, _ = rest.partition(":")
-    if host != socket.gethostname() or not pid.isdigit():
-        return False
-    try:
-        return process_tag(int(pid)) != tag
-    except psutil.NoSuchProcess:
-        return True

@@ -11,6 +11,7 @@ what trains beside it; so the same jobs give the same bits on any machine with t
 
 from __future__ import annotations
 
+import math
 from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -144,7 +145,8 @@ class Chunk:
 class Outcome:
     """What one training gave. Curves have one value for each epoch that was run."""
 
-    status: Literal["complete", "stopped", "diverged"]
+    status: Literal["complete", "stopped", "diverged", "broken"]
+    """`diverged`: its loss is no number any more; `broken`: the program that trained it failed, or its process died."""
     reason: str
     """Why it ended early; empty when complete."""
     train_loss_E: NDArray[np.float64]
@@ -168,6 +170,32 @@ class Outcome:
     weights: dict[str, NDArray[np.float32]] | None
     answers_M: NDArray[np.bool_] | None
     """Whether each held-out sample was said to be of class 1."""
+
+    @classmethod
+    def broken(cls, reason: str) -> Outcome:
+        """What is known of a training that gave nothing."""
+        none = np.array([])
+        return cls(
+            status="broken",
+            reason=reason,
+            train_loss_E=none,
+            train_error_E=none,
+            held_out_loss_E=none,
+            held_out_error_E=none,
+            held_out_digit_error_E=none,
+            train_error_at={},
+            train_digit_error_at={},
+            seconds_per_epoch=math.nan,
+            mean=math.nan,
+            std=math.nan,
+            weights=None,
+            answers_M=None,
+        )
+
+    @property
+    def has_failed(self) -> bool:
+        """Whether it gave no result."""
+        return self.status in ("diverged", "broken")
 
     @property
     def train_error(self) -> float:

@@ -7,6 +7,7 @@ with their parent, however it ends.
 from __future__ import annotations
 
 import ctypes
+import logging
 import multiprocessing
 import os
 import pickle
@@ -16,11 +17,13 @@ from collections import defaultdict
 from collections.abc import Callable, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
+from contextlib import suppress
 from dataclasses import replace
+from multiprocessing.process import BaseProcess
 from multiprocessing.shared_memory import SharedMemory
 from multiprocessing.sharedctypes import Synchronized
 from types import TracebackType
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 
@@ -32,8 +35,12 @@ from pipeline.training.compute import Compute
 from pipeline.training.plan import Chunk, Job, Outcome, compose_chunks
 from pipeline.training.step import can_compile
 
+log = logging.getLogger(__name__)
 Progress = Callable[[int, int], None]
 """Called with (replica-epochs done, replica-epochs planned), several times a second."""
+Result = TypeVar("Result")
+MAX_REASON = 300
+"""Characters of an error that are kept."""
 POLL_SECONDS = 0.1
 COMPILE_SECONDS, LOAD_SECONDS = 15.0, 3.0
 """What compiling a step takes, and what loading it takes where another worker has compiled it: measured on 2 cores."""
@@ -50,7 +57,7 @@ class Trainer:
     """
 
     def __init__(self, train: Pool, held_out: Pool, compute: Compute) -> None:
-        context = multiprocessing.get_context("spawn")
+        self._context = context = multiprocessing.get_context("spawn")
         self.compute = compute.resolved()
         self.trained: list[Chunk] = []
         """The chunks of all runs so far, in the order of their plans."""
@@ -61,17 +68,34 @@ class Trainer:
         self._memory = SharedMemory(create=True, size=len(content))
         assert self._memory.buf is not None
         self._memory.buf[: len(content)] = content
-        self._executor = ProcessPoolExecutor(
+        self._executor = self._start()
+        self._workers: list[BaseProcess] = []
+
+    def _start(self) -> ProcessPoolExecutor:
+        return ProcessPoolExecutor(
             self.compute.workers,
-            mp_context=context,
+            mp_context=self._context,
             initializer=_start_worker,
             initargs=(self._memory.name, self._done, self.compute),
         )
 
+    def _submit(self, call: Callable[..., Result], *arguments: Any) -> Future[Result]:
+        """Let a worker do something, starting workers that are not there yet.
+
+        They begin with SIGINT blocked, so that Ctrl-C does not make them print where in their imports they were.
+        """
+        before = signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGINT])
+        try:
+            future = self._executor.submit(call, *arguments)
+            self._workers = list(self._executor._processes.values())
+            return future
+        finally:
+            signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
     def warm_up(self) -> None:
         """Start the workers now, so that they load while the caller does something else."""
         for _ in range(self.compute.workers):
-            self._executor.submit(os.getpid)
+            self._submit(os.getpid)
 
     def run(
         self,
@@ -81,34 +105,82 @@ class Trainer:
     ) -> list[list[Outcome]]:
         """Train all jobs; outcomes by job, in the order of its replicas. `meanwhile` is called once they train.
 
-        Raises StageError when a worker process dies.
+        What raises, or takes its worker process with it (which the system ends when memory is short), gives broken
+        outcomes; when a worker dies, what had not ended is tried again alone, so that no other training is blamed.
         """
         chunks = self._settled(compose_chunks(jobs, device=self.compute.device, limit=self.compute.chunk))
         self.trained += chunks
         planned = sum(chunk.replica_epochs for chunk in chunks)
         self._done.value = 0
-        futures: dict[Future[list[Outcome]], Chunk] = {
-            self._executor.submit(_work, chunk): chunk for chunk in sorted(chunks, key=lambda chunk: -chunk.cost)
-        }
-        meanwhile()
         outcomes: dict[tuple[int, int], Outcome] = {}
-        pending = set(futures)
-        try:
-            while pending:
-                finished, pending = wait(pending, timeout=POLL_SECONDS, return_when=FIRST_COMPLETED)
-                progress(min(self._done.value, planned), planned)
-                for future in finished:
-                    chunk = futures[future]
-                    outcomes.update(zip(chunk.places, future.result(), strict=True))
-        except BrokenProcessPool as error:
-            raise StageError("a worker process died (out of memory?); try fewer --workers") from error
+
+        def show() -> None:
+            progress(min(self._done.value, planned), planned)
+
+        def keep(chunk: Chunk, found: Sequence[Outcome]) -> None:
+            outcomes.update(zip(chunk.places, found, strict=True))
+
+        left = self._train(sorted(chunks, key=lambda chunk: -chunk.cost), keep, show, meanwhile)
+        while left:
+            log.warning("a worker process died (%s); what it trained is tried again alone", self._mourn())
+            while left and not self._train(left[:1], keep, show):
+                left = left[1:]
+            if left:  # it has died again
+                keep(left[0], [Outcome.broken(f"its worker process died ({self._mourn()})")] * len(left[0].replicas))
+                left = self._train(left[1:], keep, show)
         return [[outcomes[index, position] for position in range(len(job.replicas))] for index, job in enumerate(jobs)]
+
+    def _train(
+        self,
+        chunks: Sequence[Chunk],
+        keep: Callable[[Chunk, Sequence[Outcome]], None],
+        show: Callable[[], None],
+        meanwhile: Callable[[], None] = lambda: None,
+    ) -> list[Chunk]:
+        """Train chunks; those that have not ended when a worker died."""
+        futures = dict[Future[list[Outcome]], Chunk]()
+        with suppress(BrokenProcessPool):  # a worker died while there was nothing to train
+            for chunk in chunks:
+                futures[self._submit(_work, chunk)] = chunk
+        left = list(chunks[len(futures) :])
+        meanwhile()
+        pending = set(futures)
+        while pending:
+            finished, pending = wait(pending, timeout=POLL_SECONDS, return_when=FIRST_COMPLETED)
+            show()
+            for future in finished:
+                chunk, error = futures[future], future.exception()
+                if isinstance(error, BrokenProcessPool):
+                    left.append(chunk)
+                elif isinstance(error, Exception):
+                    reason = " ".join(f"{type(error).__name__}: {error}".split())[:MAX_REASON]
+                    keep(chunk, [Outcome.broken(reason)] * len(chunk.replicas))
+                else:
+                    keep(chunk, future.result())
+        return sorted(left, key=lambda chunk: -chunk.cost)
+
+    def _mourn(self) -> str:
+        """Why a worker has died, in words; new ones are started in place of them all.
+
+        A signal by which a person stops a process stops this one too, as if it had been sent here.
+        """
+        self._executor.shutdown()
+        codes = {-(worker.exitcode or 0) for worker in self._workers}  # those that lived were sent SIGTERM
+        for number in (signal.SIGINT, signal.SIGTERM):
+            if number in codes <= {signal.SIGINT, signal.SIGTERM}:
+                signal.raise_signal(number)
+                raise StageError("a worker process was stopped by a signal; start the same command again")
+        self._executor = self._start()
+        [code, *_] = sorted(codes - {signal.SIGTERM}, key=lambda code: code != signal.SIGKILL)
+        if code == signal.SIGKILL:
+            return "killed, as the system does when memory is short: try fewer --workers"
+        return signal.strsignal(code) or "it was signalled" if code > 0 else f"it exited with status {-code}"
 
     def estimate(self, jobs: Sequence[Job]) -> float:
         """Seconds that jobs would take, from a few timed steps of every program in them."""
         chunks = compose_chunks(jobs, device=self.compute.device, limit=self.compute.chunk)
         programs = {chunk.program: chunk for chunk in chunks}
-        timed = {program: self._executor.submit(_seconds_per_epoch, chunk) for program, chunk in programs.items()}
+        timed = {program: self._submit(_seconds_per_epoch, chunk) for program, chunk in programs.items()}
         seconds = sum(timed[chunk.program].result() * chunk.replica_epochs / len(chunk.replicas) for chunk in chunks)
         return seconds / max(1, min(self.compute.workers, len(chunks)))
 
@@ -121,7 +193,7 @@ class Trainer:
                 programs[chunk.program].append(chunk)
         if self.compute.compile == "on":
             return [replace(chunk, compiled=chunk.program in programs) for chunk in chunks]
-        probes = {program: self._executor.submit(_probe, *self._probed(alike)) for program, alike in programs.items()}
+        probes = {program: self._submit(_probe, *self._probed(alike)) for program, alike in programs.items()}
         return [replace(chunk, compiled=chunk.program in probes and probes[chunk.program].result()) for chunk in chunks]
 
     def _probed(self, alike: Sequence[Chunk]) -> tuple[Chunk, float]:
@@ -159,8 +231,9 @@ def _start_worker(memory_name: str, done: Synchronized[int], compute: Compute) -
     assert memory.buf is not None
     _pools, _progress, _compute = pickle.loads(memory.buf), done, compute
     memory.close()
-    # Ctrl-C reaches the whole process group; the parent decides what becomes of the workers.
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    # Ctrl-C ends workers without a word; the parent, which it reaches too or which sees that they have gone, tells.
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, [signal.SIGINT])
     torch.set_num_threads(1)
     _keep_freed_memory()
     threading.Thread(target=_end_with_parent, daemon=True).start()

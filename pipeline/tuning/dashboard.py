@@ -8,14 +8,17 @@ from __future__ import annotations
 
 import io
 import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import optuna
 from optuna.artifacts import FileSystemArtifactStore, get_all_artifact_meta, upload_artifact
-from optuna.storages import RDBStorage
 from optuna.trial import FrozenTrial
 
 from pipeline.data.prepared import writable_folder
+from pipeline.files import is_no_space, no_space
+from pipeline.tuning.storage import Storage
 
 ADDRESS = "http://127.0.0.1:8080/dashboard"
 """Where `optuna-dashboard` listens."""
@@ -26,11 +29,12 @@ NOTE_LENGTH = 2000
 class StudyPages:
     """The pages of one study, and what is shown on them."""
 
-    def __init__(self, storage: RDBStorage, study: str, artifacts: str) -> None:
+    def __init__(self, storage: Storage, study: str, artifacts: str) -> None:
         """`artifacts` is the folder of files. Raises InputError when it cannot be written."""
         self._storage, self._study = storage, study
-        self._study_id = storage.get_study_id_from_name(study)
+        self._study_id = storage.outlast(lambda: storage.get_study_id_from_name(study))
         folder = writable_folder(Path(artifacts), "--artifacts")
+        self._folder = folder
         self._files = FileSystemArtifactStore(str(folder))
 
     def link(self, number: int | None = None) -> str:
@@ -40,22 +44,32 @@ class StudyPages:
 
     def note(self, markdown: str, number: int | None = None) -> None:
         """Set the note of the study, or of a trial."""
+        self._storage.outlast(lambda: self._note(markdown, number))
+
+    def _note(self, markdown: str, number: int | None) -> None:
         prefix = "dashboard" if number is None else f"dashboard:{self._trial_id(number)}"
         self._storage.set_study_system_attr(self._study_id, f"{prefix}:note_str:0", markdown[:NOTE_LENGTH])
         self._storage.set_study_system_attr(self._study_id, f"{prefix}:note_ver", 1)
 
     def trial_file(self, name: str, content: bytes, number: int) -> None:
         """Keep a file with a trial that has not ended, once."""
+        self._storage.outlast(lambda: self._trial_file(name, content, number))
+
+    def _trial_file(self, name: str, content: bytes, number: int) -> None:
         trial = self._storage.get_trial(self._trial_id(number))
         if name not in {kept.filename for kept in get_all_artifact_meta(trial, storage=self._storage)}:
             self._upload(name, content, trial)
 
     def study_file(self, name: str, content: bytes) -> None:
         """Keep a file with the study, instead of the one of this name."""
+        self._storage.outlast(lambda: self._study_file(name, content))
+
+    def _study_file(self, name: str, content: bytes) -> None:
         study = optuna.load_study(study_name=self._study, storage=self._storage)
         for kept in get_all_artifact_meta(study):
             if kept.filename == name:
-                self._files.write(kept.artifact_id, io.BytesIO(content))
+                with self._room():
+                    self._files.write(kept.artifact_id, io.BytesIO(content))
                 return
         self._upload(name, content, study)
 
@@ -63,9 +77,19 @@ class StudyPages:
         with tempfile.TemporaryDirectory() as folder:
             path = Path(folder, name)
             path.write_bytes(content)
-            upload_artifact(
-                artifact_store=self._files, file_path=str(path), study_or_trial=owner, storage=self._storage
-            )
+            with self._room():
+                upload_artifact(
+                    artifact_store=self._files, file_path=str(path), study_or_trial=owner, storage=self._storage
+                )
+
+    @contextmanager
+    def _room(self) -> Iterator[None]:
+        try:
+            yield
+        except OSError as error:
+            if is_no_space(error):
+                raise no_space(self._folder) from error
+            raise
 
     def _trial_id(self, number: int) -> int:
         return self._storage.get_trial_id_from_study_id_trial_number(self._study_id, number)

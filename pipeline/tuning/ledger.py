@@ -14,20 +14,21 @@ import warnings
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from functools import partial
 from typing import Any
 
 import numpy as np
 import optuna
-from optuna.storages import RDBStorage
 from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial, TrialState, create_trial
 
 from pipeline.errors import InputError
-from pipeline.models.hyperparameters import Hyperparameters, Value
+from pipeline.models.hyperparameters import Hyperparameters
 from pipeline.tuning.paths import Known
 from pipeline.tuning.pruning import StopRule, stop_rules
 from pipeline.tuning.samplers import SAMPLERS, Proposer
 from pipeline.tuning.space import Space
+from pipeline.tuning.storage import Storage
 from pipeline.tuning.strategies import Proposal, Strategy
 from pipeline.tuning.trials import Asked, Finding, Generation, Recheck, State, TrialRecord, selection_score
 
@@ -69,8 +70,10 @@ class Method:
 class Ledger:
     """One study. Every call that changes it leaves it in a state that a new process can go on from."""
 
-    def __init__(self, storage: RDBStorage, study: optuna.Study, method: Method) -> None:
+    def __init__(self, storage: Storage, study: optuna.Study, method: Method) -> None:
         self._storage, self._study, self._method = storage, study, method
+        self._name = study.study_name
+        self._id = str(study.user_attrs["id"])
         sampler = method.sampler if method.sampler in SAMPLERS else "random"
         self._proposer = Proposer(
             sampler, method.space, seed=method.seed, population=method.population, objectives=method.objectives
@@ -78,12 +81,17 @@ class Ledger:
         self._records: dict[int, TrialRecord] = {}
 
     @classmethod
-    def open(cls, storage: RDBStorage, name: str, protocol: Mapping[str, Any], method: Method) -> Ledger:
+    def open(cls, storage: Storage, name: str, protocol: Mapping[str, Any], method: Method) -> Ledger:
         """Create the study, or go on with it if it was made under the same protocol.
 
         `protocol` is everything that the numbers depend on. Raises InputError, naming the differences, when the study
         of this name was made under another one.
         """
+        study = storage.outlast(lambda: cls._study_of(storage, name, protocol, method))
+        return cls(storage, study, method)
+
+    @staticmethod
+    def _study_of(storage: Storage, name: str, protocol: Mapping[str, Any], method: Method) -> optuna.Study:
         directions = [StudyDirection.MINIMIZE] * method.objectives
         study = optuna.create_study(storage=storage, study_name=name, directions=directions, load_if_exists=True)
         recorded = study.user_attrs.get("protocol")
@@ -96,27 +104,18 @@ class Ledger:
                 study.set_metric_names(["validation error", "cost"][: method.objectives])
             study.set_user_attr("protocol", dict(protocol))
             recorded = protocol
-        differences = [
-            f"{key} was {recorded.get(key)!r} and is now {protocol.get(key)!r}"
-            for key in sorted({*recorded, *protocol})
-            if recorded.get(key) != protocol.get(key)
-        ]
-        if differences:
-            raise InputError(
-                f"a study goes on under the protocol that it began with, but in {name!r} {'; '.join(differences)}; "
-                f"choose another --study"
-            )
-        return cls(storage, study, method)
+        _check_same(name, recorded, protocol)
+        return study
 
     @property
     def name(self) -> str:
         """The study's name."""
-        return self._study.study_name
+        return self._name
 
     @property
     def id(self) -> str:
         """What tells the study from others of the same name in other databases."""
-        return str(self._study.user_attrs["id"])
+        return self._id
 
     @property
     def planned(self) -> int:
@@ -144,7 +143,7 @@ class Ledger:
         self._proposer.learn(earlier, lambda number: proposals[number].parameters is not None)
         draws = _Draws(earlier, self._method.replicate)
         rule = stop_rules(self._method.pruner, earlier, self._method.epochs)
-        known = {trial.number: trial.params for trial in self._study.get_trials(deepcopy=False)[start:]}
+        known = {trial.number: trial for trial in self._trials()[start:]}
         asked = [
             self._ask(number, proposals[number], generation, draws, rule, known.get(number))
             for number in range(*generation)
@@ -159,29 +158,31 @@ class Ledger:
         generation: Generation,
         draws: _Draws,
         rule: Callable[[int], StopRule | None],
-        known: Mapping[str, Value] | None,
+        known: FrozenTrial | None,
     ) -> Asked:
-        """Propose the configuration of a trial, creating the trial if there is none of that number."""
+        """Propose the configuration of a trial, which runs from now on, and exists if it did not before."""
         parameters = self._proposer.propose(number, proposal.parameters)
         hyper = self._method.space.hyper(parameters)
         draw = draws.next(hyper, proposal.pairs)
         if known is None:
             begun = {"pairs": proposal.pairs, "draw": draw, "generation": generation, "config": hyper.as_dict()}
             shown = {"config_hash": hyper.hash, **({"pairs": proposal.pairs} if proposal.pairs else {})}
-            self._study.add_trial(
-                create_trial(
-                    state=TrialState.RUNNING,
-                    params=parameters,
-                    distributions=self._method.space.distributions(parameters),
-                    user_attrs=shown,
-                    system_attrs={BEGUN: begun},
-                )
+            trial = create_trial(
+                state=TrialState.RUNNING,
+                params=parameters,
+                distributions=self._method.space.distributions(parameters),
+                user_attrs=shown,
+                system_attrs={BEGUN: begun},
             )
-        elif known != parameters:
+            self._storage.outlast(lambda: self._add(number, trial))
+        elif known.params != parameters:
             raise InputError(
                 f"a study goes on with the proposals that it began with, but trial {number} of {self.name!r} was "
-                f"{known}, and this version proposes {parameters}; choose another --study"
+                f"{known.params}, and this version proposes {parameters}; choose another --study"
             )
+        elif known.state is TrialState.WAITING:
+            run = partial(self._storage.set_trial_state_values, known._trial_id, TrialState.RUNNING)
+            self._storage.outlast(run)
         return Asked(
             number=number,
             hyper=hyper,
@@ -192,13 +193,21 @@ class Ledger:
             told=number in self._records,
         )
 
+    def _add(self, number: int, trial: FrozenTrial) -> None:
+        """Create a trial, unless that was done when the answer was lost."""
+        if len(self._study.get_trials(deepcopy=False)) == number:
+            self._study.add_trial(trial)
+
+    def _trials(self) -> list[FrozenTrial]:
+        return self._storage.outlast(lambda: self._study.get_trials(deepcopy=False))
+
     def _trial_id(self, number: int) -> int:
         study_id = self._storage.get_study_id_from_name(self.name)
         return self._storage.get_trial_id_from_study_id_trial_number(study_id, number)
 
     def attach(self, number: int, name: str, value: str) -> None:
         """Keep something with a trial that is running, where people who look at the study see it."""
-        self._storage.set_trial_user_attr(self._trial_id(number), name, value)
+        self._storage.outlast(lambda: self._storage.set_trial_user_attr(self._trial_id(number), name, value))
 
     def tell(self, number: int, finding: Finding, *, cost: float | None = None, seconds: float = 0.0) -> None:
         """Acknowledge a trial: once this returns, nothing of it can be lost.
@@ -206,10 +215,16 @@ class Ledger:
         `cost` is what is minimised besides the error, where there are two objectives; `seconds` the trial's share of
         the time that its generation took.
         """
+        self._storage.outlast(lambda: self._tell(number, finding, cost, _found(finding, seconds)))
+        self._records.pop(number, None)  # what was expected of it had not the time at which it was told
+
+    def _tell(self, number: int, finding: Finding, cost: float | None, found: Mapping[str, Any]) -> None:
         trial_id = self._trial_id(number)
-        found = _found(finding, seconds)
-        # As text, since what diverged is no JSON number everywhere.
-        self._storage.set_trial_system_attr(trial_id, FOUND, json.dumps(found))
+        text = json.dumps(found)  # as text, since what diverged is no JSON number everywhere
+        trial = self._storage.get_trial(trial_id)
+        if trial.state.is_finished() and trial.system_attrs.get(FOUND) == text:  # it was told, and the answer was lost
+            return
+        self._storage.set_trial_system_attr(trial_id, FOUND, text)
         for name, value in _shown(found).items():
             self._storage.set_trial_user_attr(trial_id, name, value)
         if finding.state == "failed":
@@ -249,6 +264,9 @@ class Ledger:
 
     def elsewhere(self, same: Sequence[str]) -> list[Known]:
         """The finished trials of other studies in the storage whose protocols are equal in these parts."""
+        return self._storage.outlast(lambda: self._elsewhere(same))
+
+    def _elsewhere(self, same: Sequence[str]) -> list[Known]:
         mine = self._study.user_attrs["protocol"]
         known = []
         for study in self._storage.get_all_studies():
@@ -269,7 +287,7 @@ class Ledger:
     @property
     def rechecked(self) -> Recheck | None:
         """What trying the best again gave, if that was done."""
-        kept = self._study.user_attrs.get("recheck")
+        kept = self._storage.outlast(lambda: self._study.user_attrs.get("recheck"))
         if kept is None:
             return None
         folds = {int(number): errors for number, errors in kept["fold_errors"].items()}
@@ -278,10 +296,12 @@ class Ledger:
     def keep_recheck(self, recheck: Recheck) -> None:
         """Keep what trying the best again gave, instead of what was kept of others."""
         rounded = {number: np.round(errors, DECIMALS).tolist() for number, errors in recheck.fold_errors.items()}
-        self._study.set_user_attr(
-            "recheck",
-            {"fold_errors": rounded, "replica_epochs": recheck.replica_epochs, "seconds": round(recheck.seconds, 3)},
-        )
+        kept = {
+            "fold_errors": rounded,
+            "replica_epochs": recheck.replica_epochs,
+            "seconds": round(recheck.seconds, 3),
+        }
+        self._storage.outlast(lambda: self._study.set_user_attr("recheck", kept))
 
     def record(self, number: int) -> TrialRecord:
         """A finished trial."""
@@ -291,13 +311,33 @@ class Ledger:
 
     def records(self) -> list[TrialRecord]:
         """All finished trials by number."""
-        for trial in self._study.get_trials(deepcopy=False):
+        for trial in self._trials():
             if trial.state.is_finished() and trial.number not in self._records:
                 self._records[trial.number] = _record(trial)
         return [self._records[number] for number in sorted(self._records)]
 
 
-def finished_trials(storage: RDBStorage, name: str) -> list[TrialRecord]:
+def check_protocol(storage: Storage, name: str, protocol: Mapping[str, Any]) -> None:
+    """Raise InputError if there is a study of this name that was made under another protocol."""
+    for study in storage.get_all_studies():
+        if study.study_name == name and "protocol" in study.user_attrs:
+            _check_same(name, study.user_attrs["protocol"], protocol)
+
+
+def _check_same(name: str, recorded: Mapping[str, Any], protocol: Mapping[str, Any]) -> None:
+    differences = [
+        f"{key} was {recorded.get(key)!r} and is now {protocol.get(key)!r}"
+        for key in sorted({*recorded, *protocol})
+        if recorded.get(key) != protocol.get(key)
+    ]
+    if differences:
+        raise InputError(
+            f"a study goes on under the protocol that it began with, but in {name!r} {'; '.join(differences)}; "
+            f"choose another --study"
+        )
+
+
+def finished_trials(storage: Storage, name: str) -> list[TrialRecord]:
     """Those of a study by number; none if there is no study of this name."""
     if name not in {study.study_name for study in storage.get_all_studies()}:
         return []

@@ -68,7 +68,7 @@ class Paths:
 
 def reaches(found: Finding | TrialRecord, epochs: int) -> bool:
     """Whether all folds were sound after so many epochs; of a failed trial the last epoch was not."""
-    return len(found.curves["validation_error"]) - (found.state == "failed") >= epochs
+    return len(found.curves.get("validation_error", ())) - (found.state == "failed") >= epochs
 
 
 def read_off(found: Finding | TrialRecord, label: str, epochs: int) -> Finding:

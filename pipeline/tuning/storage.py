@@ -1,25 +1,121 @@
-"""Where studies are kept: Optuna's RDB storage, set up so that several processes can share it."""
+"""Where studies are kept: Optuna's RDB storage, set up so that several processes can share it.
+
+Besides Optuna's tables there is one of leases: see `pipeline.tuning.lease`.
+"""
 
 from __future__ import annotations
 
-import contextlib
 import logging
+import os
 import re
 import sqlite3
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar, cast
 
 import optuna
 import sqlalchemy
 from optuna.storages import RDBStorage
-from sqlalchemy import event
+from sqlalchemy import BigInteger, Column, MetaData, Table, Text, event
+from sqlalchemy.engine import ExceptionContext
 
-from pipeline.errors import InputError, hide_secrets
+from pipeline.errors import InputError, StageError, hide_secrets
+from pipeline.files import is_no_space, no_space
+from pipeline.interruptions import held
 from pipeline.locks import machine_lock
 
-Storage = RDBStorage
+log = logging.getLogger(__name__)
 URL = re.compile(r"[\w+]+://")
+LEASES = Table(
+    "variantlab_leases",
+    MetaData(),
+    Column("study", Text, primary_key=True),
+    Column("token", BigInteger, nullable=False),
+    Column("owner", Text, nullable=False),
+    Column("beat", BigInteger, nullable=False),
+)
+PATIENCE_SECONDS = 600
+"""How long a database may be away while a search waits for it."""
+PAUSE_SECONDS = 0.5
+"""Between two attempts to reach it."""
+BUSY_SECONDS = 60
+"""How long one process may keep the others from writing to an SQLite file."""
+STUCK_SECONDS = 30
+"""How long PostgreSQL lets a process that was stopped inside a transaction keep others waiting."""
+
+Result = TypeVar("Result")
+
+
+class DatabaseAwayError(Exception):
+    """The database of the studies does not answer at present; what was being written may or may not be there."""
+
+
+class Storage(RDBStorage):
+    """A database of studies that stays in use while its server is restarted."""
+
+    def __init__(self, url: str) -> None:
+        parsed = sqlalchemy.make_url(url)
+        self.is_sqlite = parsed.get_backend_name() == "sqlite"
+        self.place = str(Path(str(parsed.database)).resolve()) if self.is_sqlite else hide_secrets(url)
+        """Where it is, as people are told."""
+        self.fence: Callable[[sqlalchemy.Connection], None] | None = None
+        """Called first in every transaction; it raises to keep this process from writing."""
+        super().__init__(url, engine_kwargs={} if self.is_sqlite else {"pool_pre_ping": True})
+        if self.is_sqlite:
+            event.listen(self.engine, "connect", _share_sqlite)
+        elif parsed.get_backend_name() == "postgresql":
+            event.listen(self.engine, "connect", _do_not_stay)
+        event.listen(self.engine, "begin", self._begin)
+        self.engine.dispose()  # what was opened before does not know of these
+        LEASES.create(self.engine, checkfirst=True)
+        event.listen(self.engine, "handle_error", self._explain)  # by now it was reached
+
+    def _begin(self, connection: sqlalchemy.Connection) -> None:
+        if self.is_sqlite:
+            connection.exec_driver_sql("BEGIN IMMEDIATE")
+        if self.fence is not None:
+            self.fence(connection)
+
+    def _explain(self, context: ExceptionContext) -> None:
+        """Raise what this program does something about instead of what the driver raised."""
+        error, driver = context.original_exception, cast(Any, context.dialect.dbapi)
+        if not isinstance(error, driver.Error):  # such as what a signal raises
+            return
+        said = str(error)
+        if is_no_space(error):
+            raise no_space(self.place) from error
+        connecting = context.connection is None and isinstance(error, driver.OperationalError)
+        if context.is_disconnect or connecting or "database is locked" in said:
+            raise DatabaseAwayError(said) from error
+
+    def outlast(self, call: Callable[[], Result]) -> Result:
+        """What a call returns; it is made again when the database was away and is back, so it must bear repeating.
+
+        Where the database is a file, signals wait for it: what they raise would leave the file locked.
+        Raises StageError when the database stays away for `PATIENCE_SECONDS`.
+        """
+        away_since = None
+        while True:
+            try:
+                with held() if self.is_sqlite else nullcontext():
+                    result = call()
+            except DatabaseAwayError as error:
+                if away_since is None:
+                    away_since = time.monotonic()
+                    log.warning("the database %s does not answer; the search waits for it", self.place)
+                if time.monotonic() - away_since > PATIENCE_SECONDS:
+                    raise StageError(
+                        f"the database of the studies must answer within {PATIENCE_SECONDS} seconds, but {self.place} "
+                        f"does not ({hide_secrets(str(error)).splitlines()[0]}); start the same command again when it "
+                        f"does: nothing that was finished is lost"
+                    ) from error
+                time.sleep(PAUSE_SECONDS)
+            else:
+                if away_since is not None:
+                    log.warning("the database answers again")
+                return result
 
 
 def open_storage(url: str) -> Storage:
@@ -34,12 +130,7 @@ def open_storage(url: str) -> Storage:
         if parsed.get_backend_name() == "sqlite" and parsed.database in (None, "", ":memory:"):
             raise ValueError("a database in memory dies with its process; name a file")
         with machine_lock("optuna tables", url), _quiet_migrations():
-            storage = RDBStorage(
-                url, engine_kwargs={} if parsed.get_backend_name() == "sqlite" else {"pool_pre_ping": True}
-            )
-            if parsed.get_backend_name() == "sqlite":
-                _share_sqlite(storage)
-                storage.get_all_studies()
+            return Storage(url)
     except (
         sqlalchemy.exc.SQLAlchemyError,
         optuna.exceptions.OptunaError,
@@ -53,25 +144,18 @@ def open_storage(url: str) -> Storage:
             f"--storage must be the URL of a database that can be written, such as sqlite:///optuna.db, but "
             f"{hide_secrets(f'{url}: {reason}') if URL.match(url) else f'that is no URL: {reason}'}"
         ) from error
-    return storage
 
 
 def is_there(url: str) -> bool:
     """Whether there can be studies at a URL; not where opening it would create its file."""
     try:
         parsed = sqlalchemy.make_url(url)
-    except sqlalchemy.exc.ArgumentError:
+    except (sqlalchemy.exc.ArgumentError, ValueError):
         return True  # opening it says what is wrong
-    return parsed.get_backend_name() != "sqlite" or Path(str(parsed.database)).exists()
+    return parsed.get_backend_name() != "sqlite" or os.path.exists(str(parsed.database))
 
 
-def resolved(url: str) -> str:
-    """The same for every way to name one database: SQLite files by their absolute path."""
-    parsed = sqlalchemy.make_url(url)
-    return str(Path(str(parsed.database)).resolve()) if parsed.get_backend_name() == "sqlite" else url
-
-
-@contextlib.contextmanager
+@contextmanager
 def _quiet_migrations() -> Iterator[None]:
     logger = logging.getLogger("alembic")
     before = logger.level
@@ -82,16 +166,15 @@ def _quiet_migrations() -> Iterator[None]:
         logger.setLevel(before)
 
 
-def _share_sqlite(storage: RDBStorage) -> None:
-    def connect(connection: sqlite3.Connection, _record: Any) -> None:
-        connection.isolation_level = None  # SQLAlchemy's BEGIN below is the only one
-        connection.execute("PRAGMA busy_timeout = 60000")
-        connection.execute("PRAGMA journal_mode = WAL")
-        connection.execute("PRAGMA synchronous = NORMAL")
+def _share_sqlite(connection: sqlite3.Connection, _record: Any) -> None:
+    connection.isolation_level = None  # the BEGIN of `Storage` is the only one
+    connection.execute(f"PRAGMA busy_timeout = {1000 * BUSY_SECONDS}")
+    connection.execute("PRAGMA journal_mode = WAL")
+    connection.execute("PRAGMA synchronous = NORMAL")
 
-    def begin(connection: sqlalchemy.Connection) -> None:
-        connection.exec_driver_sql("BEGIN IMMEDIATE")
 
-    event.listen(storage.engine, "connect", connect)
-    event.listen(storage.engine, "begin", begin)
-    storage.engine.dispose()  # what was opened before does not know of these
+def _do_not_stay(connection: Any, _record: Any) -> None:
+    """Let the server end a transaction whose process was stopped: others wait for its locks."""
+    with connection.cursor() as cursor:
+        cursor.execute(f"SET idle_in_transaction_session_timeout = '{STUCK_SECONDS}s'")
+    connection.commit()

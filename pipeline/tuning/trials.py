@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Literal
 
@@ -34,6 +34,7 @@ class Asked:
     generation: Generation
     told: bool = False
     """Whether its finding is kept already: it trains once more only for the sake of those beside it."""
+    started: datetime = field(default_factory=datetime.now, compare=False)
 
 
 @dataclass(frozen=True, kw_only=True)

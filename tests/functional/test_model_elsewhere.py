@@ -91,7 +91,7 @@ def server(elsewhere: Elsewhere) -> Iterator[str]:
         said = ""
         for line in process.stdout:
             said += line
-            if "Application startup complete" in line:
+            if "Uvicorn running on" in line:  # said once it listens, which is after "Application startup complete"
                 break
         else:
             pytest.fail(said)

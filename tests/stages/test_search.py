@@ -3,9 +3,12 @@ from __future__ import annotations
 import os
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+import optuna
 import pytest
+from sqlalchemy import update
 
 from pipeline.data.digits import DigitSet
 from pipeline.data.pools import Pools
@@ -13,6 +16,7 @@ from pipeline.errors import InputError, StageError
 from pipeline.models.registry import get_variant
 from pipeline.stages import replicas, search
 from pipeline.stages.replicas import fold_replicas
+from pipeline.stages.searching import generations
 from pipeline.stages.searching.config import SearchConfig, inputs
 from pipeline.stages.searching.generations import finding_of
 from pipeline.stages.stage import Setting
@@ -20,6 +24,9 @@ from pipeline.tracking.memory import MemoryTracker
 from pipeline.training.compute import Compute
 from pipeline.training.plan import Job, Outcome
 from pipeline.training.pool import Trainer
+from pipeline.tuning.lease import LeaseLostError, leases
+from pipeline.tuning.storage import LEASES, open_storage
+from pipeline.tuning.trials import Finding
 from tests.stages.runs import run_of, table_of, trained_in, trials_of, without_finite_digits
 from tests.stages.silent import Silent
 
@@ -143,9 +150,25 @@ def test_another_protocol_in_the_same_study_is_refused_with_the_difference(confi
     assert [run.status for run in tracker.runs if run.tags["role"] == "search"] == ["FINISHED"]
 
 
-def test_a_study_that_another_process_searches_is_refused(config: SearchConfig) -> None:
-    with search._sole_searcher(config.storage, "busy"), pytest.raises(InputError, match="another one is at work"):
-        search.run(replace(config, study="busy"), MemoryTracker(), Silent())
+def test_a_study_that_another_process_has_taken_over_is_left_to_it(
+    config: SearchConfig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As when this process was stopped for long, and wakes: what it tells then is discarded."""
+    storage = open_storage(config.storage)
+
+    def taken_over(*arguments: Any) -> Finding:
+        with storage.engine.begin() as connection:
+            connection.execute(update(LEASES).values(token=LEASES.c.token + 1, owner="elsewhere:1:a.b.c.1"))
+        return finding_of(*arguments)
+
+    monkeypatch.setattr(generations, "finding_of", taken_over)
+    tracker = MemoryTracker()
+    with pytest.raises(LeaseLostError, match="what it had not told yet is discarded"):
+        search.run(replace(config, study="busy"), tracker, Silent())
+    study = optuna.load_study(study_name="busy", storage=config.storage)
+    assert {trial.state.name for trial in study.trials} == {"RUNNING"}
+    assert leases(storage)["busy"].owner == "elsewhere:1:a.b.c.1"
+    assert {run.tags["role"]: run.status for run in tracker.runs} == {"search": "FAILED", "trial": "RUNNING"}
 
 
 def test_when_every_trial_fails_the_stage_ends_with_one_clear_error(

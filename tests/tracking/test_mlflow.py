@@ -26,9 +26,9 @@ from pipeline.interruptions import SIGNALS, raise_on_signals
 from pipeline.models.exported import Exported
 from pipeline.models.initial import build_network
 from pipeline.models.registry import get_variant
+from pipeline.processes import process_tag
 from pipeline.tracking.mlflow_tracker import MlflowTracker, discard_project_run, tracking_uri
 from pipeline.tracking.port import Metric, ModelToLog, Run, RunStart, curve, stage_run
-from pipeline.tracking.provenance import process_tag
 from tests.synthetic import make_digits, make_points
 from tests.tracking.conftest import use
 from tests.tracking.workers import track_one_run
@@ -206,6 +206,7 @@ def test_the_run_of_a_project_with_bad_input_is_discarded(open_mlflow: Open, mon
     discard_project_run()
     info = client.get_run(project).info
     assert (info.status, info.lifecycle_stage) == ("FAILED", "deleted")
+    monkeypatch.delenv("MLFLOW_RUN_ID")
     assert open_mlflow().find("search") == []
 
 
@@ -250,7 +251,7 @@ def test_runs_of_dead_processes_are_ended_and_no_others(open_mlflow: Open) -> No
     dead = died.stdout
     living = tracker.start(SEARCH).id
     elsewhere = tracker.start(RunStart(name="r", role="search", tags={"process": "another-host:1:1.00"})).id
-    reused = tracker.start(RunStart(name="r", role="search", tags={"process": f"{socket.gethostname()}:1:1.00"})).id
+    reused = tracker.start(RunStart(name="r", role="search", tags={"process": f"{process_tag()}0"})).id
     foreign = tracker.client.create_run("0").info.run_id
     done = tracker.start(RunStart(name="r", role="search", tags={"process": tracker.get(dead).tags["process"]}))
     done.end("FINISHED")
@@ -308,6 +309,17 @@ def test_a_registered_model_has_versions_and_a_champion(mlflow_tracker: MlflowTr
     np.testing.assert_allclose(logged.predict(pairs), network(torch.from_numpy(pairs)).detach().numpy(), atol=1e-6)
 
 
+def test_a_logged_model_is_finished_and_holds_nothing_compiled(
+    mlflow_tracker: MlflowTracker, network: Exported
+) -> None:
+    outputs: Any = mlflow_tracker.client.get_run(kept(mlflow_tracker, network).id).outputs
+    model: Any = mlflow_tracker.client.get_logged_model(outputs.model_outputs[0].model_id)
+    assert model.status == "READY"
+    folder = Path(mlflow.artifacts.download_artifacts(f"models:/{model.model_id}"))
+    assert {path.name for path in (folder / "code").iterdir()} == {"checked_pt2.py"}
+    assert {path.name for path in (folder / "data").iterdir()} == {"model.pt2", "model.pt2.sha256"}
+
+
 def test_a_logged_model_gives_the_same_answers_elsewhere(mlflow_tracker: MlflowTracker, network: Exported) -> None:
     pairs = torch.rand((6, 2, 14, 14), generator=torch.Generator().manual_seed(0)) * 255
     run = mlflow_tracker.start(SEARCH)
@@ -340,6 +352,7 @@ def test_a_logged_model_gives_the_same_answers_elsewhere(mlflow_tracker: MlflowT
     assert all("==" in requirement for requirement in requirements)
     files = [path for path in folder.rglob("*") if path.is_file()]
     assert [path.suffix for path in files].count(".pt2") == 1
+    assert set(logged.metadata.flavors) == {"python_function"}  # mlflow.pytorch would load what is damaged
     assert not [path for path in files if path.suffix in {".pkl", ".pickle", ".pth", ".pt"}]
     assert not [path for path in files if path.read_bytes()[:1] == b"\x80"]
 
@@ -399,7 +412,7 @@ def test_a_run_that_a_stage_has_opened_is_never_discarded(open_mlflow: Open, mon
 def test_a_signal_in_the_middle_of_any_write_leaves_no_run_open(
     mlflow_tracker: MlflowTracker, monkeypatch: pytest.MonkeyPatch, call: str
 ) -> None:
-    write = getattr(mlflow_tracker.client, call)
+    write = getattr(mlflow.MlflowClient, call)
 
     def interrupted(*args: Any, **kwargs: Any) -> Any:
         signal.raise_signal(signal.SIGTERM)
@@ -407,7 +420,7 @@ def test_a_signal_in_the_middle_of_any_write_leaves_no_run_open(
 
     before = {number: signal.getsignal(number) for number in SIGNALS}
     raise_on_signals()
-    monkeypatch.setattr(mlflow_tracker.client, call, interrupted)
+    monkeypatch.setattr(mlflow.MlflowClient, call, interrupted)
     with pytest.raises(SystemExit), mlflow_tracker, stage_run(mlflow_tracker, SEARCH) as run:
         mlflow_tracker.start(RunStart(name="trial", role="trial", params={"lr": 1}), run)
     for number, handler in before.items():

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import sys
 from collections.abc import Iterator, Sequence
@@ -13,9 +14,8 @@ import psutil
 import pytest
 
 from pipeline.data.pools import Pool
-from pipeline.errors import StageError
 from pipeline.training.compute import Compute
-from pipeline.training.plan import Job, Outcome, compose_chunks
+from pipeline.training.plan import Job, Outcome, StopRule, compose_chunks
 from pipeline.training.pool import Trainer
 from tests.training.plain import CURVES
 from tests.training.plans import make_hyper, make_hypers, make_replica
@@ -43,6 +43,14 @@ class Die:
 
     def __call__(self, held_out_error_FE: Sequence[Sequence[float]], /) -> bool:
         os._exit(3)
+
+
+class Kill:
+    """A rule that has its process killed, as the system does when memory is short."""
+
+    def __call__(self, held_out_error_FE: Sequence[Sequence[float]], /) -> bool:
+        os.kill(os.getpid(), signal.SIGKILL)
+        return False
 
 
 def make_jobs() -> list[Job]:
@@ -182,19 +190,61 @@ def test_no_jobs_give_no_outcomes(two_workers: Trainer) -> None:
     assert two_workers.run([]) == []
 
 
-@pytest.mark.parametrize(("rule", "error"), [(Raise(), ZeroDivisionError), (Die(), StageError)], ids=["raise", "die"])
-def test_what_goes_wrong_in_a_worker_is_raised_and_ends_the_workers(
-    train_digits: Pool, held_out_digits: Pool, rule: Raise | Die, error: type[Exception]
+@pytest.mark.parametrize(
+    ("rule", "reason"),
+    [
+        (Raise(), "ZeroDivisionError: the rule broke"),
+        (Die(), "its worker process died (it exited with status 3)"),
+        (Kill(), "its worker process died (killed, as the system does when memory is short: try fewer --workers)"),
+    ],
+    ids=["raise", "die", "kill"],
+)
+def test_what_breaks_in_a_worker_breaks_no_other_training(
+    train_digits: Pool,
+    held_out_digits: Pool,
+    outcomes: list[list[Outcome]],
+    rule: StopRule,
+    reason: str,
 ) -> None:
-    before = set(psutil.Process().children(recursive=True))
-    broken = r"the rule broke|a worker process died"
-    with (
-        pytest.raises(error, match=broken),
-        Trainer(train_digits, held_out_digits, Compute(device="cpu", workers=1)) as trainer,
-    ):
-        trainer.run([Job(variant="mlp_ws", replicas=(make_replica(0, HYPER),), stop=rule)])
-    workers = set(psutil.Process().children(recursive=True)) - before
-    assert not [worker for worker in workers if "spawn_main" in " ".join(worker.cmdline())]
+    breaks = Job(variant="mlp_ws", replicas=(make_replica(0, HYPER), make_replica(1, HYPER)), stop=rule)
+    with Trainer(train_digits, held_out_digits, Compute(device="cpu", workers=2)) as trainer:
+        [broken, *others] = trainer.run([breaks, *make_jobs()[3:]])
+    assert {(outcome.status, outcome.reason) for outcome in broken} == {("broken", reason)}
+    assert_identical(others, outcomes[3:])
+    assert not [child for child in psutil.Process().children() if child in trainer._workers]
+
+
+def test_a_worker_that_is_killed_once_costs_nothing_but_time(
+    train_digits: Pool, held_out_digits: Pool, outcomes: list[list[Outcome]]
+) -> None:
+    def kill() -> None:
+        trainer._workers[0].kill()
+
+    with Trainer(train_digits, held_out_digits, Compute(device="cpu", workers=2)) as trainer:
+        assert_identical(trainer.run(make_jobs()[3:], meanwhile=kill), outcomes[3:])
+        kill()
+        assert_identical(trainer.run(make_jobs()[3:]), outcomes[3:])
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_that_stops_a_worker_stops_its_stage(
+    train_digits: Pool, held_out_digits: Pool, number: signal.Signals
+) -> None:
+    def arrive(number: int, _frame: object) -> None:
+        raise InterruptedError(number)
+
+    def stop() -> None:
+        psutil.Process(trainer._workers[0].pid).send_signal(number)
+
+    before = signal.signal(number, arrive)
+    try:
+        with (
+            pytest.raises(InterruptedError, match=str(int(number))),
+            Trainer(train_digits, held_out_digits, Compute(device="cpu", workers=2)) as trainer,
+        ):
+            trainer.run(make_jobs(), meanwhile=stop)
+    finally:
+        signal.signal(number, before)
 
 
 def test_no_worker_outlives_a_killed_parent() -> None:

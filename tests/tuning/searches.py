@@ -13,14 +13,13 @@ from pathlib import Path
 from typing import Any
 
 import optuna
-from optuna.storages import RDBStorage
 from sqlalchemy import event
 
 from pipeline.seeds import numpy_generator
 from pipeline.tuning.ledger import Ledger, Method
 from pipeline.tuning.paths import pooled
 from pipeline.tuning.space import Space
-from pipeline.tuning.storage import open_storage
+from pipeline.tuning.storage import Storage, open_storage
 from pipeline.tuning.strategies import Strategy
 from pipeline.tuning.trials import Asked, TrialRecord
 from tests.tuning.findings import SAMPLED, finding, space
@@ -46,7 +45,7 @@ class Plan:
     def open(self, path: Path, protocol: dict[str, Any] | None = None, name: str = "study") -> Ledger:
         return self.open_in(open_storage(f"sqlite:///{path}"), protocol, name)
 
-    def open_in(self, storage: RDBStorage, protocol: dict[str, Any] | None = None, name: str = "study") -> Ledger:
+    def open_in(self, storage: Storage, protocol: dict[str, Any] | None = None, name: str = "study") -> Ledger:
         method = Method(
             space=self.space,
             strategy=self.strategy,

@@ -7,23 +7,22 @@ from pathlib import Path
 import optuna
 import pytest
 from optuna.artifacts import get_all_artifact_meta
-from optuna.storages import RDBStorage
 from optuna_dashboard import get_note, save_note
 
 from pipeline.errors import InputError
 from pipeline.tuning.dashboard import NOTE_LENGTH, StudyPages
-from pipeline.tuning.storage import open_storage
+from pipeline.tuning.storage import Storage, open_storage
 
 TEXT = "**0.0123**, the best of 30 trials\n\n- [run](http://127.0.0.1:5000/#/runs/1)\n- schön"
 
 
 @pytest.fixture
-def storage(path: Path) -> RDBStorage:
+def storage(path: Path) -> Storage:
     return open_storage(f"sqlite:///{path}")
 
 
 @pytest.fixture
-def study(storage: RDBStorage) -> optuna.Study:
+def study(storage: Storage) -> optuna.Study:
     """Not the first of its database, with three trials that are running."""
     optuna.create_study(storage=storage, study_name="other").ask()
     study = optuna.create_study(storage=storage, study_name="study")
@@ -33,7 +32,7 @@ def study(storage: RDBStorage) -> optuna.Study:
 
 
 @pytest.fixture
-def pages(storage: RDBStorage, study: optuna.Study, tmp_path: Path) -> StudyPages:
+def pages(storage: Storage, study: optuna.Study, tmp_path: Path) -> StudyPages:
     return StudyPages(storage, study.study_name, str(tmp_path / "artifacts"))
 
 
@@ -105,7 +104,7 @@ def test_links_name_the_study_and_the_trial(study: optuna.Study, pages: StudyPag
     assert pages.link(1).endswith("/dashboard/studies/2/trials?numbers=1")
 
 
-def test_a_folder_that_cannot_be_written_is_refused(storage: RDBStorage, study: optuna.Study, tmp_path: Path) -> None:
+def test_a_folder_that_cannot_be_written_is_refused(storage: Storage, study: optuna.Study, tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(InputError, match="--artifacts"):
         StudyPages(storage, study.study_name, str(tmp_path / "file"))

@@ -90,8 +90,7 @@ class Generations:
         def meanwhile() -> None:
             with self.clock.training():
                 self._tell()
-                self.runs.begin(asked)
-                self.runs.project()
+                self.runs.keep_up(asked)
 
         outcomes = self.trainer.run(
             [self._job(trial) for trial in trained],
@@ -163,13 +162,13 @@ class Generations:
 
 
 def finding_of(folds: Sequence[Outcome], pruner: str = "median") -> Finding:
-    """What the folds of one trial say together; a trial with a fold that diverged has failed."""
+    """What the folds of one trial say together; a trial with a fold that has failed has failed."""
     epochs = min(len(fold.held_out_error_E) for fold in folds)
-    diverged = [(number, fold) for number, fold in enumerate(folds) if fold.status == "diverged"]
+    failed = [(number, fold) for number, fold in enumerate(folds) if fold.has_failed]
     state: State = "complete"
     reason = ""
-    if diverged:
-        state, reason = "failed", "; ".join(f"fold {number}: {fold.reason}" for number, fold in diverged)
+    if failed:
+        state, reason = "failed", "; ".join(f"fold {number}: {fold.reason}" for number, fold in failed)
     elif any(fold.status == "stopped" for fold in folds):
         state, reason = "pruned", f"{REASONS[pruner]} after epoch {epochs}"
     return Finding(

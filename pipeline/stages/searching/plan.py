@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
+from sqlalchemy import make_url
+
 from pipeline.stages.planning import Work
 from pipeline.stages.replicas import fold_replicas
 from pipeline.stages.searching.config import SearchConfig, inputs
@@ -80,4 +82,8 @@ def _done(records: list[TrialRecord], read_off: int) -> str:
 def _note(config: SearchConfig, name: str, *, sampled: bool) -> str:
     limits = [f"--{limit} ends it earlier" for limit in ("budget", "timeout") if getattr(config, limit)]
     less = ["what is pruned or read off makes it less"] if sampled else []
-    return f"Study `{name}` in {Path(config.storage).name}" + "".join(f"; {part}" for part in (*less, *limits)) + "."
+    return (
+        f"Study `{name}` in {Path(str(make_url(config.storage).database)).name}"
+        + "".join(f"; {part}" for part in (*less, *limits))
+        + "."
+    )

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import logging
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
+from functools import partial
 
 import numpy as np
 
@@ -18,9 +20,11 @@ from pipeline.stages.stage import percent, show_hyper
 from pipeline.tracking.port import (
     Metric,
     Run,
+    RunRecord,
     RunStart,
     Status,
     Tracker,
+    TrackerAwayError,
     config_tags,
     curve,
     variant_params,
@@ -31,6 +35,7 @@ from pipeline.tuning.ledger import Ledger
 from pipeline.tuning.strategies import COMPLETE
 from pipeline.tuning.trials import Asked, Finding, State, TrialRecord
 
+log = logging.getLogger(__name__)
 RUN_STATUS: dict[State, Status] = {"complete": "FINISHED", "pruned": "KILLED", "failed": "FAILED"}
 
 
@@ -52,25 +57,56 @@ class TrialRuns:
         self._projected: dict[int, Run] = {}
         """Runs that are complete."""
         self._open: dict[int, Run] = {}
+        self._is_behind = False
+        """Whether the tracker was away, and may have runs whose making it could not answer."""
 
     def take_up(self) -> None:
-        """Move the runs that earlier starts of the search left below this one."""
-        for record in self.tracker.find("trial", study_id=self.ledger.id):
-            run = self.tracker.reopen(record, self.run)
-            is_complete = record.status != "RUNNING" and record.tags.get("projected") == "true"
-            (self._projected if is_complete else self._open)[int(record.tags["trial"])] = run
+        """Move the runs that earlier starts of the search left below this one.
 
-    def begin(self, asked: Sequence[Asked]) -> None:
-        """Open the runs of trials that begin."""
+        A trial has one run: of two, which two processes can have made when one of them was stopped, the first stays.
+        """
+        mine = {run.id for run in (*self._projected.values(), *self._open.values())}
+        records = [run for run in self.tracker.find("trial", study_id=self.ledger.id) if run.id not in mine]
+        for record in sorted(records, key=lambda record: (not _is_complete(record), record.started)):
+            number = int(record.tags["trial"])
+            if number in self._projected or number in self._open:
+                self.tracker.discard(record)
+            elif _is_complete(record):
+                self._projected[number] = self.tracker.reopen(record, self.run)
+            else:
+                self._open[number] = self.tracker.reopen(record, self.run, again=True)
+
+    def keep_up(self, begun: Sequence[Asked]) -> None:
+        """Open the runs of trials that begin, and complete those of trials that are told, while others train: what a
+        tracker that is away cannot be told now is told later, from the study."""
+        self._at_once(partial(self._begin, begun))
+        self._at_once(self.project)
+
+    def _begin(self, asked: Sequence[Asked]) -> None:
         for trial in asked:
             if not trial.told:
-                self._opened(trial, datetime.now(UTC))
+                self._opened(trial, trial.started.astimezone(UTC))
+
+    def _at_once(self, call: Callable[[], None]) -> None:
+        try:
+            with self.tracker.at_once():
+                call()
+        except TrackerAwayError as error:
+            if not self._is_behind:
+                log.warning("the tracking store does not answer; the search goes on, and logs its trials later")
+                log.debug("because of: %s", error)
+            self._is_behind = True
 
     def before_told(self, trial: Asked, finding: Finding) -> None:
         """Keep with a trial what cannot be added once it has ended: where its run is, and its curves as a file."""
-        run = self._opened(trial, datetime.now(UTC))
-        self.ledger.attach(trial.number, "mlflow_run", self.tracker.link(run.id))
+        if trial.number in self._open:
+            self.ledger.attach(trial.number, "mlflow_run", self.tracker.link(self._open[trial.number].id))
         self.pages.trial_file("curves.csv", _curve_table(finding).csv().encode(), trial.number)
+
+    def let_go(self) -> None:
+        """Leave all runs to the process that has taken the study over."""
+        for run in (*self._open.values(), *self._projected.values()):
+            run.let_go()
 
     def _opened(self, trial: Asked | TrialRecord, started: datetime) -> Run:
         """The run of a trial that is not complete."""
@@ -90,6 +126,10 @@ class TrialRuns:
 
     def project(self) -> None:
         """Bring the tracker up to the ledger: one complete run for each finished trial."""
+        if self._is_behind:
+            self.take_up()
+            self._is_behind = False
+            log.warning("the tracking store answers again")
         for record in self.ledger.records():
             if record.number not in self._projected:
                 self._project(record)
@@ -161,6 +201,10 @@ class TrialRuns:
             f"{show_hyper(self.variant, record.hyper)} ({origin}), {len(record.fold_errors)} folds of the training "
             f"pool alone. {record.state.capitalize()}: {outcome}."
         )
+
+
+def _is_complete(record: RunRecord) -> bool:
+    return record.status != "RUNNING" and record.tags.get("projected") == "true"
 
 
 def _curve_table(finding: Finding) -> Table:

@@ -1,0 +1,71 @@
+"""A network exported to a .pt2 file with its SHA-256 beside it, and what refuses to load it when it is damaged.
+
+torch does not look at the checksums in a .pt2 file, so that of a damaged one it may make a network that gives other
+answers. This file is shipped with every model that is logged and loads it where this package is not: it needs torch,
+NumPy and the standard library alone.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import ArrayLike, NDArray
+from torch import Tensor, nn
+
+
+class Predictor:
+    """A network as MLflow calls it."""
+
+    def __init__(self, network: nn.Module) -> None:
+        self._network = network
+
+    def predict(self, model_input: ArrayLike) -> NDArray[np.float32]:
+        """(B, ...) -> (B, ...): inputs of the exported network, and its outputs."""
+        copy = np.array(model_input, dtype=np.float32, order="C")  # torch takes no read-only and no reversed arrays
+        with torch.no_grad():
+            output: Tensor = self._network(torch.from_numpy(copy))
+        return output.numpy()
+
+
+def save(network: nn.Module, example: Tensor, path: Path) -> None:
+    """Export a network to `path`, and keep the SHA-256 beside it as `sha256sum` writes it.
+
+    `example` is an input (B, ...) with B > 1; the exported network takes any B.
+    """
+    exported = torch.export.export(network, (example,), dynamic_shapes=[{0: torch.export.Dim.DYNAMIC}])
+    content = io.BytesIO()
+    torch.export.save(exported, content)
+    path.write_bytes(content.getvalue())
+    digest_path(path).write_text(_checksum(path.name, content.getvalue()))
+
+
+def digest_path(path: Path) -> Path:
+    """Where the SHA-256 of a file is kept."""
+    return path.with_name(f"{path.name}.sha256")
+
+
+def load(path: str | Path) -> Predictor:
+    """The network that was saved to `path`.
+
+    Raises ValueError when the file or its SHA-256 is not as it was written, OSError when one of them cannot be read.
+    """
+    path = Path(path)
+    content, kept = path.read_bytes(), digest_path(path).read_bytes()
+    found = _checksum(path.name, content)
+    if kept != found.encode():
+        raise ValueError(
+            f"a saved model must have the SHA-256 that was kept beside it, {kept.decode(errors='replace').rstrip()!r}, "
+            f"but {path} has {found.rstrip()!r}; copy or download the model again, or log it anew"
+        )
+    return Predictor(torch.export.load(io.BytesIO(content)).module())
+
+
+def _checksum(name: str, content: bytes) -> str:
+    return f"{hashlib.sha256(content).hexdigest()}  {name}\n"
+
+
+_load_pyfunc = load  # the name by which MLflow calls it

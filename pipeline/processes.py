@@ -1,0 +1,113 @@
+"""Who a process is, so that another one can tell later whether it still runs.
+
+A process is told from a later one of the same id by when it started, counted from when the machine did: the time of day
+can be set while it runs, and nobody may be declared dead for that.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import select
+import signal
+import socket
+import threading
+from contextlib import suppress
+from functools import cache
+from pathlib import Path
+
+import psutil
+
+
+def process_tag(pid: int | None = None) -> str:
+    """Host, process id and start of a process: `host:pid:machine.boot.namespace.start`.
+
+    Raises psutil.NoSuchProcess when there is none of this id, or when it has ended and its parent was not told yet.
+    """
+    process = psutil.Process(pid or os.getpid())
+    if process.status() == psutil.STATUS_ZOMBIE:
+        raise psutil.NoSuchProcess(process.pid)
+    return f"{socket.gethostname()}:{process.pid}:{'.'.join(_machine())}.{_started(process)}"
+
+
+def is_dead(tag: str) -> bool:
+    """Whether the process of this tag is known to run no more; of processes on other machines nothing is known."""
+    try:
+        host, pid, start = tag.rsplit(":", 2)
+        machine, boot, namespace, _ = start.split(".")
+    except ValueError:
+        return False
+    my_machine, my_boot, my_namespace = _machine()
+    if (host, machine) != (socket.gethostname(), my_machine):
+        return False
+    if boot != my_boot:
+        return True
+    if namespace != my_namespace:  # of another container: its ids mean nothing here
+        return False
+    try:
+        return process_tag(int(pid)) != tag
+    except psutil.NoSuchProcess:
+        return True
+
+
+def show_process(tag: str) -> str:
+    """A tag as people read it."""
+    host, pid, *_ = tag.split(":")
+    return f"process {pid}" if host == socket.gethostname() else f"process {pid} on {host}"
+
+
+@cache
+def _machine() -> tuple[str, str, str]:
+    """What tells this machine from others, this start of it from others, and this container from others."""
+    machine, boot = (
+        hashlib.sha256(Path(path).read_bytes()).hexdigest()[:8] if Path(path).is_file() else "-"
+        for path in ("/etc/machine-id", "/proc/sys/kernel/random/boot_id")
+    )
+    try:
+        return machine, boot, str(os.stat("/proc/self/ns/pid").st_ino)
+    except OSError:
+        return machine, boot, "-"
+
+
+def _started(process: psutil.Process) -> str:
+    """Clock ticks from the start of the machine to that of the process; where there is no /proc, a time of day."""
+    try:
+        stat = Path(f"/proc/{process.pid}/stat").read_text()
+    except OSError:
+        return f"{process.create_time():.2f}".replace(".", "_")
+    return stat.rpartition(")")[2].split()[19]
+
+
+def launcher(variable: str) -> psutil.Process | None:
+    """The process that set an environment variable for this one: the nearest above that does not have the same value.
+
+    There may be shells between.
+    """
+    for process in psutil.Process().parents():
+        try:
+            if process.environ().get(variable) != os.environ[variable]:
+                return process
+        except psutil.Error:  # it has just ended, or belongs to somebody else
+            return process
+    return None
+
+
+def end_with(process: psutil.Process) -> None:
+    """Send this process SIGTERM as soon as another one has ended."""
+    threading.Thread(target=_end_with, args=(process,), name="launcher", daemon=True).start()
+
+
+def terminate_program(process: psutil.Process, program: str, command: str) -> None:
+    """Send a process SIGTERM if it runs a command of a program that is named on its command line."""
+    with suppress(psutil.Error):  # it may have ended already
+        words = [Path(word).name for word in process.cmdline()[:3]]
+        if program in words and command in words:
+            process.terminate()
+
+
+def _end_with(process: psutil.Process) -> None:
+    try:
+        select.select([os.pidfd_open(process.pid)], [], [])  # readable once it has ended
+    except (AttributeError, OSError):  # not on Linux, or it has ended before
+        process.wait()
+    os.kill(os.getpid(), signal.SIGTERM)

@@ -1,0 +1,138 @@
+"""MLflow's client, which outlasts a tracking store that does not answer for a while."""
+
+from __future__ import annotations
+
+import logging
+import os
+import time
+import urllib.error
+import urllib.request
+import uuid
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from functools import partial
+from typing import Any
+
+os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")  # it is this client that calls again
+os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "20")
+
+import mlflow
+import requests
+from mlflow.entities import Run, ViewType
+from mlflow.exceptions import InvalidUrlException, MlflowException
+
+from pipeline.errors import StageError, hide_secrets
+from pipeline.files import is_no_space
+from pipeline.tracking.port import TrackerAwayError
+
+log = logging.getLogger(__name__)
+PATIENCE_SECONDS = 600
+"""How long a store may be away while a stage waits for it."""
+PAUSE_SECONDS = 1.0
+"""Between two calls to it."""
+HURRIED_SECONDS = 1
+"""How long one call may take where nothing is to wait."""
+GLANCE_SECONDS = 0.5
+"""How long a server may take to say that it is there, where nothing is to wait."""
+START = "start_id"
+"""Tag by which a run is found whose making was not answered."""
+
+
+class PatientClient:
+    """`mlflow.MlflowClient`, whose calls are made again when the store was away and is back.
+
+    Raises StageError when it stays away for `PATIENCE_SECONDS`, and where nothing is to wait TrackerAwayError at once.
+    """
+
+    def __init__(self, uri: str) -> None:
+        self._uri = uri
+        self._client = mlflow.MlflowClient(uri)
+        self._hurried = False
+
+    def __getattr__(self, name: str) -> Any:
+        attribute = getattr(self._client, name)
+        return partial(self._outlast, attribute) if callable(attribute) else attribute
+
+    @contextmanager
+    def hurried(self) -> Iterator[None]:
+        """Inside, nothing waits for a store that is away."""
+        before, limit = self._hurried, os.environ["MLFLOW_HTTP_REQUEST_TIMEOUT"]
+        self._hurried = True
+        try:
+            if self._uri.startswith("http"):
+                self._glance()
+                os.environ["MLFLOW_HTTP_REQUEST_TIMEOUT"] = str(min(HURRIED_SECONDS, int(limit)))
+            yield
+        finally:
+            self._hurried = before
+            os.environ["MLFLOW_HTTP_REQUEST_TIMEOUT"] = limit
+
+    def create_once(self, experiment: str, began: int | None, tags: dict[str, str], name: str) -> Run:
+        """Make a run, once, even if the first answer is lost."""
+        tags = {**tags, START: uuid.uuid4().hex}
+        attempts = 0
+
+        def create() -> Run:
+            nonlocal attempts
+            attempts += 1
+            if attempts > 1:
+                condition = f"tags.{START} = '{tags[START]}'"
+                for run in self._client.search_runs([experiment], condition, ViewType.ACTIVE_ONLY):
+                    return run
+            return self._client.create_run(experiment, began, tags, name)
+
+        made: Run = self._outlast(create)
+        return made
+
+    def _glance(self) -> None:
+        """Raise TrackerAwayError unless the server answers anything in a moment."""
+        try:
+            with (
+                suppress(urllib.error.HTTPError),
+                urllib.request.urlopen(f"{self._uri.rstrip('/')}/health", timeout=GLANCE_SECONDS),
+            ):
+                pass
+        except OSError as error:
+            raise TrackerAwayError(hide_secrets(str(error))) from error
+
+    def _outlast(self, call: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
+        away_since = None
+        while True:
+            try:
+                result = call(*args, **kwargs)
+            except (MlflowException, requests.RequestException) as error:
+                if not is_away(error, self._uri):
+                    raise
+                reason = hide_secrets(" ".join(str(error).split()))
+                if self._hurried:
+                    raise TrackerAwayError(reason) from error
+                if away_since is None:
+                    away_since = time.monotonic()
+                    log.warning("the tracking store does not answer; what there is to log waits for it")
+                if time.monotonic() - away_since > PATIENCE_SECONDS:
+                    raise StageError(
+                        f"the tracking store must answer within {PATIENCE_SECONDS} seconds, but "
+                        f"{hide_secrets(self._uri)} does not ({reason[:200]}); start the same command again when it "
+                        f"does: a search loses nothing"
+                    ) from error
+                time.sleep(PAUSE_SECONDS)
+            else:
+                if away_since is not None:
+                    log.warning("the tracking store answers again")
+                return result
+
+
+def is_away(error: BaseException, uri: str) -> bool:
+    """Whether an error of MLflow's says that its store does not answer at present."""
+    if is_no_space(error) or isinstance(error, InvalidUrlException):
+        return False
+    if uri.startswith("sqlite"):
+        return "database is locked" in str(error)
+    cause: BaseException | None = error
+    while cause is not None:
+        if isinstance(cause, requests.RequestException):
+            return cause.response is None or cause.response.status_code >= 500
+        if isinstance(cause, MlflowException) and cause.error_code == "TEMPORARILY_UNAVAILABLE":
+            return True
+        cause = cause.__cause__ or cause.__context__
+    return False

@@ -1,0 +1,96 @@
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from datetime import timedelta
+
+import psutil
+import pytest
+
+from pipeline.processes import is_dead, process_tag, show_process
+
+
+def test_this_process_lives() -> None:
+    assert not is_dead(process_tag())
+    assert not is_dead(process_tag(os.getppid()))
+
+
+def test_a_process_that_has_ended_is_dead_even_before_its_parent_knows() -> None:
+    with subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE) as process:
+        tag = process_tag(process.pid)
+        assert not is_dead(tag)
+        assert process.stdin is not None
+        process.stdin.close()
+        while psutil.Process(process.pid).status() != psutil.STATUS_ZOMBIE:
+            pass
+        assert is_dead(tag)
+    assert is_dead(tag)
+
+
+def test_a_later_process_of_the_same_id_is_another_one() -> None:
+    assert is_dead(process_tag() + "1")
+
+
+def test_processes_of_an_earlier_start_of_the_machine_are_dead() -> None:
+    host, pid, start = process_tag().rsplit(":", 2)
+    machine, _, *rest = start.split(".")
+    assert is_dead(f"{host}:{pid}:{'.'.join((machine, 'before', *rest))}")
+
+
+@pytest.mark.parametrize("part", ["host", "machine", "namespace"])
+def test_nothing_is_known_of_processes_elsewhere(part: str) -> None:
+    host, pid, start = process_tag().rsplit(":", 2)
+    machine, boot, namespace, ticks = start.split(".")
+    parts = {"host": host, "machine": machine, "namespace": namespace} | {part: "other"}
+    assert not is_dead(f"{parts['host']}:{pid}:{parts['machine']}.{boot}.{parts['namespace']}.{ticks}0")
+
+
+@pytest.mark.parametrize("text", ["", "host", "host:1", "host:1:1.00", "a:b:c:d", "host:x:a.b.c.d"])
+def test_nothing_is_known_of_what_is_no_tag(text: str) -> None:
+    assert not is_dead(text)
+
+
+def test_the_time_of_day_is_no_part_of_a_tag(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The system's own idea of when a process was made moves with its clock."""
+    before = process_tag()
+    created = psutil.Process().create_time()
+    monkeypatch.setattr(psutil.Process, "create_time", lambda _: created + timedelta(hours=1).total_seconds())
+    assert process_tag() == before
+
+
+def test_people_read_the_process_and_where_it_is() -> None:
+    assert show_process(process_tag()) == f"process {os.getpid()}"
+    assert show_process("lab:7:a.b.c.1") == "process 7 on lab"
+
+
+LAUNCHED = """
+import sys
+from pipeline.interruptions import raise_on_signals
+from pipeline.processes import end_with, launcher
+
+raise_on_signals()
+end_with(launcher("LAUNCHED"))
+print("ready", flush=True)
+sys.stdin.read()
+"""
+LAUNCHER = """
+import os, subprocess, sys
+
+with subprocess.Popen(
+    ["sh", "-c", f"{sys.executable} -c '{os.environ['PROGRAM']}'; echo $?"], env={**os.environ, "LAUNCHED": "1"}
+):
+    sys.stdin.read()
+"""
+
+
+def test_a_process_ends_with_the_one_that_launched_it_through_a_shell() -> None:
+    command = [sys.executable, "-c", LAUNCHER]
+    environment = os.environ | {"PROGRAM": LAUNCHED}
+    with subprocess.Popen(
+        command, env=environment, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    ) as launcher:
+        assert launcher.stdout is not None
+        assert launcher.stdout.readline() == "ready\n"
+        launcher.kill()
+        assert launcher.stdout.read() == "143\n"
