@@ -5,7 +5,7 @@ BIN := .venv/bin
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 export MLFLOW_TRACKING_URI ?= sqlite:///mlflow.db
 
-.PHONY: help search evaluate compare test check test-ui screenshots bench bench-search format lock ui clean
+.PHONY: help search evaluate compare test check test-faults audit test-ui screenshots bench bench-search format lock ui clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z -]+:.*## / {printf "make %-18s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -24,6 +24,12 @@ check: .venv/ready-dev ## the same
 	mypy
 	lint-imports
 	pytest
+
+test-faults: .venv/ready-dev ## what is killed, cut off, full or damaged, in full: about three quarters of an hour
+	VARIANTLAB_FAULTS=full pytest --numprocesses=0 tests/faults
+
+audit: .venv/ready-dev ## known weaknesses of the packages in requirements.txt (asks pypi.org)
+	pip-audit --requirement requirements.txt --disable-pip --no-deps
 
 test-ui: .venv/ready-dev ## MLflow's and Optuna's pages in a real browser (needs chromium: apt install chromium)
 	pytest -m browser --numprocesses=0 tests/browser

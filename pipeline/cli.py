@@ -10,13 +10,17 @@ import atexit
 import gc
 import logging
 import os
+import socket
 import sys
+import tempfile
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
 import click
 
-from pipeline.errors import InputError, UnknownNameError, VariantlabError, hide_secrets
+from pipeline.errors import InputError, StageError, UnknownNameError, VariantlabError, hide_secrets, one_line
+from pipeline.files import is_no_space, no_space
 from pipeline.interruptions import raise_on_signals
 from pipeline.options import (
     Duration,
@@ -27,18 +31,28 @@ from pipeline.options import (
     model_option,
     register_option,
     select_option,
+    storage_option,
 )
 from pipeline.terminal import Terminal, is_quiet, own_command, show_next, stage_command
 
 if TYPE_CHECKING:
+    import psutil
+
     from pipeline.stages.planning import Work
     from pipeline.stages.stage import Setting
     from pipeline.tracking.mlflow_tracker import MlflowTracker
     from pipeline.training.compute import Compute
 
 
+PROJECT_RUN = "MLFLOW_RUN_ID"
+"""The variable in which `mlflow run` names the run that it has made."""
+
+
 class Group(click.Group):
     """Translates this package's errors into one line and an exit code; an interrupted command exits with 130."""
+
+    _project: psutil.Process | None = None
+    """What has started this process, if that was `mlflow run`."""
 
     def main(self, *args: Any, **kwargs: Any) -> NoReturn:
         """Run a command and exit."""
@@ -47,6 +61,8 @@ class Group(click.Group):
         gc.set_threshold(100_000)
         atexit.register(gc.freeze)
         raise_on_signals()
+        if PROJECT_RUN in os.environ:
+            self._end_with_project()
         if is_quiet():
             os.environ["TQDM_DISABLE"] = "1"  # for the bars that libraries show when they download
         logging.basicConfig(format="%(message)s", level=logging.WARNING, stream=sys.stderr)
@@ -59,13 +75,36 @@ class Group(click.Group):
             self._fail(error.format_message(), error.exit_code)
         except VariantlabError as error:
             self._fail(str(error), error.exit_code)
+        except OSError as error:
+            if not is_no_space(error):
+                raise
+            self._fail(str(no_space(error.filename or tempfile.gettempdir())), StageError.exit_code)
         except (click.Abort, KeyboardInterrupt):
+            self._end_project()
             self._fail("interrupted (a search goes on when the same command is started again)", 130)
+        except SystemExit:
+            self._end_project()
+            raise
         sys.exit(0)
 
+    def _end_with_project(self) -> None:
+        """`mlflow run` leaves what it has started behind when it is killed."""
+        from pipeline.processes import end_with, launcher
+
+        self._project = launcher(PROJECT_RUN)
+        if self._project is not None:
+            end_with(self._project)
+
+    def _end_project(self) -> None:
+        """When this process was stopped: `mlflow run` would make its run, which is KILLED, FAILED."""
+        if self._project is not None:
+            from pipeline.processes import terminate_program
+
+            terminate_program(self._project, "mlflow", "run")
+
     def _fail(self, message: str, code: int) -> NoReturn:
-        click.echo(f"Error: {message}", err=True)
-        if code == InputError.exit_code and "MLFLOW_RUN_ID" in os.environ:
+        click.echo(f"Error: {one_line(message)}", err=True)
+        if code == InputError.exit_code and PROJECT_RUN in os.environ:
             # `mlflow run` made a run before it knew that the input is bad: leave none behind.
             from pipeline.tracking.mlflow_tracker import discard_project_run
 
@@ -163,7 +202,7 @@ def cross_validate_command(dry_run: bool, **options: Any) -> None:
 @click.option("--budget", type=Duration(), default="0", show_default=True, help="Of the study, such as 10m; 0: none.")
 @click.option("--timeout", type=Duration(), default="0", show_default=True, help="Of this start, such as 90s; 0: none.")
 @click.option("--study", default="", help="Name of the study.  [default: named after model, data and settings]")
-@click.option("--storage", default="sqlite:///optuna.db", show_default=True, help="Database URL of the study.")
+@storage_option("the study")
 @click.option("--artifacts", default="optuna-artifacts", show_default=True, help="Folder of the study's files.")
 @data_options
 @compute_options
@@ -249,7 +288,7 @@ def compare_command(dry_run: bool, **options: Any) -> None:
 @click.option("--rounds", type=int, default=0, show_default=True, help="Rounds instead of the report's; 0: its own.")
 @click.option("--scale", default="full", show_default=True, help="full, or quick: three rounds at most.")
 @click.option("--missing", default="measure", show_default=True, help="measure what was not yet, or leave it out.")
-@click.option("--storage", default="sqlite:///optuna.db", show_default=True, help="Database URL of searches.")
+@storage_option("searches")
 @click.option("--output", default="", help="Markdown file to write all tables to.")
 @full_data_options
 @compute_options
@@ -298,31 +337,60 @@ def runs_command(**options: Any) -> None:
 
 
 @main.command("ui")
-@click.option("--storage", default="sqlite:///optuna.db", show_default=True, help="Database URL of searches.")
+@storage_option("searches")
 @click.option("--artifacts", default="optuna-artifacts", show_default=True, help="Folder of the studies' files.")
-def ui_command(storage: str, artifacts: str) -> None:
-    """Open MLflow's user interface and optuna-dashboard over the present stores, until Ctrl-C."""
-    from pipeline.tracking.mlflow_tracker import tracking_uri
-    from pipeline.viewers import dashboard_viewer, mlflow_viewer, serving, watch
+@click.option("--host", metavar="ADDRESS", default="127.0.0.1", show_default=True, help="Where MLflow listens.")
+def ui_command(storage: str, artifacts: str, host: str) -> None:
+    """Open MLflow's user interface and optuna-dashboard over the present stores, until Ctrl-C.
 
+    They listen on loopback. With another --host MLflow asks for a user and a password: admin and what is in
+    MLFLOW_AUTH_ADMIN_PASSWORD. optuna-dashboard cannot, and stays.
+    """
+    from pipeline.tracking.mlflow_tracker import tracking_uri
+    from pipeline.viewers import LOOPBACK, LOOPBACKS, check_host, dashboard_viewer, mlflow_viewer, serving, watch
+
+    uri = tracking_uri()
+    is_server = uri.startswith("http")
+    if is_server and host != LOOPBACK:
+        raise InputError(
+            f"--host must be left out where MLFLOW_TRACKING_URI is a server, which listens already, but it is {host}"
+        )
+    check_host(host)
     experiment = _tracker().experiment_id  # makes the tables that MLflow's server would make
-    uri, dashboard = tracking_uri(), dashboard_viewer(storage, artifacts)
+    dashboard = dashboard_viewer(storage, artifacts)
     if dashboard is None:
-        Terminal().say(f"there are no studies in {storage} yet, so optuna-dashboard is not started")
+        Terminal().say(f"there are no studies in {hide_secrets(storage)} yet, so optuna-dashboard is not started")
+    viewers = [*([] if is_server else [mlflow_viewer(uri, experiment, host)]), *([dashboard] if dashboard else [])]
     try:
-        with serving(
-            [*([] if uri.startswith("http") else [mlflow_viewer(uri, experiment)]), *([dashboard] if dashboard else [])]
-        ) as servers:
+        with serving(viewers) as servers:
             addresses = [(server.viewer.name, server.address) for server in servers]
-            if uri.startswith("http"):
+            if is_server:
                 addresses.insert(0, ("MLflow", hide_secrets(uri)))
             width = max(len(name) for name, _ in addresses)
             for name, address in addresses:
                 click.echo(f"{name.ljust(width)}  {address}")
+            if host not in LOOPBACKS:
+                _tell_who_gets_in(host, [server.port for server in servers if server.viewer is dashboard])
             Terminal().say("Ctrl-C stops them.")
             watch(servers)
     except KeyboardInterrupt:
         Terminal().say("stopped")
+
+
+@main.command("doctor")
+@storage_option("studies")
+@click.option("--artifacts", default="optuna-artifacts", show_default=True, help="Folder of the studies' files.")
+@click.option("--cache-dir", default="", help="Where prepared data is kept.  [default: $VARIANTLAB_CACHE]")
+@click.option("--repair", is_flag=True, help="End the runs and put back the trials that dead processes left.")
+def doctor_command(storage: str, artifacts: str, cache_dir: str, repair: bool) -> None:
+    """Check packages, stores and disks, and what dead processes left; exit with 1 if something needs attention."""
+    from pipeline.stages import doctor
+
+    config = doctor.DoctorConfig(storage=storage, artifacts=artifacts, cache_dir=_cache(cache_dir), repair=repair)
+    answer, well = doctor.run(config, _tracker)
+    Terminal().show(answer)
+    if not well:
+        raise StageError(f"{answer.headline[:-1]}: the lines above say what to do")
 
 
 @main.command("main")
@@ -330,7 +398,7 @@ def ui_command(storage: str, artifacts: str) -> None:
 @click.option("--n-trials", type=int, default=30, show_default=True, help="Trials of the search.")
 @click.option("--folds", type=int, default=5, show_default=True, help="Folds of cross validation and search.")
 @click.option("--rounds", type=int, default=20, show_default=True, help="Rounds of the evaluation.")
-@click.option("--storage", default="sqlite:///optuna.db", show_default=True, help="Database URL of the study.")
+@storage_option("the study")
 @register_option
 @data_options
 @compute_options
@@ -403,18 +471,35 @@ def _show_plan(works: list[Work], setting: Setting | None = None, compute: Compu
     Terminal().show(answer(works, setting, compute, Terminal()))
 
 
+def _tell_who_gets_in(host: str, dashboard_ports: Sequence[int]) -> None:
+    user = os.environ.get("MLFLOW_AUTH_ADMIN_USERNAME") or "admin"
+    Terminal().say(
+        f"MLflow listens at {host} and asks for the password of {user}, unencrypted: in a network that others are in, "
+        f"put a proxy with TLS before it."
+    )
+    for port in dashboard_ports:
+        Terminal().say(
+            f"optuna-dashboard cannot ask for a password, so it stays on loopback. From another machine: "
+            f"ssh -L {port}:127.0.0.1:{port} {socket.gethostname()}"
+        )
+
+
 def _setting(options: dict[str, Any]) -> Setting:
     """Take the options that all stages share out of `options`."""
-    from platformdirs import user_cache_dir
-
     from pipeline.data.prepared import DataConfig
     from pipeline.stages.stage import Setting
 
-    cache_dir = options.pop("cache_dir") or os.environ.get("VARIANTLAB_CACHE") or user_cache_dir("variantlab")
+    cache_dir = _cache(options.pop("cache_dir"))
     sources = {name: options.pop(name) for name in ("dataset", "data_dir", "pooling") if name in options}
-    data = DataConfig(cache_dir=Path(cache_dir), **sources)
+    data = DataConfig(cache_dir=cache_dir, **sources)
     drawn = {name: options.pop(name) for name in ("seed", "pairs", "test_pairs") if name in options}
     return Setting(data=data, **drawn)
+
+
+def _cache(given: str) -> Path:
+    from platformdirs import user_cache_dir
+
+    return Path(given or os.environ.get("VARIANTLAB_CACHE") or user_cache_dir("variantlab"))
 
 
 def _compute(options: dict[str, Any]) -> Compute:

@@ -59,8 +59,9 @@ def hide_secrets(text: str) -> str:
     """The text without the passwords, tokens and queries of the URLs in it.
 
     A password may hold `@` or `/` although it should not, so all up to the last `@` is hidden, but for a user's name.
+    What stands alone before the `@` is a name as well, but at a web server, where it may be a token.
     """
-    text = re.sub(r"://(?!/)([^:/@\s]*:)?\S*@", r"://\1***@", text)
+    text = re.sub(r"((?:https?)?://[^:/@\s]*:|https?://)\S*@", r"\1***@", text)
     return re.sub(r"(://[^\s?]*)\?\S*", r"\1?***", text)
 
 
@@ -70,3 +71,8 @@ def near_misses(name: str, known: list[str]) -> str:
     if close:
         return f"did you mean {' or '.join(close)}?"
     return f"choose from: {', '.join(known)}" if known else "none is available"
+
+
+def one_line(text: str) -> str:
+    """The text with what could end the line, or steer the terminal, written as Python escapes it."""
+    return "".join(mark if mark.isprintable() else repr(mark)[1:-1] for mark in text)

@@ -10,6 +10,9 @@ from typing import Any, TypeVar
 import click
 
 Command = TypeVar("Command", bound=Callable[..., Any])
+URL_PASSWORD = re.compile(r"://[^:/@\s]*:\S*@|[?&](password|passwd|sslpassword)=")
+WHOLE = re.compile(r"[0-9]{1,18}")
+"""A number that is not so long that Python refuses to read it."""
 DURATION = re.compile(r"(?:(\d+(?:\.\d+)?)h)?(?:(\d+(?:\.\d+)?)m)?(?:(\d+(?:\.\d+)?)s?)?")
 
 
@@ -40,7 +43,7 @@ class Pairs(click.ParamType[int]):
         """Read the number."""
         if value in (0, self.word):  # 0 is what it has become when it is converted again
             return 0
-        if not (str(value).isdecimal() and int(value) >= 1):
+        if not (WHOLE.fullmatch(str(value)) and int(value) >= 1):
             self.fail(f"must be {self.word} or a number of at least 1, but got {value!r}", param, ctx)
         return int(value)
 
@@ -55,9 +58,28 @@ class Workers(click.ParamType[int]):
         if value == "auto":
             affinity = getattr(os, "sched_getaffinity", None)
             return len(affinity(0)) if affinity else os.cpu_count() or 1
-        if not (str(value).isdecimal() and 1 <= int(value) <= 256):
+        if not (WHOLE.fullmatch(str(value)) and 1 <= int(value) <= 256):
             self.fail(f"must be auto or a number from 1 to 256, but got {value!r}", param, ctx)
         return int(value)
+
+
+class DatabaseUrl(click.ParamType[str]):
+    """The URL of a database; under `mlflow run` without a password, since that logs its parameters."""
+
+    name = "url"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        """Look whether it has one."""
+        if "MLFLOW_RUN_ID" in os.environ and URL_PASSWORD.search(value):
+            server = os.environ.get("MLFLOW_TRACKING_URI", "").startswith("http")
+            self.fail(
+                "must be without a password under mlflow run, which logs it as a parameter, but has one; leave it out "
+                "and put it into PGPASSWORD, ~/.pgpass or a file that PGPASSFILE names, where PostgreSQL's client "
+                f"looks for it{', and change it, since the tracking server has it now' if server else ''}",
+                param,
+                ctx,
+            )
+        return str(value)
 
 
 DATASET, DATA_DIR, CACHE_DIR, POOLING, PAIRS, TEST_PAIRS, SEED = (
@@ -99,6 +121,18 @@ def select_option(command: Command) -> Command:
     """What the best configuration has least of."""
     text = "What the best has least of, over folds: mean or mean+std of the validation error."
     return click.option("--select", default="mean", show_default=True, help=text)(command)
+
+
+def storage_option(of: str) -> Callable[[Command], Command]:
+    """Where studies are kept. It is read first, so that no mistake in another option hides that it has a password."""
+    return click.option(
+        "--storage",
+        type=DatabaseUrl(),
+        is_eager=True,
+        default="sqlite:///optuna.db",
+        show_default=True,
+        help=f"Database URL of {of}.",
+    )
 
 
 def register_option(command: Command) -> Command:

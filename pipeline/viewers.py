@@ -1,7 +1,12 @@
-"""The user interfaces of MLflow and Optuna over the present stores: started together, and stopped together."""
+"""The user interfaces of MLflow and Optuna over the present stores: started together, and stopped together.
+
+They listen on loopback. MLflow may be asked to listen elsewhere, and then asks for a password itself; optuna-dashboard
+cannot. Passwords of stores reach a server by its environment: everybody on the machine can read its command line.
+"""
 
 from __future__ import annotations
 
+import glob
 import os
 import socket
 import subprocess
@@ -9,19 +14,25 @@ import sys
 import tempfile
 import time
 import urllib.request
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from importlib.util import find_spec
 from pathlib import Path
 from typing import IO, NoReturn
 
 import psutil
-from sqlalchemy import make_url
+from sqlalchemy import URL, make_url
 from sqlalchemy.exc import ArgumentError
 
 from pipeline.errors import InputError, StageError, hide_secrets
 
 LOOPBACK = "127.0.0.1"
+LOOPBACKS = (LOOPBACK, "localhost", "::1")
+EVERYWHERE = {"0.0.0.0": LOOPBACK, "::": "::1"}
+"""Addresses that stand for all of a machine's, and which of those a browser on it can open."""
+PASSWORD_CHARACTERS = 12
+"""MLflow takes no shorter password."""
 START_SECONDS = 120
 """How long a server may take to answer for the first time."""
 STOP_SECONDS = 10
@@ -38,18 +49,37 @@ class Viewer:
 
     name: str
     command: Sequence[str]
-    """With `{port}` where the port stands."""
+    """Without host and port."""
     path: str
     """The page to open."""
+    answers: str
+    """A page that anybody gets."""
     usual_port: int
     """The one that links in runs and notes lead to; taken if it is free."""
+    host: str = LOOPBACK
+    environment: Mapping[str, str] = field(default_factory=dict, repr=False)
+    """Variables that it has besides those of this process."""
 
 
-def mlflow_viewer(uri: str, experiment: str) -> Viewer:
+def mlflow_viewer(uri: str, experiment: str, host: str = LOOPBACK) -> Viewer:
     """MLflow's own, over a store that is no server; opened with the runs of an experiment, by its id."""
-    command = ["-m", "mlflow", "ui", "--backend-store-uri", uri, "--host", LOOPBACK, "--port", "{port}"]
-    path = f"/#/experiments/{experiment}/runs?workflowType=machine_learning"
-    return Viewer(name="MLflow", command=[sys.executable, *command], path=path, usual_port=5000)
+    command = [sys.executable, "-m", "mlflow", "ui"]
+    if host in LOOPBACKS:
+        unless_set = {"MLFLOW_WORKERS": "1"}  # two processes instead of seven, for one person: half the time to start
+    else:
+        command += ["--app-name", "basic-auth"]
+        unless_set = _names_to_answer(host)
+    environment = {name: value for name, value in unless_set.items() if not os.environ.get(name)}
+    environment |= {"MLFLOW_BACKEND_STORE_URI": uri, "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"}
+    return Viewer(
+        name="MLflow",
+        command=command,
+        path=f"/#/experiments/{experiment}/runs?workflowType=machine_learning",
+        answers="/health",
+        usual_port=5000,
+        host=host,
+        environment=environment,
+    )
 
 
 def dashboard_viewer(storage: str, artifacts: str) -> Viewer | None:
@@ -60,11 +90,70 @@ def dashboard_viewer(storage: str, artifacts: str) -> Viewer | None:
         raise InputError(f"--storage must be a database URL, but {hide_secrets(str(error))}") from None
     if url.get_backend_name() == "sqlite" and not (url.database and Path(url.database).is_file()):
         return None
-    program = str(Path(sys.executable).parent / "optuna-dashboard")
-    command = [program, storage, "--host", LOOPBACK, "--port", "{port}"]
+    bare, environment = _without_password(url)
+    command = [str(Path(sys.executable).parent / "optuna-dashboard"), bare]
     if Path(artifacts).is_dir():
         command += ["--artifact-dir", artifacts]
-    return Viewer(name="optuna-dashboard", command=command, path="/dashboard", usual_port=8080)
+    return Viewer(
+        name="optuna-dashboard",
+        command=command,
+        path="/dashboard",
+        answers="/dashboard",
+        usual_port=8080,
+        environment=environment,
+    )
+
+
+def check_host(host: str) -> None:
+    """Raise InputError unless MLflow can listen there, and can ask for a password if that is not loopback."""
+    _port(host, 0)
+    if host in LOOPBACKS:
+        return
+    missing = []
+    if len(os.environ.get("MLFLOW_AUTH_ADMIN_PASSWORD", "")) < PASSWORD_CHARACTERS:
+        missing.append(f"a password of at least {PASSWORD_CHARACTERS} characters in MLFLOW_AUTH_ADMIN_PASSWORD")
+    if not os.environ.get("MLFLOW_FLASK_SERVER_SECRET_KEY"):
+        missing.append("a random text in MLFLOW_FLASK_SERVER_SECRET_KEY")
+    if find_spec("flask_wtf") is None:
+        missing.append("the package Flask-WTF (pip install 'variantlab[auth]')")
+    if missing:
+        raise InputError(
+            f"--host must be {', '.join(LOOPBACKS)}, or MLflow must be able to ask for a password, but it is {host} "
+            f"without {', without '.join(missing)}; provide that, or leave --host out and let others in by ssh -L"
+        )
+
+
+def _names_to_answer(host: str) -> dict[str, str]:
+    """MLflow's variables for the names under which browsers may ask for it.
+
+    It refuses other names, since a foreign page could lead a browser to it under a name of its own.
+    """
+    names = [host]
+    if host in EVERYWHERE:
+        addresses = [address for each in psutil.net_if_addrs().values() for address in each]
+        internet = [each.address for each in addresses if each.family in (socket.AF_INET, socket.AF_INET6)]
+        names = ["localhost", socket.gethostname(), *(address.partition("%")[0] for address in internet)]
+    patterns = [glob.escape(_in_url(name.lower())) for name in names]
+    return {
+        "MLFLOW_SERVER_ALLOWED_HOSTS": ",".join(f"{pattern}:*" for pattern in patterns),
+        "MLFLOW_SERVER_CORS_ALLOWED_ORIGINS": ",".join(f"http://{pattern}:*" for pattern in patterns),
+    }
+
+
+def _without_password(url: URL) -> tuple[str, dict[str, str]]:
+    """The URL without its password, and the variable that holds it instead."""
+    password = url.password or url.query.get("password")
+    if not password:
+        return url.render_as_string(hide_password=False), {}
+    if not (url.get_backend_name() == "postgresql" and url.get_driver_name().startswith("psycopg")):
+        raise InputError(
+            f"--storage must have no password unless it is of PostgreSQL by psycopg, since everybody on this machine "
+            f"can read optuna-dashboard's command line, but it is {url.drivername} with one; keep the password in the "
+            f"database client's own file"
+        )
+    query = {name: value for name, value in url.query.items() if name != "password"}
+    bare = URL.create(url.drivername, url.username, None, url.host, url.port, url.database, query)
+    return bare.render_as_string(hide_password=False), {"PGPASSWORD": str(password)}
 
 
 class Server:
@@ -73,14 +162,14 @@ class Server:
     def __init__(self, viewer: Viewer, said: IO[bytes]) -> None:
         """Start it; what it says goes to the file."""
         self.viewer, self._said = viewer, said
-        port = _port(viewer.usual_port)
-        self._root = f"http://{LOOPBACK}:{port}"
+        self.port = _port(viewer.host, viewer.usual_port)
+        self._root = f"http://{_in_url(EVERYWHERE.get(viewer.host, viewer.host))}:{self.port}"
         self.process = psutil.Popen(
-            [part.format(port=port) for part in viewer.command],
+            [*viewer.command, "--host", viewer.host, "--port", str(self.port)],
             stdin=subprocess.DEVNULL,
             stdout=said,
             stderr=said,
-            env={**os.environ, "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"},  # two processes instead of nine
+            env={**os.environ, **viewer.environment},
             start_new_session=True,  # it is stopped by this process, and not by the keyboard
         )
 
@@ -91,10 +180,11 @@ class Server:
 
     def wait_until_it_answers(self) -> None:
         """Raise StageError if it does not, or stops."""
+        direct = urllib.request.build_opener(urllib.request.ProxyHandler({}))  # whatever proxy the environment names
         deadline = time.monotonic() + START_SECONDS
         while time.monotonic() < deadline:
             self.check()
-            with suppress(OSError), urllib.request.urlopen(self._root, timeout=START_SECONDS):
+            with suppress(OSError), direct.open(self._root + self.viewer.answers, timeout=START_SECONDS):
                 return
             time.sleep(PAUSE)
         raise StageError(f"{self.viewer.name} must answer within {START_SECONDS} seconds, but does not")
@@ -142,11 +232,22 @@ def watch(servers: Sequence[Server]) -> NoReturn:
             server.check()
 
 
-def _port(usual: int) -> int:
+def _in_url(host: str) -> str:
+    return f"[{host}]" if ":" in host else host
+
+
+def _port(host: str, usual: int) -> int:
     """The usual one, or if that is taken a free one."""
+    reason = None
     for port in (usual, 0):
-        with suppress(OSError), socket.socket() as probe:
-            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            probe.bind((LOOPBACK, port))
-            return int(probe.getsockname()[1])
-    raise StageError(f"a server needs a free port on {LOOPBACK}, but there is none")
+        try:
+            family, kind, _, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
+            with socket.socket(family, kind) as probe:
+                probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+                probe.bind(address)
+                return int(probe.getsockname()[1])
+        except (OSError, UnicodeError) as error:
+            reason = error
+    raise InputError(
+        f"--host must be an address or a name of this machine with a free port, but {host!r} is not: {reason}"
+    )

@@ -55,6 +55,7 @@ def test_space_errors_say_where() -> None:
         ("postgresql://me:sec@ret@host/db", "postgresql://me:***@host/db"),
         ("postgresql://me:sec/ret@host/db", "postgresql://me:***@host/db"),
         ("postgresql://:secret@host/db", "postgresql://:***@host/db"),
+        ("postgresql://me@host/db", "postgresql://me@host/db"),
         ("https://secret@host/api and http://me:secret@other", "https://***@host/api and http://me:***@other"),
         ("postgresql://host/db?user=me&password=secret", "postgresql://host/db?***"),
         ("http://127.0.0.1:5000 cannot be reached", "http://127.0.0.1:5000 cannot be reached"),

@@ -20,17 +20,19 @@ SMALL = {"pairs": "60", "workers": "2"}
 
 @dataclass(frozen=True)
 class Workplace:
-    """Stores in a folder, and commands that use them."""
+    """A folder, and commands that run in it; stores are SQLite files in it unless others are named."""
 
     folder: Path
+    tracking: str = ""
+    studies: str = ""
 
     @property
     def tracking_uri(self) -> str:
-        return f"sqlite:///{self.folder / 'mlflow.db'}"
+        return self.tracking or f"sqlite:///{self.folder / 'mlflow.db'}"
 
     @property
     def storage(self) -> str:
-        return f"sqlite:///{self.folder / 'optuna.db'}"
+        return self.studies or f"sqlite:///{self.folder / 'optuna.db'}"
 
     @property
     def environment(self) -> dict[str, str]:

@@ -1,0 +1,201 @@
+"""doctor: whether all that the stages need is there, and what processes that died have left in the stores."""
+
+from __future__ import annotations
+
+import importlib
+import os
+import shutil
+import sys
+import tempfile
+import tomllib
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from importlib.metadata import PackageNotFoundError, requires, version
+from pathlib import Path
+
+from packaging.requirements import Requirement
+
+from pipeline.data.prepared import writable_folder
+from pipeline.errors import VariantlabError
+from pipeline.processes import is_dead, show_process
+from pipeline.reports.tables import Table
+from pipeline.stages.stage import Answer
+from pipeline.tracking.port import Tracker
+from pipeline.tracking.provenance import PROJECT
+from pipeline.tuning.dashboard import ADDRESS
+from pipeline.tuning.lease import free_abandoned, leases, left_running
+from pipeline.tuning.storage import is_there, open_storage
+
+PACKAGE = "variantlab"
+MODULES = ("torch", "torchvision", "mlflow", "optuna", "sklearn", "scipy", "matplotlib", "psycopg")
+"""Those whose import fails when a part of them does not fit the machine or another part."""
+LEAST_GIB = 1.0
+"""Free space below which a search of the usual size may not end."""
+SHOWN = 5
+
+
+@dataclass(frozen=True, kw_only=True)
+class DoctorConfig:
+    """What to look at."""
+
+    storage: str
+    """Database URL of studies."""
+    artifacts: str
+    """Folder of their files."""
+    cache_dir: Path
+    repair: bool = False
+    """Whether to end and put back what dead processes left."""
+
+
+@dataclass(frozen=True)
+class Check:
+    """What was found of one thing."""
+
+    name: str
+    found: str
+    to_do: str = ""
+    """What would make it well; empty if it is."""
+
+
+def run(config: DoctorConfig, open_tracker: Callable[[], Tracker]) -> tuple[Answer, bool]:
+    """Look at everything; the answer, and whether all is well."""
+    checks = [
+        _versions(),
+        _imports(),
+        *_tracking(config, open_tracker),
+        *_studies(config),
+        _folder("artifacts of studies", Path(config.artifacts), "--artifacts"),
+        _folder("prepared data", config.cache_dir, "--cache-dir"),
+        *_space(config),
+        _dashboard(),
+    ]
+    wrong = [check for check in checks if check.to_do]
+    headline = "All is well." if not wrong else f"{len(wrong)} of {len(checks)} things need attention."
+    rows = [[check.name, "well" if not check.to_do else "NOT WELL", check.found] for check in checks]
+    notes = [f"{check.name}: {check.to_do}" for check in wrong]
+    return Answer(headline=headline, table=Table(["what", "state", "found"], rows), notes=notes), not wrong
+
+
+def _versions() -> Check:
+    """Whether the installed packages are those that this version was tested with."""
+    name = f"packages of Python {sys.version.split()[0]}"
+    wanted = [Requirement(text) for text in _requirements()]
+    wrong = []
+    for requirement in wanted:
+        try:
+            installed = version(requirement.name)
+        except PackageNotFoundError:
+            wrong.append(f"{requirement.name} is missing")
+        else:
+            if not requirement.specifier.contains(installed, prereleases=True):
+                wrong.append(f"{requirement.name} is {installed}, not {requirement.specifier}")
+    if wrong:
+        return Check(name, "; ".join(wrong), "pip install -r requirements.txt")
+    return Check(name, f"{len(wanted)} as required")
+
+
+def _requirements() -> list[str]:
+    """Those of the project whose code this is; under `mlflow run` it is not installed."""
+    project = PROJECT / "pyproject.toml"
+    if project.is_file():
+        given: list[str] = tomllib.loads(project.read_text())["project"]["dependencies"]
+        return given
+    return [text for text in requires(PACKAGE) or [] if "extra ==" not in text]
+
+
+def _imports() -> Check:
+    failed = []
+    for name in MODULES:
+        try:
+            importlib.import_module(name)
+        except (ImportError, OSError, RuntimeError) as error:
+            failed.append(f"{name}: {' '.join(str(error).split())[:200]}")
+    if failed:
+        return Check("imports", "; ".join(failed), "make the environment anew: make clean, then the command again")
+    return Check("imports", ", ".join(f"{name} {version(_distribution(name))}" for name in MODULES[:4]))
+
+
+def _distribution(module: str) -> str:
+    return {"sklearn": "scikit-learn"}.get(module, module)
+
+
+def _tracking(config: DoctorConfig, open_tracker: Callable[[], Tracker]) -> Iterator[Check]:
+    try:
+        tracker = open_tracker()
+        ended = tracker.repair() if config.repair else 0
+        left = tracker.left_open()
+    except VariantlabError as error:
+        yield Check(
+            "tracking store", str(error), "start the server, or set MLFLOW_TRACKING_URI to a store that is there"
+        )
+        return
+    yield Check("tracking store", f"{tracker.place} can be reached and written")
+    dead = [run for run in left if is_dead(run.tags.get("process", ""))]
+    others = [run for run in left if run not in dead]
+    repaired = [f"{ended} ended now, as KILLED"] if ended else []
+    named = [f"{len(others)} open ({', '.join(sorted({_whose(run.tags) for run in others}))})"] if others else []
+    zombies = [f"{len(dead)} of dead processes: {', '.join(run.name for run in dead[:SHOWN])}"] if dead else []
+    found = "; ".join([*repaired, *named, *zombies]) or "none is open"
+    yield Check("open runs", found, f"{PACKAGE} doctor --repair ends them; so does every stage" if dead else "")
+
+
+def _whose(tags: Mapping[str, str]) -> str:
+    process = tags.get("process", "")
+    return show_process(process) if process else "of no known process"
+
+
+def _studies(config: DoctorConfig) -> Iterator[Check]:
+    name = "database of studies"
+    if not is_there(config.storage):
+        yield Check(name, "none yet")
+        return
+    try:
+        storage = open_storage(config.storage)
+        freed = storage.outlast(lambda: free_abandoned(storage)) if config.repair else 0
+        held, running = storage.outlast(lambda: (leases(storage), left_running(storage)))
+    except VariantlabError as error:
+        yield Check(name, str(error), "start its server, or choose another --storage")
+        return
+    yield Check(name, f"{storage.place} can be reached and written")
+    searched = [f"{study} by {show_process(lease.owner)}" for study, lease in held.items() if not is_dead(lease.owner)]
+    repaired = [f"{freed} wait now"] if freed else []
+    zombies = [f"{trials} of {study}, which nobody searches" for study, trials in running.items()]
+    found = "; ".join([*repaired, *searched, *zombies]) or "none runs"
+    advice = f"{PACKAGE} doctor --repair lets them wait until their search goes on; so does every search"
+    yield Check("running trials", found, advice if zombies else "")
+
+
+def _folder(name: str, path: Path, option: str) -> Check:
+    if not os.path.exists(os.path.expanduser(path)):
+        return Check(name, f"{path}: not there yet")
+    try:
+        writable_folder(path, option)
+    except VariantlabError as error:
+        return Check(name, str(error), f"choose another {option}")
+    return Check(name, f"{path} can be written")
+
+
+def _space(config: DoctorConfig) -> Iterator[Check]:
+    """Free space, once for each disk."""
+    places = {
+        "here": Path.cwd(),
+        "prepared data": Path(os.path.expanduser(config.cache_dir)),
+        "temporary files": Path(tempfile.gettempdir()),
+    }
+    seen = set()
+    for name, path in places.items():
+        there = next(folder for folder in (path, *path.absolute().parents) if os.path.exists(folder))
+        disk = there.stat().st_dev
+        if disk in seen:
+            continue
+        seen.add(disk)
+        gib = shutil.disk_usage(there).free / 2**30
+        advice = f"free some, a search may need {LEAST_GIB:g} GiB" if gib < LEAST_GIB else ""
+        yield Check(f"free space, {name}", f"{gib:.1f} GiB at {there}", advice)
+
+
+def _dashboard() -> Check:
+    program = Path(sys.executable).parent / "optuna-dashboard"
+    if not program.exists():
+        return Check("optuna-dashboard", f"{program} is missing", "pip install -r requirements.txt")
+    return Check("optuna-dashboard", f"{PACKAGE} ui shows studies at {ADDRESS}")

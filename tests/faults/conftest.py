@@ -1,0 +1,35 @@
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.faults.postgres import PostgresServer, postgres_server
+from tests.functional.conftest import Workplace
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[PostgresServer]:
+    """A PostgreSQL server without databases."""
+    with postgres_server(tmp_path_factory.mktemp("postgres"), databases=()) as server:
+        yield server
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def stores(request: pytest.FixtureRequest, tmp_path: Path) -> Workplace:
+    """A workplace whose studies and runs are in SQLite files, or in databases of a PostgreSQL server."""
+    if request.param == "sqlite":
+        return Workplace(tmp_path)
+    server: PostgresServer = request.getfixturevalue("server")
+    names = [f"{purpose}_{abs(hash(request.node.nodeid))}" for purpose in ("optuna", "mlflow")]
+    for name in names:
+        server.create(name)
+    studies, tracking = map(server.url, names)
+    return Workplace(tmp_path, tracking=tracking, studies=studies)
+
+
+@pytest.fixture
+def workplace(tmp_path: Path) -> Workplace:
+    """A workplace with SQLite files."""
+    return Workplace(tmp_path)

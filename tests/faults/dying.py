@@ -1,0 +1,55 @@
+"""A command that dies as by the out-of-memory killer, right before or right after a named step of a search.
+
+python -m tests.faults.dying ask:before search --model=mlp_ws_al ...
+"""
+
+from __future__ import annotations
+
+import importlib
+import os
+import signal
+import sys
+from collections.abc import Callable
+from typing import Any
+
+WHERE = {
+    "ask": ("pipeline.tuning.ledger", "Ledger._add", 3),
+    "first report": ("optuna.storages", "RDBStorage.set_trial_intermediate_value", 1),
+    "fold": ("pipeline.training.pool", "Trainer._train", 2),
+    "log": ("mlflow", "MlflowClient.log_batch", 9),
+    "end of a run": ("mlflow", "MlflowClient.set_terminated", 2),
+    "tell": ("optuna", "Study.tell", 3),
+    "recheck": ("pipeline.tuning.ledger", "Ledger.keep_recheck", 1),
+    "finish": ("pipeline.tuning.lease", "_release", 1),
+}
+"""Step -> module, function in it, and which call of it."""
+STEPS = [f"{step}:{moment}" for step in WHERE for moment in ("before", "after")]
+
+
+def die_at(step: str, moment: str) -> None:
+    """Have this process killed at the call of a step."""
+    module, path, number = WHERE[step]
+    *classes, name = path.split(".")
+    owner: Any = importlib.import_module(module)
+    for each in classes:
+        owner = getattr(owner, each)
+    function: Callable[..., Any] = getattr(owner, name)
+    calls = iter(range(number - 1, -1, -1))
+
+    def dying(*args: Any, **kwargs: Any) -> Any:
+        left = next(calls)
+        if moment == "before" and left == 0:
+            os.kill(os.getpid(), signal.SIGKILL)
+        result = function(*args, **kwargs)
+        if left == 0:
+            os.kill(os.getpid(), signal.SIGKILL)
+        return result
+
+    setattr(owner, name, dying)
+
+
+if __name__ == "__main__":
+    from pipeline.cli import main
+
+    die_at(*sys.argv[1].split(":"))
+    main(sys.argv[2:])

@@ -1,0 +1,58 @@
+"""PostgreSQL is restarted, as by a crash, in the middle of a search: no process ends, nothing is lost."""
+
+from __future__ import annotations
+
+import subprocess
+from contextlib import suppress
+from functools import partial
+from pathlib import Path
+
+import pytest
+from optuna.trial import FrozenTrial
+
+from pipeline.seeds import numpy_generator
+from tests.faults.invariants import check_whole, finished_trials, table
+from tests.faults.postgres import PostgresServer
+from tests.faults.scale import scaled
+from tests.faults.searches import Watch, complete, fresh, search, searching, wait_until
+from tests.functional.conftest import Workplace
+
+RESTARTS = scaled(5, 2)
+TRIALS = scaled(40, 16)
+
+
+def _has_finished(watch: Watch, trials: int) -> bool:
+    return watch.finished() >= trials
+
+
+@pytest.mark.parametrize("tracked_there", [False, True], ids=["studies", "studies and runs"])
+def test_a_search_outlasts_restarts_of_its_database(
+    server: PostgresServer, tmp_path: Path, tracked_there: bool
+) -> None:
+    names = [f"{purpose}_{tracked_there}".lower() for purpose in ("optuna", "mlflow")]
+    for name in names:
+        server.create(name)
+    studies, tracking = map(server.url, names)
+    workplace = Workplace(tmp_path, studies=studies, tracking=tracking if tracked_there else "")
+    instants = numpy_generator(1, "restarts")
+    acknowledged = dict[int, FrozenTrial]()
+    with (
+        searching(workplace, *search(workplace, TRIALS)) as process,
+        searching(workplace, *search(workplace, TRIALS)) as other,
+    ):
+        watch = Watch(workplace)
+        for number in range(1, RESTARTS + 1):
+            wait_until(partial(_has_finished, watch, number * TRIALS // (RESTARTS + 2)))
+            acknowledged |= finished_trials(workplace)
+            both = process.poll(), other.poll()
+            assert both == (None, None), "a process has ended"
+            wait_until(lambda: watch.running() > 0)
+            with suppress(subprocess.TimeoutExpired):
+                process.wait(timeout=float(instants.uniform(0, 0.5)))
+            server.restart()
+        outputs = [process.communicate()[0], other.communicate()[0]]
+    assert (process.returncode, other.returncode) == (0, 0), outputs
+    check_whole(workplace, TRIALS, acknowledged)
+    through = fresh(tmp_path / "through")
+    complete(through, TRIALS)
+    assert table(workplace) == table(through)

@@ -1,0 +1,77 @@
+"""SIGKILL: at random instants inside live work, with several processes on one study; and at each named step."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+from contextlib import ExitStack, suppress
+
+import pytest
+from optuna.trial import FrozenTrial
+
+from pipeline.seeds import numpy_generator
+from tests.faults.dying import STEPS
+from tests.faults.invariants import check_whole, finished_trials, table
+from tests.faults.scale import FULL, scaled
+from tests.faults.searches import ENDLESS, Watch, complete, fresh, search, searching, wait_until
+from tests.functional.conftest import ROOT, Workplace
+
+PROCESSES = 4
+KILLS = scaled(50, 4)
+LONGEST_LIFE = 2.0
+"""Seconds of live work after which a process is killed at the latest."""
+
+
+def test_killed_at_random_instants_four_processes_lose_nothing_and_overrun_nothing(stores: Workplace) -> None:
+    instants = numpy_generator(0, "instants")
+    watch = Watch(stores)
+    acknowledged = dict[int, FrozenTrial]()
+    with ExitStack() as stack:
+        running = [stack.enter_context(searching(stores, *search(stores, ENDLESS))) for _ in range(PROCESSES)]
+        for kill in range(KILLS):
+            wait_until(lambda: watch.owner() in {process.pid for process in running} and watch.running() > 0)
+            owner = next(process for process in running if process.pid == watch.owner())
+            with suppress(subprocess.TimeoutExpired):
+                owner.wait(timeout=float(instants.uniform(0, LONGEST_LIFE)))
+                raise AssertionError(owner.communicate()[0])
+            os.kill(owner.pid, signal.SIGKILL)
+            acknowledged = {**finished_trials(stores), **acknowledged}
+            running.remove(owner)
+            if kill < KILLS - PROCESSES:
+                running.append(stack.enter_context(searching(stores, *search(stores, ENDLESS))))
+    acknowledged = {**finished_trials(stores), **acknowledged}
+    n_trials = len(acknowledged) + 3
+    assert "processes that died had left" in complete(stores, n_trials)
+    check_whole(stores, n_trials, acknowledged)
+
+
+def test_four_processes_on_one_study_share_its_budget_exactly(stores: Workplace) -> None:
+    with ExitStack() as stack:
+        running = [stack.enter_context(searching(stores, *search(stores, 7))) for _ in range(PROCESSES)]
+        outputs = [process.communicate()[0] for process in running]
+    assert [process.returncode for process in running] == [0] * PROCESSES, outputs
+    assert len({output.split("\n\n")[0].splitlines()[-1] for output in outputs}) == 1
+    check_whole(stores, 7)
+
+
+@pytest.mark.parametrize("step", STEPS if FULL else ["ask:after", "log:after", "tell:before", "finish:before"])
+def test_killed_at_a_named_step_it_recovers(step: str, workplace: Workplace, through: Workplace) -> None:
+    command = (sys.executable, "-m", "tests.faults.dying", step, *search(workplace, 6)[1:])
+    with workplace.start(*command, environment=workplace.environment | {"PYTHONPATH": str(ROOT)}) as process:
+        output, _ = process.communicate()
+    assert process.returncode == -signal.SIGKILL, output
+    acknowledged = finished_trials(workplace) if Watch(workplace).token() else {}
+    complete(workplace, 6)
+    check_whole(workplace, 6, acknowledged)
+    assert table(workplace) == table(through)
+
+
+@pytest.fixture(scope="module")
+def through(tmp_path_factory: pytest.TempPathFactory) -> Workplace:
+    """A search that nothing has happened to."""
+    workplace = fresh(tmp_path_factory.mktemp("through") / "search")
+    complete(workplace, 6)
+    check_whole(workplace, 6)
+    return workplace

@@ -1,0 +1,98 @@
+"""Ctrl-C and SIGTERM, whomever they reach: all ends soon, nothing is left running, and the search goes on later."""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+from collections.abc import Callable
+
+import psutil
+import pytest
+
+from tests.faults.invariants import check_nothing_runs, check_whole, finished_trials
+from tests.faults.scale import FULL
+from tests.faults.searches import ENDLESS, SEARCH, Watch, complete, family_of, searching, wait_until
+from tests.functional.conftest import ROOT, Workplace
+
+LONGEST_END = 5.0
+"""Seconds from the signal to the last process's end."""
+OPTIONS = {option.split("=")[0][2:]: option.split("=")[1] for option in SEARCH[2:]}
+
+
+def by_mlflow(workplace: Workplace, n_trials: int) -> tuple[str, ...]:
+    """The same search as a project's run."""
+    parameters = {**OPTIONS, "n_trials": str(n_trials), "storage": workplace.storage}
+    given = [part for name, value in parameters.items() for part in ("-P", f"{name}={value}")]
+    return ("mlflow", "run", str(ROOT), "--env-manager", "local", "-e", "search", *given)
+
+
+def stage_of(first: psutil.Process) -> psutil.Process:
+    """The search below `mlflow run`."""
+    return next(each for each in family_of(first.pid) if each.cmdline()[1:4] == ["-m", "pipeline", "search"])
+
+
+def to_worker(first: psutil.Process, number: int) -> None:
+    workers = [each for each in family_of(first.pid) if "spawn_main" in " ".join(each.cmdline())]
+    workers[0].send_signal(number)
+
+
+def to_stage(first: psutil.Process, number: int) -> None:
+    stage_of(first).send_signal(number)
+
+
+def to_mlflow_run(first: psutil.Process, number: int) -> None:
+    first.send_signal(number)
+
+
+def to_the_group(first: psutil.Process, number: int) -> None:
+    os.killpg(first.pid, number)
+
+
+CASES = [
+    (send, number)
+    for number in (signal.SIGINT, signal.SIGTERM)
+    for send in (to_worker, to_stage, to_mlflow_run, to_the_group)
+]
+
+
+@pytest.mark.parametrize(
+    ("send", "number"), CASES if FULL else [(to_worker, signal.SIGINT), (to_mlflow_run, signal.SIGTERM)]
+)
+def test_all_ends_soon_and_the_search_goes_on_later(
+    workplace: Workplace, send: Callable[[psutil.Process, int], None], number: signal.Signals
+) -> None:
+    with searching(workplace, *by_mlflow(workplace, ENDLESS)) as process:
+        watch = Watch(workplace)
+        wait_until(lambda: watch.finished() >= 2 and watch.running() > 0, process)
+        everybody = family_of(process.pid)
+        began = time.monotonic()
+        send(everybody[0], number)
+        _, left = psutil.wait_procs(everybody, timeout=LONGEST_END)
+        took = time.monotonic() - began
+        for each in left:
+            each.kill()
+        output = process.communicate()[0]
+    assert not left, f"{left}\n{output}"
+    assert took < LONGEST_END
+    assert {run.info.status for run in workplace.runs() if run.data.tags["role"] == "search"} == {"KILLED"}
+    check_nothing_runs(workplace)
+    acknowledged = finished_trials(workplace)
+    n_trials = len(acknowledged) + 2
+    assert "processes that died" not in complete(workplace, n_trials)  # nothing was left to repair
+    check_whole(workplace, n_trials, acknowledged)
+
+
+def test_ended_before_its_stage_has_begun_a_project_leaves_no_run_open(workplace: Workplace) -> None:
+    """In the seconds in which the stage imports what it needs."""
+    with searching(workplace, *by_mlflow(workplace, ENDLESS)) as process:
+        wait_until(lambda: any(each.cmdline()[1:3] == ["-m", "pipeline"] for each in family_of(process.pid)), process)
+        everybody = family_of(process.pid)
+        os.kill(process.pid, signal.SIGTERM)
+        _, left = psutil.wait_procs(everybody, timeout=2 * LONGEST_END)
+        for each in left:
+            each.kill()
+        process.communicate()
+    assert not left
+    complete(workplace, 2)
+    assert "RUNNING" not in {run.info.status for run in workplace.runs()}

@@ -1,0 +1,121 @@
+"""The tracking server is gone in the middle of a search: training goes on, and what there is to log is not lost."""
+
+from __future__ import annotations
+
+import contextlib
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import psutil
+import pytest
+
+from tests.faults.invariants import check_whole, table
+from tests.faults.scale import FULL, scaled
+from tests.faults.searches import Watch, complete, fresh, search, searching, wait_until
+from tests.functional.conftest import Workplace
+
+AWAY_SECONDS = scaled(30, 5)
+TRIALS = scaled(60, 16)
+LONGEST_STALL = 1.0
+
+
+class Server:
+    """MLflow's server over a SQLite file, which can be taken away and brought back."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        with socket.socket() as probe:
+            probe.bind(("127.0.0.1", 0))
+            self.port = int(probe.getsockname()[1])
+        self.url = f"http://127.0.0.1:{self.port}"
+        self.start()
+
+    def start(self) -> None:
+        """Start it, and wait until it answers."""
+        command = ["-m", "mlflow", "server", "--host", "127.0.0.1", "--port", str(self.port), "--workers", "1"]
+        stores = [
+            f"--backend-store-uri=sqlite:///{self._folder}/server.db",
+            f"--artifacts-destination={self._folder}/art",
+        ]
+        self._process = psutil.Popen(
+            [sys.executable, *command, *stores],
+            cwd=self._folder,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            env=Workplace(self._folder).environment | {"MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"},
+            start_new_session=True,
+        )
+        wait_until(self._answers)
+
+    def _answers(self) -> bool:
+        with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", self.port), timeout=1) as connection:
+            connection.sendall(b"GET /health HTTP/1.0\r\n\r\n")
+            return b"200" in connection.recv(100)
+        return False
+
+    def send(self, number: signal.Signals) -> None:
+        """Send a signal to all its processes."""
+        for process in [*self._process.children(recursive=True), self._process]:
+            with contextlib.suppress(psutil.NoSuchProcess):
+                process.send_signal(number)
+
+    def stop(self) -> None:
+        """End it at once."""
+        self.send(signal.SIGCONT)
+        self.send(signal.SIGKILL)
+        self._process.wait()
+
+
+@pytest.fixture
+def server(tmp_path: Path) -> Iterator[Server]:
+    server = Server(tmp_path)
+    yield server
+    server.stop()
+
+
+@pytest.mark.parametrize("how", ["dies", *(["hangs"] if FULL else [])])
+def test_what_could_not_be_sent_is_sent_later(server: Server, tmp_path: Path, how: str) -> None:
+    workplace = Workplace(tmp_path, tracking=server.url)
+    with searching(workplace, *search(workplace, TRIALS)) as process:
+        watch = Watch(workplace)
+        wait_until(lambda: watch.finished() >= 4, process)
+        away_since = time.monotonic()
+        if how == "dies":
+            server.stop()
+        else:
+            server.send(signal.SIGSTOP)
+        told = watch.finished()
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            process.wait(timeout=AWAY_SECONDS)
+        assert process.poll() is None
+        assert watch.finished() > told, "nothing was searched while the server was away"
+        if how == "dies":
+            server.start()
+        else:
+            server.send(signal.SIGCONT)
+        assert time.monotonic() - away_since >= AWAY_SECONDS
+        output, _ = process.communicate()
+    assert process.returncode == 0, output
+    assert "the tracking store does not answer" in output
+    check_whole(workplace, TRIALS)
+    through = fresh(tmp_path / "through")
+    complete(through, TRIALS)
+    assert table(workplace) == table(through)
+
+
+def test_a_server_that_is_away_does_not_hold_up_an_interruption(server: Server, tmp_path: Path) -> None:
+    workplace = Workplace(tmp_path, tracking=server.url)
+    with searching(workplace, *search(workplace, 100_000)) as process:
+        watch = Watch(workplace)
+        wait_until(lambda: watch.finished() >= 2, process)
+        server.stop()
+        process.send_signal(signal.SIGINT)
+        process.wait(timeout=5)
+    server.start()
+    assert "processes that died had left" in complete(workplace, watch.finished() + 2)
+    assert "RUNNING" not in {run.info.status for run in workplace.runs()}
