@@ -13,7 +13,7 @@ from optuna.trial import FrozenTrial
 from pipeline.seeds import numpy_generator
 from tests.faults.invariants import check_whole, finished_trials, table
 from tests.faults.postgres import PostgresServer
-from tests.faults.scale import scaled
+from tests.faults.scale import FULL, scaled
 from tests.faults.searches import Watch, complete, fresh, search, searching, wait_until
 from tests.functional.conftest import Workplace
 
@@ -25,7 +25,7 @@ def _has_finished(watch: Watch, trials: int) -> bool:
     return watch.finished() >= trials
 
 
-@pytest.mark.parametrize("tracked_there", [False, True], ids=["studies", "studies and runs"])
+@pytest.mark.parametrize("tracked_there", [False, True] if FULL else [True])
 def test_a_search_outlasts_restarts_of_its_database(
     server: PostgresServer, tmp_path: Path, tracked_there: bool
 ) -> None:

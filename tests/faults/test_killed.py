@@ -52,7 +52,9 @@ def test_four_processes_on_one_study_share_its_budget_exactly(stores: Workplace)
         running = [stack.enter_context(searching(stores, *search(stores, 7))) for _ in range(PROCESSES)]
         outputs = [process.communicate()[0] for process in running]
     assert [process.returncode for process in running] == [0] * PROCESSES, outputs
-    assert len({output.split("\n\n")[0].splitlines()[-1] for output in outputs}) == 1
+    found = [line for output in outputs for line in output.splitlines() if line.startswith("mlp_ws_al: mean")]
+    assert len(found) == PROCESSES
+    assert len(set(found)) == 1
     check_whole(stores, 7)
 
 

@@ -1,0 +1,103 @@
+"""Two searches on one study: shared, or refused; and one that was stopped beyond its grace, and wakes."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import sys
+
+import pytest
+
+from tests.faults.invariants import check_whole, finished_trials, table
+from tests.faults.searches import Watch, complete, fresh, said, search, searching, wait_until
+from tests.functional.conftest import ROOT, Workplace
+
+FASTER = "import pipeline.tuning.lease as lease; lease.LOOK_SECONDS = 0.1; import pipeline.cli; pipeline.cli.main()"
+"""The command with a grace of three seconds instead of thirty."""
+
+
+def impatient(workplace: Workplace, n_trials: int) -> tuple[str, ...]:
+    """A search that gives others up sooner."""
+    return (sys.executable, "-c", FASTER, *search(workplace, n_trials)[1:])
+
+
+def test_a_second_search_waits_and_ends_with_the_same(workplace: Workplace) -> None:
+    with searching(workplace, *search(workplace, 8)) as first:
+        watch = Watch(workplace)
+        wait_until(lambda: watch.running() > 0, first)
+        code, output = workplace.run(*search(workplace, 8))
+        other = first.communicate()[0]
+    assert (code, first.returncode) == (0, 0)
+    assert f"is searched by process {first.pid}; this one waits" in output
+    assert [line for line in output.splitlines() if line.startswith("mlp_ws_al:")] == [
+        line for line in other.splitlines() if line.startswith("mlp_ws_al:")
+    ]
+    check_whole(workplace, 8)
+
+
+@pytest.mark.parametrize(
+    ("option", "difference"),
+    [
+        ("--pairs=200", "pairs was 400 and is now 200"),
+        ("--pooling=max", "data_digest was"),
+        ("--space=other.yaml", "space was"),
+    ],
+)
+def test_a_second_search_with_something_else_is_refused_with_the_difference(
+    workplace: Workplace, option: str, difference: str
+) -> None:
+    (workplace.folder / "other.yaml").write_text("lr: {type: float, low: 0.001, high: 0.01, log: true}\n")
+    with searching(workplace, *search(workplace, 100_000, "--study=one")) as first:
+        watch = Watch(workplace)
+        wait_until(lambda: watch.running() > 0, first)
+        code, output = workplace.run(*search(workplace, 100_000, "--study=one", option))
+        assert first.poll() is None
+    assert code == 2
+    [error] = said(output).strip().splitlines()
+    assert difference in error
+    assert "choose another --study" in error
+    assert len([run for run in workplace.runs() if run.data.tags["role"] == "search"]) == 1
+
+
+def test_what_a_stopped_process_tells_after_another_has_taken_over_is_discarded(workplace: Workplace) -> None:
+    environment = workplace.environment | {"PYTHONPATH": str(ROOT)}
+    with (
+        searching(workplace, *search(workplace, 14)) as stopped,
+        searching(workplace, *impatient(workplace, 14), environment=environment) as other,
+    ):
+        watch = Watch(workplace)
+        wait_until(lambda: watch.owner() in (stopped.pid, other.pid) and watch.finished() >= 2 and watch.running() > 0)
+        if watch.owner() == other.pid:  # it was the first to come: then it is the one that is stopped
+            pytest.skip("the other process was faster")
+        os.kill(stopped.pid, signal.SIGSTOP)
+        acknowledged = finished_trials(workplace)
+        output = other.communicate()[0]
+        assert other.returncode == 0, output
+        assert f"process {stopped.pid}" in output
+        check_whole(workplace, 14, acknowledged)
+        found = table(workplace)
+        os.kill(stopped.pid, signal.SIGCONT)
+        late = stopped.communicate()[0]
+    assert stopped.returncode == 1, late
+    assert "another one has taken over" in late
+    check_whole(workplace, 14, acknowledged)
+    assert table(workplace) == found
+    through = fresh(workplace.folder / "through")
+    complete(through, 14)
+    assert table(through) == found
+
+
+@pytest.mark.skipif(shutil.which("faketime") is None, reason="needs Debian's faketime")
+@pytest.mark.parametrize("offset", ["-1h", "+1h"])
+def test_a_clock_that_is_one_hour_off_declares_nobody_dead(workplace: Workplace, offset: str) -> None:
+    with searching(workplace, *search(workplace, 12)) as first:
+        watch = Watch(workplace)
+        wait_until(lambda: watch.running() > 0, first)
+        with searching(workplace, "faketime", "-f", offset, *search(workplace, 12)) as second:
+            assert first.wait() == 0
+            output = second.communicate()[0]
+    assert second.returncode == 0, output
+    assert f"is searched by process {first.pid}; this one waits" in output
+    assert "processes that died" not in output
+    check_whole(workplace, 12)
