@@ -11,11 +11,11 @@ from pathlib import Path
 
 import pytest
 
-from tests.faults.invariants import check_whole, finished_trials
+from tests.faults.invariants import check_whole, finished_trials, more_trials
 from tests.faults.searches import ENDLESS, SEARCH, complete, said
 from tests.functional.conftest import Workplace
 
-KIB = {"databases of studies": 900, "runs": 1500, "artifacts": 150, "cache": 40}
+KIB = {"databases of studies": 900, "runs": 1500, "artifacts": 40, "cache": 40}
 """Size of the disk for each: enough to begin, and not to end."""
 
 
@@ -84,5 +84,6 @@ def check(workplace: Workplace, disk: Path, place: str, *options: str) -> None:
     grow(disk)
     acknowledged = finished_trials(workplace)
     assert acknowledged, "the disk was full before the search began"
-    complete(workplace, len(acknowledged) + 3, *options)
-    check_whole(workplace, len(acknowledged) + 3, acknowledged)
+    n_trials = more_trials(workplace)
+    complete(workplace, n_trials, *options)
+    check_whole(workplace, n_trials, acknowledged)

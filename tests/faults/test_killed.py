@@ -13,7 +13,7 @@ from optuna.trial import FrozenTrial
 
 from pipeline.seeds import numpy_generator
 from tests.faults.dying import STEPS
-from tests.faults.invariants import check_whole, finished_trials, table
+from tests.faults.invariants import check_whole, finished_trials, more_trials, table
 from tests.faults.scale import FULL, scaled
 from tests.faults.searches import ENDLESS, Watch, complete, fresh, search, searching, wait_until
 from tests.functional.conftest import ROOT, Workplace
@@ -42,11 +42,12 @@ def test_killed_at_random_instants_four_processes_lose_nothing_and_overrun_nothi
             if kill < KILLS - PROCESSES:
                 running.append(stack.enter_context(searching(stores, *search(stores, ENDLESS))))
     acknowledged = {**finished_trials(stores), **acknowledged}
-    n_trials = len(acknowledged) + 3
+    n_trials = more_trials(stores)
     assert "processes that died had left" in complete(stores, n_trials)
     check_whole(stores, n_trials, acknowledged)
 
 
+@pytest.mark.parametrize("stores", ["sqlite", "postgresql"] if FULL else ["sqlite"], indirect=True)
 def test_four_processes_on_one_study_share_its_budget_exactly(stores: Workplace) -> None:
     with ExitStack() as stack:
         running = [stack.enter_context(searching(stores, *search(stores, 7))) for _ in range(PROCESSES)]

@@ -10,7 +10,7 @@ from collections.abc import Callable
 import psutil
 import pytest
 
-from tests.faults.invariants import check_nothing_runs, check_whole, finished_trials
+from tests.faults.invariants import check_nothing_runs, check_whole, finished_trials, more_trials
 from tests.faults.scale import FULL
 from tests.faults.searches import ENDLESS, SEARCH, Watch, complete, family_of, searching, wait_until
 from tests.functional.conftest import ROOT, Workplace
@@ -78,7 +78,7 @@ def test_all_ends_soon_and_the_search_goes_on_later(
     assert {run.info.status for run in workplace.runs() if run.data.tags["role"] == "search"} == {"KILLED"}
     check_nothing_runs(workplace)
     acknowledged = finished_trials(workplace)
-    n_trials = len(acknowledged) + 2
+    n_trials = more_trials(workplace)
     assert "processes that died" not in complete(workplace, n_trials)  # nothing was left to repair
     check_whole(workplace, n_trials, acknowledged)
 

@@ -14,7 +14,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from tests.faults.invariants import check_whole, table
+from tests.faults.invariants import check_whole, more_trials, table
 from tests.faults.scale import FULL, scaled
 from tests.faults.searches import Watch, complete, fresh, search, searching, wait_until
 from tests.functional.conftest import Workplace
@@ -117,5 +117,5 @@ def test_a_server_that_is_away_does_not_hold_up_an_interruption(server: Server, 
         process.send_signal(signal.SIGINT)
         process.wait(timeout=5)
     server.start()
-    assert "processes that died had left" in complete(workplace, watch.finished() + 2)
+    assert "processes that died had left" in complete(workplace, more_trials(workplace))
     assert "RUNNING" not in {run.info.status for run in workplace.runs()}
