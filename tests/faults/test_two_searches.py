@@ -76,8 +76,6 @@ def stop_between_transactions(process: subprocess.Popen[str], workplace: Workpla
             process.send_signal(signal.SIGCONT)
 
 
-@pytest.mark.xfail(reason="a run of the stopped process is still RUNNING after another one has finished", strict=True)
-@pytest.mark.skipif(not FULL, reason="known to fail; the full form shows it")
 def test_what_a_stopped_process_tells_after_another_has_taken_over_is_discarded(workplace: Workplace) -> None:
     environment = workplace.environment | {"PYTHONPATH": str(ROOT)}
     with searching(workplace, *search(workplace, 14)) as stopped:

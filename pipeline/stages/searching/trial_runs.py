@@ -13,6 +13,7 @@ import numpy as np
 
 from pipeline.data.pools import Pools
 from pipeline.models.variant import Variant
+from pipeline.processes import process_tag
 from pipeline.reports.tables import Table
 from pipeline.stages.searching.config import SearchConfig
 from pipeline.stages.searching.found import error_of
@@ -104,9 +105,13 @@ class TrialRuns:
         self.pages.trial_file("curves.csv", _curve_table(finding).csv().encode(), trial.number)
 
     def let_go(self) -> None:
-        """Leave all runs to the process that has taken the study over."""
+        """Leave all runs to the process that has taken the study over; those that it has not found go."""
         for run in (*self._open.values(), *self._projected.values()):
             run.let_go()
+        for run in self._open.values():
+            record = self.tracker.get(run.id)
+            if record.tags.get("process") == process_tag():
+                self.tracker.discard(record)
 
     def _opened(self, trial: Asked | TrialRecord, started: datetime) -> Run:
         """The run of a trial that is not complete."""
