@@ -36,8 +36,6 @@ from pipeline.options import (
 from pipeline.terminal import Terminal, is_quiet, own_command, show_next, stage_command
 
 if TYPE_CHECKING:
-    import psutil
-
     from pipeline.stages.planning import Work
     from pipeline.stages.stage import Setting
     from pipeline.tracking.mlflow_tracker import MlflowTracker
@@ -46,13 +44,13 @@ if TYPE_CHECKING:
 
 PROJECT_RUN = "MLFLOW_RUN_ID"
 """The variable in which `mlflow run` names the run that it has made."""
+LAUNCHER = "VARIANTLAB_LAUNCHER"
+"""The variable in which MLproject names the process of `mlflow run`, for what it starts outlives it when it is killed.
+"""
 
 
 class Group(click.Group):
     """Translates this package's errors into one line and an exit code; an interrupted command exits with 130."""
-
-    _project: psutil.Process | None = None
-    """What has started this process, if that was `mlflow run`."""
 
     def main(self, *args: Any, **kwargs: Any) -> NoReturn:
         """Run a command and exit."""
@@ -61,8 +59,10 @@ class Group(click.Group):
         gc.set_threshold(100_000)
         atexit.register(gc.freeze)
         raise_on_signals()
-        if PROJECT_RUN in os.environ:
-            self._end_with_project()
+        if launcher := os.environ.get(LAUNCHER):
+            from pipeline.processes import end_with
+
+            end_with(int(launcher))
         if is_quiet():
             os.environ["TQDM_DISABLE"] = "1"  # for the bars that libraries show when they download
         logging.basicConfig(format="%(message)s", level=logging.WARNING, stream=sys.stderr)
@@ -87,20 +87,14 @@ class Group(click.Group):
             raise
         sys.exit(0)
 
-    def _end_with_project(self) -> None:
-        """`mlflow run` leaves what it has started behind when it is killed."""
-        from pipeline.processes import end_with, launcher
-
-        self._project = launcher(PROJECT_RUN)
-        if self._project is not None:
-            end_with(self._project)
-
     def _end_project(self) -> None:
         """When this process was stopped: `mlflow run` would make its run, which is KILLED, FAILED."""
-        if self._project is not None:
+        if launcher := os.environ.get(LAUNCHER):
             from pipeline.processes import terminate_program
+            from pipeline.tracking.mlflow_tracker import end_project_run
 
-            terminate_program(self._project, "mlflow", "run")
+            terminate_program(int(launcher), "mlflow", "run")
+            end_project_run()  # stopped while it imported, a stage has no tracker yet that would
 
     def _fail(self, message: str, code: int) -> NoReturn:
         click.echo(f"Error: {one_line(message)}", err=True)

@@ -78,36 +78,24 @@ def _started(process: psutil.Process) -> str:
     return stat.rpartition(")")[2].split()[19]
 
 
-def launcher(variable: str) -> psutil.Process | None:
-    """The process that set an environment variable for this one: the nearest above that does not have the same value.
-
-    There may be shells between.
-    """
-    for process in psutil.Process().parents():
-        try:
-            if process.environ().get(variable) != os.environ[variable]:
-                return process
-        except psutil.Error:  # it has just ended, or belongs to somebody else
-            return process
-    return None
+def end_with(pid: int) -> None:
+    """Send this process SIGTERM as soon as another one has ended, which may be now."""
+    threading.Thread(target=_end_with, args=(pid,), name="launcher", daemon=True).start()
 
 
-def end_with(process: psutil.Process) -> None:
-    """Send this process SIGTERM as soon as another one has ended."""
-    threading.Thread(target=_end_with, args=(process,), name="launcher", daemon=True).start()
-
-
-def terminate_program(process: psutil.Process, program: str, command: str) -> None:
+def terminate_program(pid: int, program: str, command: str) -> None:
     """Send a process SIGTERM if it runs a command of a program that is named on its command line."""
     with suppress(psutil.Error):  # it may have ended already
+        process = psutil.Process(pid)
         words = [Path(word).name for word in process.cmdline()[:3]]
         if program in words and command in words:
             process.terminate()
 
 
-def _end_with(process: psutil.Process) -> None:
+def _end_with(pid: int) -> None:
     try:
-        select.select([os.pidfd_open(process.pid)], [], [])  # readable once it has ended
+        select.select([os.pidfd_open(pid)], [], [])  # readable once it has ended
     except (AttributeError, OSError):  # not on Linux, or it has ended before
-        process.wait()
+        with suppress(psutil.NoSuchProcess):
+            psutil.Process(pid).wait()
     os.kill(os.getpid(), signal.SIGTERM)

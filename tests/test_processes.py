@@ -65,21 +65,19 @@ def test_people_read_the_process_and_where_it_is() -> None:
 
 
 LAUNCHED = """
-import sys
+import os, sys
 from pipeline.interruptions import raise_on_signals
-from pipeline.processes import end_with, launcher
+from pipeline.processes import end_with
 
 raise_on_signals()
-end_with(launcher("LAUNCHED"))
+end_with(int(os.environ["LAUNCHER"]))
 print("ready", flush=True)
 sys.stdin.read()
 """
 LAUNCHER = """
 import os, subprocess, sys
 
-with subprocess.Popen(
-    ["sh", "-c", f"{sys.executable} -c '{os.environ['PROGRAM']}'; echo $?"], env={**os.environ, "LAUNCHED": "1"}
-):
+with subprocess.Popen(["sh", "-c", f"LAUNCHER=$PPID {sys.executable} -c '{os.environ['PROGRAM']}'; echo $?"]):
     sys.stdin.read()
 """
 
@@ -94,3 +92,11 @@ def test_a_process_ends_with_the_one_that_launched_it_through_a_shell() -> None:
         assert launcher.stdout.readline() == "ready\n"
         launcher.kill()
         assert launcher.stdout.read() == "143\n"
+
+
+def test_a_process_whose_launcher_has_ended_before_ends_at_once() -> None:
+    with subprocess.Popen([sys.executable, "-c", "pass"]) as launcher:
+        launcher.wait()
+    environment = os.environ | {"LAUNCHER": str(launcher.pid)}
+    with subprocess.Popen([sys.executable, "-c", LAUNCHED], env=environment, stdin=subprocess.PIPE) as process:
+        assert process.wait() == 143

@@ -26,11 +26,6 @@ class DigitSet(Pool):
     def __len__(self) -> int:
         return len(self.labels_N)
 
-    @property
-    def arrays(self) -> tuple[NDArray[np.generic], ...]:
-        """Images and labels."""
-        return self.images_NHW, self.labels_N
-
     def gather(self, positions: Positions) -> Samples:
         """The pairs of the digits at positions (N, 2)."""
         labels_NC = self.labels_N[positions]

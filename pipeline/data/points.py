@@ -35,11 +35,6 @@ class PointSet(Pool):
     def __len__(self) -> int:
         return len(self.labels_N)
 
-    @property
-    def arrays(self) -> tuple[NDArray[np.generic], ...]:
-        """Points and labels."""
-        return self.points_ND, self.labels_N
-
     def gather(self, positions: Positions) -> Samples:
         """The points at positions (N, 1)."""
         chosen = positions[:, 0]

@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import hashlib
 from abc import ABC, abstractmethod
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from functools import cached_property
-from typing import ClassVar
+from typing import ClassVar, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -31,8 +31,9 @@ class Samples:
     """(N, 2) the two digits of a pair; (N, 0) for points."""
 
 
+@dataclass(frozen=True, kw_only=True)
 class Pool(ABC):
-    """The parts that samples are made of."""
+    """The parts that samples are made of: arrays of equal length, of parts and of their labels."""
 
     sample: ClassVar[str]
     """What a sample is called."""
@@ -46,9 +47,14 @@ class Pool(ABC):
         """Number of parts."""
 
     @property
-    @abstractmethod
     def arrays(self) -> tuple[NDArray[np.generic], ...]:
         """All parts and their labels."""
+        return tuple(getattr(self, field.name) for field in fields(self))
+
+    @classmethod
+    def of(cls, *arrays: NDArray[np.generic]) -> Self:
+        """The pool that has these `arrays`."""
+        return cls(**dict(zip((field.name for field in fields(cls)), arrays, strict=True)))
 
     @abstractmethod
     def gather(self, positions: Positions) -> Samples:

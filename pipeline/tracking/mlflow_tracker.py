@@ -108,6 +108,15 @@ def system_metrics_are_wanted() -> bool:
     return bool(variable.get())
 
 
+def end_project_run() -> None:
+    """End the run that `mlflow run` made for this process, as KILLED, if nobody has ended it; it is not waited for."""
+    client = PatientClient(tracking_uri())
+    run_id = os.environ["MLFLOW_RUN_ID"]
+    with suppress(MlflowException, SQLAlchemyError, TrackerAwayError), client.hurried():
+        if client.get_run(run_id).info.status == "RUNNING":
+            client.set_terminated(run_id, "KILLED")
+
+
 def discard_project_run() -> None:
     """Delete the run that `mlflow run` made for this process, since its input was bad and nothing ran.
 

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import logging
 import os
+import threading
 import time
 import urllib.error
 import urllib.request
 import uuid
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from functools import partial
 from typing import Any
 
@@ -41,13 +42,16 @@ START = "start_id"
 class PatientClient:
     """`mlflow.MlflowClient`, whose calls are made again when the store was away and is back.
 
-    Raises StageError when it stays away for `PATIENCE_SECONDS`, and where nothing is to wait TrackerAwayError at once.
+    Raises StageError when it stays away for `PATIENCE_SECONDS`, and where nothing is to wait TrackerAwayError at once:
+    a server that was away once is looked for beside all else, so that nothing waits for it twice.
     """
 
     def __init__(self, uri: str) -> None:
         self._uri = uri
         self._client = mlflow.MlflowClient(uri)
         self._hurried = False
+        self._is_away = threading.Event()
+        """Set while a server that did not answer is looked for."""
 
     def __getattr__(self, name: str) -> Any:
         attribute = getattr(self._client, name)
@@ -60,9 +64,15 @@ class PatientClient:
         self._hurried = True
         try:
             if self._uri.startswith("http"):
-                self._glance()
+                if self._is_away.is_set() or not self._answers():
+                    raise TrackerAwayError(f"{hide_secrets(self._uri)} does not answer")
                 os.environ["MLFLOW_HTTP_REQUEST_TIMEOUT"] = str(min(HURRIED_SECONDS, int(limit)))
             yield
+        except TrackerAwayError:
+            if self._uri.startswith("http") and not self._is_away.is_set():
+                self._is_away.set()
+                threading.Thread(target=self._look_for_it, name="tracking server", daemon=True).start()
+            raise
         finally:
             self._hurried = before
             os.environ["MLFLOW_HTTP_REQUEST_TIMEOUT"] = limit
@@ -84,16 +94,20 @@ class PatientClient:
         made: Run = self._outlast(create)
         return made
 
-    def _glance(self) -> None:
-        """Raise TrackerAwayError unless the server answers anything in a moment."""
+    def _look_for_it(self) -> None:
+        while not self._answers():
+            time.sleep(PAUSE_SECONDS)
+        self._is_away.clear()
+
+    def _answers(self) -> bool:
+        """Whether the server answers anything in a moment."""
         try:
-            with (
-                suppress(urllib.error.HTTPError),
-                urllib.request.urlopen(f"{self._uri.rstrip('/')}/health", timeout=GLANCE_SECONDS),
-            ):
-                pass
-        except OSError as error:
-            raise TrackerAwayError(hide_secrets(str(error))) from error
+            with urllib.request.urlopen(f"{self._uri.rstrip('/')}/health", timeout=GLANCE_SECONDS):
+                return True
+        except urllib.error.HTTPError:
+            return True
+        except OSError:
+            return False
 
     def _outlast(self, call: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
         away_since = None

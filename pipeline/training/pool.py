@@ -7,24 +7,26 @@ with their parent, however it ends.
 from __future__ import annotations
 
 import ctypes
+import io
 import logging
 import multiprocessing
 import os
-import pickle
 import signal
 import threading
+import time
 from collections import defaultdict
 from collections.abc import Callable, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import suppress
-from dataclasses import replace
+from dataclasses import fields, replace
 from multiprocessing.process import BaseProcess
 from multiprocessing.shared_memory import SharedMemory
 from multiprocessing.sharedctypes import Synchronized
 from types import TracebackType
 from typing import Any, TypeVar
 
+import numpy as np
 import torch
 
 from pipeline.data.pools import Pool
@@ -61,13 +63,14 @@ class Trainer:
         self.compute = compute.resolved()
         self.trained: list[Chunk] = []
         """The chunks of all runs so far, in the order of their plans."""
+        self.waited = 0.0
+        """Seconds of the last run in which nothing was left to train, and `meanwhile` had not ended."""
         self._done: Synchronized[int] = context.Value("q", 0)
         # Through shared memory, because a process that is started with large arguments keeps its parent waiting until
         # it has imported what they are made of.
-        content = pickle.dumps((train, held_out))
-        self._memory = SharedMemory(create=True, size=len(content))
-        assert self._memory.buf is not None
-        self._memory.buf[: len(content)] = content
+        pools = [train] if held_out is train else [train, held_out]
+        self._kinds = [type(pool) for pool in pools]
+        self._memory = _share(pools)
         self._executor = self._start()
         self._workers: list[BaseProcess] = []
 
@@ -76,7 +79,7 @@ class Trainer:
             self.compute.workers,
             mp_context=self._context,
             initializer=_start_worker,
-            initargs=(self._memory.name, self._done, self.compute),
+            initargs=(self._memory.name, self._kinds, self._done, self.compute),
         )
 
     def _submit(self, call: Callable[..., Result], *arguments: Any) -> Future[Result]:
@@ -111,7 +114,7 @@ class Trainer:
         chunks = self._settled(compose_chunks(jobs, device=self.compute.device, limit=self.compute.chunk))
         self.trained += chunks
         planned = sum(chunk.replica_epochs for chunk in chunks)
-        self._done.value = 0
+        self._done.value, self.waited = 0, 0.0
         outcomes: dict[tuple[int, int], Outcome] = {}
 
         def show() -> None:
@@ -139,11 +142,17 @@ class Trainer:
     ) -> list[Chunk]:
         """Train chunks; those that have not ended when a worker died."""
         futures = dict[Future[list[Outcome]], Chunk]()
+        ends = list[float]()
         with suppress(BrokenProcessPool):  # a worker died while there was nothing to train
             for chunk in chunks:
-                futures[self._submit(_work, chunk)] = chunk
+                future = self._submit(_work, chunk)
+                futures[future] = chunk
+                future.add_done_callback(lambda _: ends.append(time.perf_counter()))
         left = list(chunks[len(futures) :])
+        ends.append(time.perf_counter())
         meanwhile()
+        if all(future.done() for future in futures):
+            self.waited += time.perf_counter() - max(ends)
         pending = set(futures)
         while pending:
             finished, pending = wait(pending, timeout=POLL_SECONDS, return_when=FIRST_COMPLETED)
@@ -225,12 +234,31 @@ _progress: Synchronized[int]
 _compute: Compute
 
 
-def _start_worker(memory_name: str, done: Synchronized[int], compute: Compute) -> None:
-    global _pools, _progress, _compute
+def _share(pools: Sequence[Pool]) -> SharedMemory:
+    """The arrays of pools, one after the other."""
+    content = io.BytesIO()
+    for pool in pools:
+        for array in pool.arrays:
+            np.save(content, array, allow_pickle=False)
+    memory = SharedMemory(create=True, size=content.tell())
+    assert memory.buf is not None
+    memory.buf[: content.tell()] = content.getbuffer()
+    return memory
+
+
+def _shared(memory_name: str, kinds: Sequence[type[Pool]]) -> list[Pool]:
+    """A copy of the pools that another process shares."""
     memory = SharedMemory(memory_name)
     assert memory.buf is not None
-    _pools, _progress, _compute = pickle.loads(memory.buf), done, compute
+    content = io.BytesIO(memory.buf)
     memory.close()
+    return [kind.of(*(np.load(content, allow_pickle=False) for _ in fields(kind))) for kind in kinds]
+
+
+def _start_worker(memory_name: str, kinds: Sequence[type[Pool]], done: Synchronized[int], compute: Compute) -> None:
+    global _pools, _progress, _compute
+    train, *held_out = _shared(memory_name, kinds)
+    _pools, _progress, _compute = (train, held_out[0] if held_out else train), done, compute
     # Ctrl-C ends workers without a word; the parent, which it reaches too or which sees that they have gone, tells.
     signal.signal(signal.SIGINT, signal.SIG_DFL)
     signal.pthread_sigmask(signal.SIG_UNBLOCK, [signal.SIGINT])

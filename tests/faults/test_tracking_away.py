@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import logging
 import signal
 import socket
 import subprocess
@@ -19,9 +20,11 @@ from tests.faults.scale import FULL, scaled
 from tests.faults.searches import Watch, complete, fresh, search, searching, wait_until
 from tests.functional.conftest import Workplace
 
+log = logging.getLogger(__name__)
 AWAY_SECONDS = scaled(30, 5)
 TRIALS = scaled(60, 16)
 LONGEST_STALL = 1.0
+"""Seconds for which training may wait longer than it would for a server that answers."""
 
 
 class Server:
@@ -78,6 +81,12 @@ def server(tmp_path: Path) -> Iterator[Server]:
     server.stop()
 
 
+def waited(workplace: Workplace) -> float:
+    """Seconds in which the search trained nothing because it recorded."""
+    [run] = [run for run in workplace.runs() if run.data.tags["role"] == "search"]
+    return float(run.data.metrics["tracking_seconds"])
+
+
 @pytest.mark.parametrize("how", ["dies", *(["hangs"] if FULL else [])])
 def test_what_could_not_be_sent_is_sent_later(server: Server, tmp_path: Path, how: str) -> None:
     workplace = Workplace(tmp_path, tracking=server.url)
@@ -106,6 +115,10 @@ def test_what_could_not_be_sent_is_sent_later(server: Server, tmp_path: Path, ho
     through = fresh(tmp_path / "through")
     complete(through, TRIALS)
     assert table(workplace) == table(through)
+    stall = waited(workplace) - waited(through)
+    log.info("%s for %d s: training waited %.2f s longer than without", how, AWAY_SECONDS, stall)
+    if FULL:  # nothing else runs beside
+        assert stall <= LONGEST_STALL
 
 
 def test_a_server_that_is_away_does_not_hold_up_an_interruption(server: Server, tmp_path: Path) -> None:

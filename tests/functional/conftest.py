@@ -13,6 +13,7 @@ import mlflow
 import optuna
 import pytest
 from mlflow.entities import Run
+from sqlalchemy import NullPool
 
 ROOT = Path(__file__).parents[2]
 SMALL = {"pairs": "60", "workers": "2"}
@@ -79,8 +80,10 @@ class Workplace:
 
     def study(self) -> optuna.Study:
         """The only study."""
-        [name] = optuna.get_all_study_names(self.storage)
-        return optuna.load_study(study_name=name, storage=self.storage)
+        # Without a pool, whose connections a server would count long after the study has been read.
+        storage = optuna.storages.RDBStorage(self.storage, engine_kwargs={"poolclass": NullPool})
+        [name] = optuna.get_all_study_names(storage)
+        return optuna.load_study(study_name=name, storage=storage)
 
 
 @pytest.fixture(scope="session")

@@ -29,9 +29,13 @@ class Clock:
         yield
         self._recording += time.perf_counter() - started
 
+    def waited(self, seconds: float) -> None:
+        """Count seconds in which there was nothing left to train while something was recorded."""
+        self._recording += seconds
+
     @contextmanager
     def training(self) -> Iterator[None]:
-        """Do not count what happens inside: the workers train."""
+        """Do not count what happens inside: the workers train. How long they waited for its end is `waited`."""
         before = self._tracker.seconds
         yield
         self._tracked_before += self._tracker.seconds - before

@@ -97,6 +97,7 @@ class Generations:
             lambda done, planned: bar.update(len(records) + len(asked) * done / max(planned, 1), note),
             meanwhile,
         )
+        self.clock.waited(self.trainer.waited)
         findings = {
             trial.number: finding_of(folds, self.config.pruner) for trial, folds in zip(trained, outcomes, strict=True)
         }
