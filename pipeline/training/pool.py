@@ -73,6 +73,7 @@ class Trainer:
         self._memory = _share(pools)
         self._executor = self._start()
         self._workers: list[BaseProcess] = []
+        self._training: dict[Future[list[Outcome]], Chunk] = {}
 
     def _start(self) -> ProcessPoolExecutor:
         return ProcessPoolExecutor(
@@ -99,6 +100,10 @@ class Trainer:
         """Start the workers now, so that they load while the caller does something else."""
         for _ in range(self.compute.workers):
             self._submit(os.getpid)
+
+    def is_busy(self) -> bool:
+        """Whether there is anything left to train: for `meanwhile`, which had better be over when there is not."""
+        return not all(future.done() for future in self._training)
 
     def run(
         self,
@@ -141,7 +146,7 @@ class Trainer:
         meanwhile: Callable[[], None] = lambda: None,
     ) -> list[Chunk]:
         """Train chunks; those that have not ended when a worker died."""
-        futures = dict[Future[list[Outcome]], Chunk]()
+        self._training = futures = dict[Future[list[Outcome]], Chunk]()
         ends = list[float]()
         with suppress(BrokenProcessPool):  # a worker died while there was nothing to train
             for chunk in chunks:
@@ -151,7 +156,7 @@ class Trainer:
         left = list(chunks[len(futures) :])
         ends.append(time.perf_counter())
         meanwhile()
-        if all(future.done() for future in futures):
+        if not self.is_busy():
             self.waited += time.perf_counter() - max(ends)
         pending = set(futures)
         while pending:

@@ -90,7 +90,7 @@ class Generations:
         def meanwhile() -> None:
             with self.clock.training():
                 self._tell()
-                self.runs.keep_up(asked)
+                self.runs.keep_up(asked, self.trainer.is_busy)
 
         outcomes = self.trainer.run(
             [self._job(trial) for trial in trained],

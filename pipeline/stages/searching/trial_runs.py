@@ -77,11 +77,11 @@ class TrialRuns:
             else:
                 self._open[number] = self.tracker.reopen(record, self.run, again=True)
 
-    def keep_up(self, begun: Sequence[Asked]) -> None:
-        """Open the runs of trials that begin, and complete those of trials that are told, while others train: what a
-        tracker that is away cannot be told now is told later, from the study."""
+    def keep_up(self, begun: Sequence[Asked], is_busy: Callable[[], bool]) -> None:
+        """Open the runs of trials that begin, and complete as many of trials that are told; more only while others
+        train. What a tracker that is away cannot be told now is told later, from the study."""
         self._at_once(partial(self._begin, begun))
-        self._at_once(self.project)
+        self._at_once(partial(self.project, len(begun), is_busy))
 
     def _begin(self, asked: Sequence[Asked]) -> None:
         for trial in asked:
@@ -129,15 +129,18 @@ class TrialRuns:
             self._open[number] = self.tracker.start(start, self.run)
         return self._open[number]
 
-    def project(self) -> None:
-        """Bring the tracker up to the ledger: one complete run for each finished trial."""
+    def project(self, least: int = 0, goes_on: Callable[[], bool] = lambda: True) -> None:
+        """Bring the tracker up to the ledger, one complete run for each finished trial: at least so many, and then as
+        long as it `goes_on`."""
         if self._is_behind:
             self.take_up()
             self._is_behind = False
-            log.warning("the tracking store answers again")
-        for record in self.ledger.records():
-            if record.number not in self._projected:
-                self._project(record)
+            log.warning("the tracking store answers: the trials that it has missed are logged now")
+        behind = [record for record in self.ledger.records() if record.number not in self._projected]
+        for place, record in enumerate(behind):
+            if place >= least and not goes_on():
+                return
+            self._project(record)
 
     def _project(self, record: TrialRecord) -> None:
         ended = record.ended.astimezone(UTC)
