@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import os
 import threading
 import time
@@ -23,15 +22,13 @@ import requests
 from mlflow.entities import Run, ViewType
 from mlflow.exceptions import InvalidUrlException, MlflowException
 
-from pipeline.errors import StageError, hide_secrets
+from pipeline.errors import hide_secrets
 from pipeline.files import is_no_space
+from pipeline.outages import outlast
 from pipeline.tracking.port import TrackerAwayError
 
-log = logging.getLogger(__name__)
-PATIENCE_SECONDS = 600
-"""How long a store may be away while a stage waits for it."""
 PAUSE_SECONDS = 1.0
-"""Between two calls to it."""
+"""Between two looks at a server that is away."""
 HURRIED_SECONDS = 1
 """How long one call may take where nothing is to wait."""
 GLANCE_SECONDS = 0.5
@@ -43,8 +40,9 @@ START = "start_id"
 class PatientClient:
     """`mlflow.MlflowClient`, whose calls are made again when the store was away and is back.
 
-    Raises StageError when it stays away for `PATIENCE_SECONDS`, and where nothing is to wait TrackerAwayError at once:
-    a server that was away once is looked for beside all else, so that nothing waits for it twice.
+    Raises StageError when it stays away for too long (see `pipeline.outages`), and where nothing is to wait
+    TrackerAwayError at once: a server that was away once is looked for beside all else, so that nothing waits for it
+    twice.
     """
 
     def __init__(self, uri: str) -> None:
@@ -111,34 +109,19 @@ class PatientClient:
             return False
 
     def _outlast(self, call: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
-        away_since = None
-        while True:
-            try:
-                result = call(*args, **kwargs)
-            except (MlflowException, requests.RequestException) as error:
-                if not is_away(error, self._uri):
-                    raise
-                reason = hide_secrets(" ".join(str(error).split()))
-                if self._hurried:
-                    raise TrackerAwayError(reason) from error
-                if away_since is None:
-                    away_since = time.monotonic()
-                    log.warning("the tracking store does not answer; what there is to log waits for it")
-                if time.monotonic() - away_since > PATIENCE_SECONDS:
-                    raise StageError(
-                        f"the tracking store must answer within {PATIENCE_SECONDS} seconds, but "
-                        f"{hide_secrets(self._uri)} does not ({reason[:200]}); start the same command again when it "
-                        f"does: a search loses nothing"
-                    ) from error
-                time.sleep(PAUSE_SECONDS)
-            else:
-                if away_since is not None:
-                    log.warning("the tracking store answers again")
-                return result
+        def is_waited_for(error: Exception) -> bool:
+            away = is_away(error, self._uri)
+            if away and self._hurried:
+                raise TrackerAwayError(hide_secrets(" ".join(str(error).split()))) from error
+            return away
+
+        return outlast(lambda: call(*args, **kwargs), is_waited_for, "tracking store", hide_secrets(self._uri))
 
 
-def is_away(error: BaseException, uri: str) -> bool:
+def is_away(error: Exception, uri: str) -> bool:
     """Whether an error of MLflow's says that its store does not answer at present."""
+    if not isinstance(error, MlflowException | requests.RequestException):
+        return False
     if is_no_space(error) or isinstance(error, InvalidUrlException):
         return False
     if uri.startswith("sqlite"):

@@ -9,7 +9,6 @@ import logging
 import os
 import re
 import sqlite3
-import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
 from pathlib import Path
@@ -21,12 +20,12 @@ from optuna.storages import RDBStorage
 from sqlalchemy import BigInteger, Column, MetaData, Table, Text, event
 from sqlalchemy.engine import ExceptionContext
 
-from pipeline.errors import InputError, StageError, hide_secrets
+from pipeline.errors import InputError, hide_secrets
 from pipeline.files import is_no_space, no_space
 from pipeline.interruptions import held
 from pipeline.locks import machine_lock
+from pipeline.outages import outlast
 
-log = logging.getLogger(__name__)
 URL = re.compile(r"[\w+]+://")
 LEASES = Table(
     "variantlab_leases",
@@ -36,10 +35,6 @@ LEASES = Table(
     Column("owner", Text, nullable=False),
     Column("beat", BigInteger, nullable=False),
 )
-PATIENCE_SECONDS = 600
-"""How long a database may be away while a search waits for it."""
-PAUSE_SECONDS = 0.5
-"""Between two attempts to reach it."""
 BUSY_SECONDS = 60
 """How long one process may keep the others from writing to an SQLite file."""
 STUCK_SECONDS = 30
@@ -90,32 +85,24 @@ class Storage(RDBStorage):
         if context.is_disconnect or connecting or "database is locked" in said:
             raise DatabaseAwayError(said) from error
 
+    def close(self) -> None:
+        """Close all connections: the last one of all processes' makes an SQLite database one file again, which can be
+        copied; until then a part of it is in a `-wal` file beside it."""
+        self.engine.dispose()
+
     def outlast(self, call: Callable[[], Result]) -> Result:
-        """What a call returns; it is made again when the database was away and is back, so it must bear repeating.
+        """What a call returns; it is made again when the database was away and is back: see `pipeline.outages`.
 
         Where the database is a file, signals wait for it: what they raise would leave the file locked.
-        Raises StageError when the database stays away for `PATIENCE_SECONDS`.
         """
-        away_since = None
-        while True:
-            try:
-                with held() if self.is_sqlite else nullcontext():
-                    result = call()
-            except DatabaseAwayError as error:
-                if away_since is None:
-                    away_since = time.monotonic()
-                    log.warning("the database %s does not answer; the search waits for it", self.place)
-                if time.monotonic() - away_since > PATIENCE_SECONDS:
-                    raise StageError(
-                        f"the database of the studies must answer within {PATIENCE_SECONDS} seconds, but {self.place} "
-                        f"does not ({hide_secrets(str(error)).splitlines()[0]}); start the same command again when it "
-                        f"does: nothing that was finished is lost"
-                    ) from error
-                time.sleep(PAUSE_SECONDS)
-            else:
-                if away_since is not None:
-                    log.warning("the database answers again")
-                return result
+
+        def attempt() -> Result:
+            with held() if self.is_sqlite else nullcontext():
+                return call()
+
+        return outlast(
+            attempt, lambda error: isinstance(error, DatabaseAwayError), "database of the studies", self.place
+        )
 
 
 def open_storage(url: str) -> Storage:
