@@ -9,6 +9,7 @@ import sys
 import tempfile
 import tomllib
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import closing
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, requires, version
 from pathlib import Path
@@ -150,9 +151,9 @@ def _studies(config: DoctorConfig) -> Iterator[Check]:
         yield Check(name, "none yet")
         return
     try:
-        storage = open_storage(config.storage)
-        freed = storage.outlast(lambda: free_abandoned(storage)) if config.repair else 0
-        held, running = storage.outlast(lambda: (leases(storage), left_running(storage)))
+        with closing(open_storage(config.storage)) as storage:
+            freed = storage.outlast(lambda: free_abandoned(storage)) if config.repair else 0
+            held, running = storage.outlast(lambda: (leases(storage), left_running(storage)))
     except VariantlabError as error:
         yield Check(name, str(error), "start its server, or choose another --storage")
         return

@@ -7,6 +7,7 @@ runs are a projection of it that can be made again at any time.
 from __future__ import annotations
 
 import io
+from contextlib import closing
 
 from matplotlib.figure import Figure
 
@@ -36,44 +37,48 @@ def run(config: SearchConfig, tracker: Tracker, reporter: Reporter, parent: Run 
     Raises StageError when no trial is complete.
     """
     variant, space, pools = inputs(config)
-    storage = open_storage(config.storage)
     name, protocol = config.study_name(space, pools), config.protocol(space, pools)
-    freed = storage.outlast(lambda: free_abandoned(storage))
-    open_store(tracker, reporter, freed)
-    clock = Clock(tracker)
-    start = RunStart(
-        name=f"search {variant.name}",
-        role="search",
-        params={**variant_params(variant), **config.params, "space_digest": space.digest[:12]},
-        tags={**variant_tags(variant), "study": name},
-        data=pools,
-    )
-    with (
-        leased(storage, name, reporter.say, lambda: check_protocol(storage, name, protocol)) as given_up,
-        Trainer(pools.train, pools.train, config.compute) as trainer,
-    ):
-        trainer.warm_up()
-        if given_up:
-            tracker.repair(given_up)
-        ledger = Ledger.open(storage, name, protocol, config.method(space))
-        pages = StudyPages(storage, name, config.artifacts)
-        found = Found(variant=variant, space=space, config=config, samples=config.setting.training_samples(pools))
-        with stage_run(tracker, start, parent) as run:
-            runs = TrialRuns(config, variant, pools, ledger, pages, tracker, run)
-            try:
-                runs.take_up()
-                runs.project()
-                _link(run, ledger, pages, tracker)
-                if done := len(ledger.records()):
-                    reporter.say(f"study {name} goes on: {done} trials are finished, {ledger.planned} wanted")
-                generations = Generations(config, variant, pools, ledger, trainer, runs, clock)
-                stopped = generations.go_on(found, reporter)
-                runs.project()
-                found = _rechecked(found.with_records(ledger.records()), pools, ledger, trainer, reporter)
-                return _finish(found, stopped, ledger, pages, trainer, runs, clock)
-            except LeaseLostError:
-                runs.let_go()
-                raise
+    with closing(open_storage(config.storage)) as storage:
+        open_store(tracker, reporter, storage.outlast(lambda: free_abandoned(storage)))
+        clock = Clock(tracker)
+        start = RunStart(
+            name=f"search {variant.name}",
+            role="search",
+            params={**variant_params(variant), **config.params, "space_digest": space.digest[:12]},
+            tags={**variant_tags(variant), "study": name},
+            data=pools,
+        )
+        with (
+            leased(storage, name, reporter.say, lambda: check_protocol(storage, name, protocol)) as given_up,
+            Trainer(pools.train, pools.train, config.compute) as trainer,
+        ):
+            trainer.warm_up()
+            if given_up:
+                tracker.repair(given_up)
+            ledger = Ledger.open(storage, name, protocol, config.method(space))
+            pages = StudyPages(storage, name, config.artifacts)
+            found = Found(variant=variant, space=space, config=config, samples=config.setting.training_samples(pools))
+            with stage_run(tracker, start, parent) as run:
+                runs = TrialRuns(config, variant, pools, ledger, pages, tracker, run)
+                try:
+                    return _go_on(found, runs, trainer, clock, reporter)
+                except LeaseLostError:
+                    runs.let_go()
+                    raise
+
+
+def _go_on(found: Found, runs: TrialRuns, trainer: Trainer, clock: Clock, reporter: Reporter) -> StageResult:
+    """Search from where the study is to its end."""
+    config, pools, ledger = runs.config, runs.pools, runs.ledger
+    runs.take_up()
+    runs.project()
+    _link(runs)
+    if done := len(ledger.records()):
+        reporter.say(f"study {ledger.name} goes on: {done} trials are finished, {ledger.planned} wanted")
+    stopped = Generations(config, runs.variant, pools, ledger, trainer, runs, clock).go_on(found, reporter)
+    runs.project()
+    found = _rechecked(found.with_records(ledger.records()), pools, ledger, trainer, reporter)
+    return _finish(found, stopped, trainer, runs, clock)
 
 
 def _rechecked(found: Found, pools: Pools, ledger: Ledger, trainer: Trainer, reporter: Reporter) -> Found:
@@ -88,23 +93,15 @@ def _rechecked(found: Found, pools: Pools, ledger: Ledger, trainer: Trainer, rep
     return found.with_records(found.records, ledger.rechecked)
 
 
-def _link(run: Run, ledger: Ledger, pages: StudyPages, tracker: Tracker) -> None:
+def _link(runs: TrialRuns) -> None:
     """Let each of run and study say where the other is."""
-    run.log(tags={"study_id": ledger.id, "dashboard": pages.link()})
-    pages.note(f"Searched by MLflow [run {run.id}]({tracker.link(run.id)}).")
+    runs.run.log(tags={"study_id": runs.ledger.id, "dashboard": runs.pages.link()})
+    runs.pages.note(f"Searched by MLflow [run {runs.run.id}]({runs.tracker.link(runs.run.id)}).")
 
 
-def _finish(
-    found: Found,
-    stopped: str,
-    ledger: Ledger,
-    pages: StudyPages,
-    trainer: Trainer,
-    runs: TrialRuns,
-    clock: Clock,
-) -> StageResult:
+def _finish(found: Found, stopped: str, trainer: Trainer, runs: TrialRuns, clock: Clock) -> StageResult:
     """Log what was found and what it cost."""
-    run, records = runs.run, found.records
+    run, ledger, pages, records = runs.run, runs.ledger, runs.pages, found.records
     chosen = found.chosen
     if chosen is None:
         reasons = sorted({record.reason for record in records}) or [stopped]

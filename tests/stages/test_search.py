@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -8,6 +9,7 @@ from typing import Any
 import numpy as np
 import optuna
 import pytest
+from numpy.typing import NDArray
 from sqlalchemy import update
 
 from pipeline.data.digits import DigitSet
@@ -119,17 +121,33 @@ def test_studies_of_one_name_in_two_databases_have_runs_of_their_own(config: Sea
     assert [run.parent for run in tracker.runs if run.tags["role"] == "trial"] == [one.run_id] * 2 + [other.run_id] * 2
 
 
-class TrapOnPickle(DigitSet):
-    """Digits that may not be sent to a worker."""
+class Trap(DigitSet):
+    """Digits that may not be sent to a worker, neither in shared memory nor with a chunk."""
+
+    digest = "trap"
+
+    @property
+    def arrays(self) -> tuple[NDArray[np.generic], ...]:
+        raise AssertionError("the test digits entered a search")
 
     def __reduce__(self) -> str:
         raise AssertionError("the test digits entered a search")
 
 
+def test_a_search_that_has_ended_leaves_a_database_of_one_file(config: SearchConfig, tmp_path: Path) -> None:
+    """Which people copy: what is in a file beside it would be missing."""
+    search.run(replace(config, n_trials=2), MemoryTracker(), Silent())
+    [path] = tmp_path.glob("*.db*")
+    copy = shutil.copy(path, tmp_path / "copied")
+    storage = f"sqlite:///{copy}"
+    [name] = optuna.get_all_study_names(storage)
+    assert len(optuna.load_study(study_name=name, storage=storage).trials) == 2
+
+
 def test_the_test_digits_never_enter_a_search(config: SearchConfig, monkeypatch: pytest.MonkeyPatch) -> None:
     _, _, pools = inputs(config)
     assert isinstance(pools.test, DigitSet)
-    trap = TrapOnPickle(images_NHW=np.full_like(pools.test.images_NHW, np.nan), labels_N=pools.test.labels_N)
+    trap = Trap(images_NHW=np.full_like(pools.test.images_NHW, np.nan), labels_N=pools.test.labels_N)
     poisoned = replace(pools, test=trap)
     monkeypatch.setattr(replicas, "load_pools", lambda _: poisoned)
     changed, original = MemoryTracker(), MemoryTracker()

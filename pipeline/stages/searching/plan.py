@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 
@@ -25,7 +26,10 @@ def plan(config: SearchConfig) -> list[Work]:
     """The trials that are left, and the recheck of the best."""
     variant, space, pools = inputs(config)
     name = config.study_name(space, pools)
-    records = finished_trials(open_storage(config.storage), name) if is_there(config.storage) else []
+    records = []
+    if is_there(config.storage):
+        with closing(open_storage(config.storage)) as storage:
+            records = finished_trials(storage, name)
     steps = config.make_strategy().steps(space, records)
     left = [proposal for step in steps for proposal in step][len(records) :]
     sampled = config.sampler in SAMPLERS
