@@ -30,20 +30,20 @@ def process_tag(pid: int | None = None) -> str:
     return f"{socket.gethostname()}:{process.pid}:{'.'.join(_machine())}.{_started(process)}"
 
 
-def is_dead(tag: str) -> bool:
-    """Whether the process of this tag is known to run no more; of processes on other machines nothing is known."""
+def is_dead(tag: str) -> bool | None:
+    """Whether the process of this tag runs no more; None of processes on other machines, of which nothing is known."""
     try:
         host, pid, start = tag.rsplit(":", 2)
         machine, boot, namespace, _ = start.split(".")
     except ValueError:
-        return False
+        return None
     my_machine, my_boot, my_namespace = _machine()
     if (host, machine) != (socket.gethostname(), my_machine):
-        return False
+        return None
     if boot != my_boot:
         return True
     if namespace != my_namespace:  # of another container: its ids mean nothing here
-        return False
+        return None
     try:
         return process_tag(int(pid)) != tag
     except psutil.NoSuchProcess:

@@ -21,6 +21,7 @@ from pipeline.errors import VariantlabError
 from pipeline.processes import is_dead, show_process
 from pipeline.reports.tables import Table
 from pipeline.stages.stage import Answer
+from pipeline.tracking.heartbeat import abandoned
 from pipeline.tracking.port import Tracker
 from pipeline.tracking.provenance import PROJECT
 from pipeline.tuning.dashboard import ADDRESS
@@ -131,7 +132,7 @@ def _tracking(config: DoctorConfig, open_tracker: Callable[[], Tracker]) -> Iter
         )
         return
     yield Check("tracking store", f"{tracker.place} can be reached and written")
-    dead = [run for run in left if is_dead(run.tags.get("process", ""))]
+    dead = abandoned(left)
     others = [run for run in left if run not in dead]
     repaired = [f"{ended} ended now, as KILLED"] if ended else []
     named = [f"{len(others)} open ({', '.join(sorted({_whose(run.tags) for run in others}))})"] if others else []

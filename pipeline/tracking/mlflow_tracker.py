@@ -58,7 +58,7 @@ from pipeline.files import is_no_space, no_space
 from pipeline.interruptions import held
 from pipeline.locks import machine_lock
 from pipeline.models import checked_pt2
-from pipeline.processes import is_dead, process_tag
+from pipeline.tracking.heartbeat import Heart, abandoned, living_tags
 from pipeline.tracking.patience import PatientClient
 from pipeline.tracking.port import (
     VARIANTS,
@@ -166,7 +166,8 @@ class MlflowTracker:
                     self.experiment_id = self._experiment(VARIANTS)
                 self._project_run = os.environ.get("MLFLOW_RUN_ID")
                 if self._project_run:
-                    self.client.set_tag(self._project_run, "process", process_tag())
+                    for tag, value in living_tags().items():
+                        self.client.set_tag(self._project_run, tag, value)
         except (
             TrackerAwayError,
             MlflowException,
@@ -182,6 +183,7 @@ class MlflowTracker:
             ) from error
         self.open: dict[str, OpenRun] = {}
         """Runs that were started and have not ended."""
+        self._heart: Heart | None = None
 
     def __enter__(self) -> Self:
         """Itself."""
@@ -271,7 +273,7 @@ class MlflowTracker:
         """Open a run; see `Tracker.start`."""
         tags = {
             "role": start.role,
-            "process": process_tag(),
+            **living_tags(),
             MLFLOW_USER: user_name(),
             **code_tags(),
             **start.data_tags,
@@ -294,7 +296,7 @@ class MlflowTracker:
                 experiment = self._experiment(start.purpose) if parent is None else self._experiment_of(parent)
                 made = self._patient.create_once(experiment, began, tags, start.name)
                 run = OpenRun(self, made.info.run_id, experiment, set())
-            self.open[run.id] = run
+            self.keep_open(run)
             if start.role not in UNWATCHED and system_metrics_are_wanted():
                 run.watch()
         if start.params or late:
@@ -309,13 +311,26 @@ class MlflowTracker:
         """Open a run that exists; see `Tracker.reopen`."""
         run = OpenRun(self, record.id, record.experiment, set(record.params))
         if again:
-            run.log(tags={"process": process_tag()})
+            run.log(tags=living_tags())
             with self.timed():
                 self.client.update_run(run.id, "RUNNING")
-            self.open[run.id] = run
+            self.keep_open(run)
         if parent is not None and record.tags.get(MLFLOW_PARENT_RUN_ID) != parent.id:
             run.log(tags={MLFLOW_PARENT_RUN_ID: parent.id})
         return run
+
+    def keep_open(self, run: OpenRun) -> None:
+        """Know of a run that has not ended, and let others know of this process by the first of them."""
+        self.open[run.id] = run
+        if self._heart is None:
+            self._heart = Heart(self.client.tracking_uri, run.id)
+
+    def let_go(self, run: OpenRun) -> None:
+        """Forget a run that has ended, or is another process's."""
+        self.open.pop(run.id, None)
+        if self._heart is not None and self._heart.run_id == run.id:
+            self._heart.stop()
+            self._heart = None
 
     def find(self, role: str = "", *, experiment: str | None = None, **tags: str) -> list[RunRecord]:
         """Find runs; see `Tracker.find`."""
@@ -417,13 +432,9 @@ class MlflowTracker:
     def repair(self, gone: str = "") -> int:
         """End what dead processes left open; see `Tracker.repair`."""
         with self.timed():
-            stale = [
-                run.id
-                for run in self.left_open()
-                if (process := run.tags.get("process", "")) and (process == gone or is_dead(process))
-            ]
-            for run_id in stale:
-                self.client.set_terminated(run_id, "KILLED")
+            stale = abandoned(self.left_open(), gone)
+            for run in stale:
+                self.client.set_terminated(run.id, "KILLED")
         return len(stale)
 
     def left_open(self) -> list[RunRecord]:
@@ -537,7 +548,7 @@ class OpenRun:
 
     def let_go(self) -> None:
         """Leave the run to another process."""
-        self._tracker.open.pop(self.id, None)
+        self._tracker.let_go(self)
 
     def end(self, status: Status, ended: datetime | None = None) -> None:
         """Close the run."""
@@ -545,7 +556,7 @@ class OpenRun:
             self._monitor.finish()
         with self._tracker.timed():
             self._tracker.client.set_terminated(self.id, status, None if ended is None else _milliseconds(ended))
-            self._tracker.open.pop(self.id, None)
+            self._tracker.let_go(self)
 
 
 def _dataset(pools: Pools, part: str, context: str, pool: Pool) -> DatasetInput:

@@ -213,8 +213,9 @@ class Tracker(Protocol):
         """Runs that have not ended, of whatever process (its tag is `process`), newest first."""
 
     def repair(self, gone: str = "") -> int:
-        """End the runs that dead processes of this machine left open, and those of the process with the tag `gone`,
-        which is known to be dead; how many there were."""
+        """End the runs that dead processes of this machine left open, those of processes elsewhere that have not been
+        heard of for a day, and those of the process with the tag `gone`, which is known to be dead; how many there
+        were."""
 
 
 @contextmanager
