@@ -18,13 +18,13 @@ from tests.faults.scale import FULL, scaled
 from tests.faults.searches import ENDLESS, Watch, complete, fresh, search, searching, wait_until
 from tests.functional.conftest import ROOT, Workplace
 
-PROCESSES = 4
-KILLS = scaled(50, 4)
+PROCESSES = scaled(4, 2)
+KILLS = scaled(50, 3)
 LONGEST_LIFE = 2.0
 """Seconds of live work after which a process is killed at the latest."""
 
 
-def test_killed_at_random_instants_four_processes_lose_nothing_and_overrun_nothing(stores: Workplace) -> None:
+def test_killed_at_random_instants_processes_of_one_study_lose_nothing_and_overrun_nothing(stores: Workplace) -> None:
     instants = numpy_generator(0, "instants")
     watch = Watch(stores)
     acknowledged = dict[int, FrozenTrial]()
@@ -47,8 +47,8 @@ def test_killed_at_random_instants_four_processes_lose_nothing_and_overrun_nothi
     check_whole(stores, n_trials, acknowledged)
 
 
-@pytest.mark.parametrize("stores", ["sqlite", "postgresql"] if FULL else ["sqlite"], indirect=True)
-def test_four_processes_on_one_study_share_its_budget_exactly(stores: Workplace) -> None:
+@pytest.mark.parametrize("stores", ["sqlite", "postgresql"] if FULL else ["postgresql"], indirect=True)
+def test_processes_on_one_study_share_its_budget_exactly(stores: Workplace) -> None:
     with ExitStack() as stack:
         running = [stack.enter_context(searching(stores, *search(stores, 7))) for _ in range(PROCESSES)]
         outputs = [process.communicate()[0] for process in running]
@@ -59,14 +59,14 @@ def test_four_processes_on_one_study_share_its_budget_exactly(stores: Workplace)
     check_whole(stores, 7)
 
 
-@pytest.mark.parametrize("step", STEPS if FULL else ["ask:after", "log:after", "tell:before", "finish:before"])
+@pytest.mark.parametrize("step", STEPS if FULL else ["log:after", "tell:before"])
 def test_killed_at_a_named_step_it_recovers(step: str, workplace: Workplace, through: Workplace) -> None:
     command = (sys.executable, "-m", "tests.faults.dying", step, *search(workplace, 6)[1:])
     with workplace.start(*command, environment=workplace.environment | {"PYTHONPATH": str(ROOT)}) as process:
         output, _ = process.communicate()
     assert process.returncode == -signal.SIGKILL, output
     acknowledged = finished_trials(workplace) if Watch(workplace).token() else {}
-    complete(workplace, 6)
+    assert "goes on: " in complete(workplace, 6) or not acknowledged
     check_whole(workplace, 6, acknowledged)
     assert table(workplace) == table(through)
 

@@ -12,7 +12,7 @@ import pytest
 
 from tests.faults.invariants import check_nothing_runs, check_whole, finished_trials, more_trials
 from tests.faults.scale import FULL, scaled
-from tests.faults.searches import ENDLESS, SEARCH, Watch, complete, family_of, searching, wait_until
+from tests.faults.searches import ENDLESS, SEARCH, Watch, complete, family_of, search, searching, wait_until
 from tests.functional.conftest import ROOT, Workplace
 
 LONGEST_END = scaled(5, 60)
@@ -81,6 +81,32 @@ def test_all_ends_soon_and_the_search_goes_on_later(
     n_trials = more_trials(workplace)
     assert "processes that died" not in complete(workplace, n_trials)  # nothing was left to repair
     check_whole(workplace, n_trials, acknowledged)
+
+
+@pytest.mark.parametrize(
+    ("numbers", "status"),
+    [
+        ([signal.SIGINT, signal.SIGTERM], 130),  # what `mlflow run` sends on Ctrl-C
+        *([([signal.SIGTERM], 143)] if FULL else []),
+    ],
+)
+def test_by_itself_a_search_exits_with_the_status_of_the_first_signal(
+    workplace: Workplace, numbers: list[signal.Signals], status: int
+) -> None:
+    with searching(workplace, *search(workplace, ENDLESS)) as process:
+        watch = Watch(workplace)
+        wait_until(lambda: watch.finished() >= 2 and watch.running() > 0, process)
+        everybody = family_of(process.pid)
+        for number in numbers:
+            process.send_signal(number)
+        _, left = psutil.wait_procs(everybody, timeout=LONGEST_END)
+        for each in left:
+            each.kill()
+        output = process.communicate()[0]
+    assert not left, output
+    assert process.returncode == status, output
+    assert {run.info.status for run in workplace.runs() if run.data.tags["role"] == "search"} == {"KILLED"}
+    check_nothing_runs(workplace)
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL] if FULL else [signal.SIGKILL])

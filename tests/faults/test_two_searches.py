@@ -13,10 +13,11 @@ import pytest
 from libfaketime import get_reload_information
 
 from tests.faults.invariants import check_whole, finished_trials, table
-from tests.faults.scale import FULL
+from tests.faults.scale import FULL, scaled
 from tests.faults.searches import Watch, complete, fresh, said, search, searching, wait_until
 from tests.functional.conftest import ROOT, Workplace
 
+TRIALS = scaled(12, 6)
 FASTER = "import pipeline.tuning.lease as lease; lease.LOOK_SECONDS = 0.1; import pipeline.cli; pipeline.cli.main()"
 """The command with a grace of three seconds instead of thirty."""
 
@@ -27,17 +28,17 @@ def impatient(workplace: Workplace, n_trials: int) -> tuple[str, ...]:
 
 
 def test_a_second_search_waits_and_ends_with_the_same(workplace: Workplace) -> None:
-    with searching(workplace, *search(workplace, 8)) as first:
+    with searching(workplace, *search(workplace, TRIALS)) as first:
         watch = Watch(workplace)
         wait_until(lambda: watch.running() > 0, first)
-        code, output = workplace.run(*search(workplace, 8))
+        code, output = workplace.run(*search(workplace, TRIALS))
         other = first.communicate()[0]
     assert (code, first.returncode) == (0, 0)
     assert f"is searched by process {first.pid}; this one waits" in output
     assert [line for line in output.splitlines() if line.startswith("mlp_ws_al:")] == [
         line for line in other.splitlines() if line.startswith("mlp_ws_al:")
     ]
-    check_whole(workplace, 8)
+    check_whole(workplace, TRIALS)
 
 
 OTHERS = [
@@ -101,15 +102,15 @@ def test_what_a_stopped_process_tells_after_another_has_taken_over_is_discarded(
 
 @pytest.mark.parametrize("offset", ["-1h", "+1h"] if FULL else ["+1h"])
 def test_a_clock_that_is_one_hour_off_declares_nobody_dead(workplace: Workplace, offset: str) -> None:
-    with searching(workplace, *search(workplace, 12)) as first:
+    with searching(workplace, *search(workplace, TRIALS)) as first:
         watch = Watch(workplace)
         wait_until(lambda: watch.running() > 0, first)
         _, preloaded = get_reload_information()
         environment = workplace.environment | preloaded | {"FAKETIME": offset}
-        with searching(workplace, *search(workplace, 12), environment=environment) as second:
+        with searching(workplace, *search(workplace, TRIALS), environment=environment) as second:
             assert first.wait() == 0
             output = second.communicate()[0]
     assert second.returncode == 0, output
     assert f"is searched by process {first.pid}; this one waits" in output
     assert "processes that died" not in output
-    check_whole(workplace, 12)
+    check_whole(workplace, TRIALS)
