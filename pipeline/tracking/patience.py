@@ -21,6 +21,7 @@ import mlflow
 import requests
 from mlflow.entities import Run, ViewType
 from mlflow.exceptions import InvalidUrlException, MlflowException
+from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
 
 from pipeline.errors import hide_secrets
 from pipeline.files import is_no_space
@@ -120,12 +121,14 @@ class PatientClient:
 
 def is_away(error: Exception, uri: str) -> bool:
     """Whether an error of MLflow's says that its store does not answer at present."""
-    if not isinstance(error, MlflowException | requests.RequestException):
+    if not isinstance(error, MlflowException | requests.RequestException | DBAPIError):
         return False
     if is_no_space(error) or isinstance(error, InvalidUrlException):
         return False
     if uri.startswith("sqlite"):
         return "database is locked" in str(error)
+    if isinstance(error, OperationalError | InterfaceError):  # MLflow does not translate what its rollbacks raise
+        return True
     cause: BaseException | None = error
     while cause is not None:
         if isinstance(cause, requests.RequestException):

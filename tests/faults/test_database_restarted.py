@@ -44,8 +44,8 @@ def test_a_search_outlasts_restarts_of_its_database(
         for number in range(1, RESTARTS + 1):
             wait_until(partial(_has_finished, watch, number * TRIALS // (RESTARTS + 2)))
             acknowledged |= finished_trials(workplace)
-            both = process.poll(), other.poll()
-            assert both == (None, None), "a process has ended"
+            for each in (process, other):
+                assert each.poll() is None, each.communicate()[0]
             wait_until(lambda: watch.running() > 0)
             with suppress(subprocess.TimeoutExpired):
                 process.wait(timeout=float(instants.uniform(0, 0.5)))
