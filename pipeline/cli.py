@@ -91,7 +91,7 @@ class Group(click.Group):
         """When this process was stopped: `mlflow run` would make its run, which is KILLED, FAILED."""
         if launcher := os.environ.get(LAUNCHER):
             from pipeline.processes import terminate_program
-            from pipeline.tracking.mlflow_tracker import end_project_run
+            from pipeline.tracking.project_run import end_project_run
 
             terminate_program(int(launcher), "mlflow", "run")
             end_project_run()  # stopped while it imported, a stage has no tracker yet that would
@@ -100,7 +100,7 @@ class Group(click.Group):
         click.echo(f"Error: {one_line(message)}", err=True)
         if code == InputError.exit_code and PROJECT_RUN in os.environ:
             # `mlflow run` made a run before it knew that the input is bad: leave none behind.
-            from pipeline.tracking.mlflow_tracker import discard_project_run
+            from pipeline.tracking.project_run import discard_project_run
 
             discard_project_run()
         sys.exit(code)
@@ -340,7 +340,7 @@ def ui_command(storage: str, artifacts: str, host: str) -> None:
     They listen on loopback. With another --host MLflow asks for a user and a password: admin and what is in
     MLFLOW_AUTH_ADMIN_PASSWORD. optuna-dashboard cannot, and stays.
     """
-    from pipeline.tracking.mlflow_tracker import tracking_uri
+    from pipeline.tracking.address import tracking_uri
     from pipeline.viewers import LOOPBACK, LOOPBACKS, check_host, dashboard_viewer, mlflow_viewer, serving, watch
 
     uri = tracking_uri()

@@ -20,6 +20,10 @@ MAX_REASON = 200
 Result = TypeVar("Result")
 
 
+class TrackerAwayError(Exception):
+    """The tracking store does not answer at present, and is not waited for."""
+
+
 def outlast(call: Callable[[], Result], is_away: Callable[[Exception], bool], store: str, place: str) -> Result:
     """What a call returns, which is made again as long as it raises what `is_away` says of its store; so it must bear
     repeating. Any other error is raised.

@@ -49,7 +49,7 @@ from mlflow.utils.mlflow_tags import (
     MLFLOW_USER,
 )
 from mlflow.utils.validation import MAX_TAG_VAL_LENGTH
-from sqlalchemy import create_engine, make_url, text
+from sqlalchemy import make_url
 from sqlalchemy.exc import SQLAlchemyError
 
 from pipeline.data.pools import Pool, Pools
@@ -58,6 +58,8 @@ from pipeline.files import is_no_space, no_space
 from pipeline.interruptions import held
 from pipeline.locks import machine_lock
 from pipeline.models import checked_pt2
+from pipeline.outages import TrackerAwayError
+from pipeline.tracking.address import is_sqlite, tracking_uri
 from pipeline.tracking.heartbeat import Heart, abandoned, living_tags
 from pipeline.tracking.patience import PatientClient
 from pipeline.tracking.port import (
@@ -68,7 +70,6 @@ from pipeline.tracking.port import (
     RunRecord,
     RunStart,
     Status,
-    TrackerAwayError,
     param_text,
 )
 from pipeline.tracking.provenance import code_tags, user_name
@@ -77,7 +78,6 @@ from pipeline.tracking.views import VIEWS
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-DEFAULT_URI = "sqlite:///mlflow.db"
 PROJECT_EXPERIMENT = "0"
 """Id of the experiment that `mlflow run` puts runs into unless it is given another one."""
 EXPERIMENT_TAGS = {"mlflow.experimentKind": "custom_model_development", **dict(view.tag for view in VIEWS)}
@@ -92,56 +92,10 @@ MAX_REASON = 400
 """Characters of an error that is told in one line."""
 
 
-def tracking_uri() -> str:
-    """The tracking store in use: `MLFLOW_TRACKING_URI`, or `sqlite:///mlflow.db` in the working folder."""
-    return os.environ.get("MLFLOW_TRACKING_URI") or DEFAULT_URI
-
-
-def is_sqlite(uri: str) -> bool:
-    """Whether the store is a file, which one process at a time writes to."""
-    return uri.startswith("sqlite:")
-
-
 def system_metrics_are_wanted() -> bool:
     """Whether MLflow's variable for it is set."""
     variable: Any = MLFLOW_ENABLE_SYSTEM_METRICS_LOGGING  # untyped
     return bool(variable.get())
-
-
-def end_project_run() -> None:
-    """End the run that `mlflow run` made for this process, as KILLED, if nobody has ended it; it is not waited for."""
-    client = PatientClient(tracking_uri())
-    run_id = os.environ["MLFLOW_RUN_ID"]
-    with suppress(MlflowException, SQLAlchemyError, TrackerAwayError), client.hurried():
-        if client.get_run(run_id).info.status == "RUNNING":
-            client.set_terminated(run_id, "KILLED")
-
-
-def discard_project_run() -> None:
-    """Delete the run that `mlflow run` made for this process, since its input was bad and nothing ran.
-
-    A run that a stage has opened, or that has ended, is left alone, and so is one that cannot be reached. Where the
-    store is a database its params are removed for good, since one may hold a password.
-    """
-    client = mlflow.MlflowClient(tracking_uri())
-    run_id = os.environ["MLFLOW_RUN_ID"]
-    with suppress(MlflowException, SQLAlchemyError):
-        run = client.get_run(run_id)
-        if run.info.status in ("RUNNING", "KILLED") and "role" not in run.data.tags:  # KILLED by a tracker's end
-            client.set_terminated(run_id, "FAILED")
-            client.delete_run(run_id)
-            if not tracking_uri().startswith("http"):
-                _remove_params(run_id)
-
-
-def _remove_params(run_id: str) -> None:
-    """Remove what a deleted run keeps; of it nothing else comes from the command line."""
-    engine = create_engine(tracking_uri())
-    with engine.begin() as connection:
-        if engine.dialect.name == "sqlite":
-            connection.exec_driver_sql("PRAGMA secure_delete = ON")  # what was deleted is overwritten
-        connection.execute(text("DELETE FROM params WHERE run_uuid = :run_id"), {"run_id": run_id})
-    engine.dispose()
 
 
 class MlflowTracker:

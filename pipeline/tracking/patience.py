@@ -25,8 +25,7 @@ from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
 
 from pipeline.errors import hide_secrets
 from pipeline.files import is_no_space
-from pipeline.outages import outlast
-from pipeline.tracking.port import TrackerAwayError
+from pipeline.outages import TrackerAwayError, outlast
 
 PAUSE_SECONDS = 1.0
 """Between two looks at a server that is away."""

@@ -18,6 +18,7 @@ from pipeline.data.pools import Pools
 from pipeline.errors import StageError, hide_secrets
 from pipeline.models.hyperparameters import Hyperparameters
 from pipeline.models.variant import Variant
+from pipeline.outages import TrackerAwayError
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -27,10 +28,6 @@ VARIANTS, PUBLISHED = "model variants", "published tables"
 """What experiments are for: the user's own question, and the tables of the reports."""
 DATA_TAGS = "dataset", "dataset_digest"
 Status = Literal["RUNNING", "FINISHED", "FAILED", "KILLED"]
-
-
-class TrackerAwayError(Exception):
-    """The tracker's store does not answer at present."""
 
 
 @dataclass(frozen=True)

@@ -8,6 +8,7 @@ import subprocess
 import time
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
+from typing import TypeVar
 
 import psutil
 import sqlalchemy
@@ -20,6 +21,8 @@ ENDLESS = 100_000
 LOOK_SECONDS = 0.02
 """Between two looks at a database, which tells nobody when it changes."""
 PATIENCE_SECONDS = 240
+
+Found = TypeVar("Found")
 
 
 def search(workplace: Workplace, n_trials: int, *more: str) -> tuple[str, ...]:
@@ -61,18 +64,18 @@ class Watch:
             return None
 
 
-def wait_until(happened: Callable[[], bool], process: subprocess.Popen[str] | None = None) -> None:
-    """Look until something has happened; a process that ends before fails the test at once."""
+def wait_until(happened: Callable[[], Found], *processes: subprocess.Popen[str]) -> Found:
+    """Look until something has happened, and return what was seen; a process that ends before fails the test at once."""
     deadline = time.monotonic() + PATIENCE_SECONDS
-    while not happened():
+    while not (found := happened()):
         assert time.monotonic() < deadline, "it did not happen in time"
-        if process is None:
-            time.sleep(LOOK_SECONDS)
-            continue
-        with contextlib.suppress(subprocess.TimeoutExpired):
-            process.wait(timeout=LOOK_SECONDS)
-            assert happened(), f"the search has ended (status {process.returncode}): {process.communicate()[0]}"
-            return
+        time.sleep(LOOK_SECONDS)
+        for process in processes:
+            if process.poll() is not None:
+                found = happened()
+                assert found, f"the search has ended (status {process.returncode}): {process.communicate()[0]}"
+                return found
+    return found
 
 
 def family_of(pid: int) -> list[psutil.Process]:

@@ -6,7 +6,9 @@ import os
 import signal
 import subprocess
 import sys
+from collections.abc import Sequence
 from contextlib import ExitStack, suppress
+from functools import partial
 
 import pytest
 from optuna.trial import FrozenTrial
@@ -24,6 +26,12 @@ LONGEST_LIFE = 2.0
 """Seconds of live work after which a process is killed at the latest."""
 
 
+def at_work(watch: Watch, processes: Sequence[subprocess.Popen[str]]) -> subprocess.Popen[str] | None:
+    """The process that searches, once it trains."""
+    owner = watch.owner()
+    return next((each for each in processes if each.pid == owner and watch.running() > 0), None)
+
+
 def test_killed_at_random_instants_processes_of_one_study_lose_nothing_and_overrun_nothing(stores: Workplace) -> None:
     instants = numpy_generator(0, "instants")
     watch = Watch(stores)
@@ -31,8 +39,8 @@ def test_killed_at_random_instants_processes_of_one_study_lose_nothing_and_overr
     with ExitStack() as stack:
         running = [stack.enter_context(searching(stores, *search(stores, ENDLESS))) for _ in range(PROCESSES)]
         for kill in range(KILLS):
-            wait_until(lambda: watch.owner() in {process.pid for process in running} and watch.running() > 0)
-            owner = next(process for process in running if process.pid == watch.owner())
+            owner = wait_until(partial(at_work, watch, running), *running)
+            assert owner is not None
             with suppress(subprocess.TimeoutExpired):
                 owner.wait(timeout=float(instants.uniform(0, LONGEST_LIFE)))
                 raise AssertionError(owner.communicate()[0])

@@ -27,8 +27,10 @@ from pipeline.models.exported import Exported
 from pipeline.models.initial import build_network
 from pipeline.models.registry import get_variant
 from pipeline.processes import process_tag
-from pipeline.tracking.mlflow_tracker import MlflowTracker, discard_project_run, tracking_uri
+from pipeline.tracking.address import tracking_uri
+from pipeline.tracking.mlflow_tracker import MlflowTracker
 from pipeline.tracking.port import Metric, ModelToLog, Run, RunStart, curve, stage_run
+from pipeline.tracking.project_run import discard_project_run
 from tests.synthetic import make_digits, make_points
 from tests.tracking.conftest import use
 from tests.tracking.workers import track_one_run

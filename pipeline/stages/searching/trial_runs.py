@@ -13,6 +13,7 @@ import numpy as np
 
 from pipeline.data.pools import Pools
 from pipeline.models.variant import Variant
+from pipeline.outages import TrackerAwayError
 from pipeline.processes import process_tag
 from pipeline.reports.tables import Table
 from pipeline.stages.searching.config import SearchConfig
@@ -25,7 +26,6 @@ from pipeline.tracking.port import (
     RunStart,
     Status,
     Tracker,
-    TrackerAwayError,
     config_tags,
     curve,
     variant_params,
