@@ -65,7 +65,7 @@ class Watch:
 
 
 def wait_until(happened: Callable[[], Found], *processes: subprocess.Popen[str]) -> Found:
-    """Look until something has happened, and return what was seen; a process that ends before fails the test at once."""
+    """Look until something has happened, and return what was seen; a process that ends before fails the test."""
     deadline = time.monotonic() + PATIENCE_SECONDS
     while not (found := happened()):
         assert time.monotonic() < deadline, "it did not happen in time"
