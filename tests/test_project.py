@@ -57,7 +57,8 @@ def test_entry_point_parameters_are_the_options_with_the_same_defaults(
 def test_entry_points_pass_every_parameter_unquoted(entry_points: dict[str, Any], command: str) -> None:
     """MLflow quotes values itself; a quoted placeholder would let a value end the quotes and run as code."""
     program, *arguments = re.split(r"\s+--", entry_points[command]["command"].strip())
-    assert program.split() == ["python", "-m", "pipeline", command, *(f"{{{name}}}" for name in arguments_of(command))]
+    start = ["VARIANTLAB_LAUNCHER=$PPID", "python", "-m", "pipeline", command]
+    assert program.split() == [*start, *(f"{{{name}}}" for name in arguments_of(command))]
     assert arguments == [f"{option.opts[0][2:]}={{{option.name}}}" for option in options_of(command)]
 
 
