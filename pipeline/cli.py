@@ -58,15 +58,15 @@ class Group(click.Group):
         # threshold the collector walks them again and again, for a third of a short command's time.
         gc.set_threshold(100_000)
         atexit.register(gc.freeze)
-        raise_on_signals()
-        if launcher := os.environ.get(LAUNCHER):
-            from pipeline.processes import end_with
-
-            end_with(int(launcher))
         if is_quiet():
             os.environ["TQDM_DISABLE"] = "1"  # for the bars that libraries show when they download
         logging.basicConfig(format="%(message)s", level=logging.WARNING, stream=sys.stderr)
         try:
+            raise_on_signals()
+            if launcher := os.environ.get(LAUNCHER):
+                from pipeline.processes import end_with
+
+                end_with(int(launcher))  # at once, if it has ended
             super().main(*args, **{**kwargs, "standalone_mode": False})
         except click.exceptions.NoArgsIsHelpError as error:
             error.show()

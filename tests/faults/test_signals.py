@@ -100,10 +100,10 @@ def test_by_itself_a_search_exits_with_the_status_of_the_first_signal(
         everybody = family_of(process.pid)
         for number in numbers:
             process.send_signal(number)
+        output = process.communicate(timeout=LONGEST_END)[0]
         _, left = psutil.wait_procs(everybody, timeout=LONGEST_END)
         for each in left:
             each.kill()
-        output = process.communicate()[0]
     assert not left, output
     assert process.returncode == status, output
     assert {run.info.status for run in workplace.runs() if run.data.tags["role"] == "search"} == {"KILLED"}

@@ -148,8 +148,9 @@ class TrialRuns:
         run = self._opened(record, record.started.astimezone(UTC))
         text = self._describe(record)
         link, name = self.pages.link(record.number), f"trial {record.number:03d} · {shown}"
-        self._log_trial(run, record, name, f"{text} In optuna-dashboard: [trial {record.number}]({link}).")
+        # Ended first: what is logged last says that the run is complete, and nothing may end it otherwise after that.
         run.end(RUN_STATUS[record.state], ended)
+        self._log_trial(run, record, name, f"{text} In optuna-dashboard: [trial {record.number}]({link}).")
         self._projected[record.number] = self._open.pop(record.number)
         self.pages.note(f"{text}\n\nIn MLflow: [run {run.id}]({self.tracker.link(run.id)}).", record.number)
 
