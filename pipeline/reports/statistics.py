@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import stats
+from scipy.special import stdtrit
 
 from pipeline.seeds import numpy_generator
 
@@ -56,11 +56,13 @@ def summarise(values: Sequence[float], *, overlap: float | None = None) -> Summa
         return Summary(n=n, mean=mean, std=math.nan, low=math.nan, high=math.nan)
     std = float(np.std(values, ddof=1))
     if overlap is not None:
-        half = float(stats.t.ppf(0.975, n - 1)) * std * math.sqrt(1 / n + overlap)
+        half = float(stdtrit(n - 1, 0.975)) * std * math.sqrt(1 / n + overlap)
         return Summary(n=n, mean=mean, std=std, low=mean - half, high=mean + half)
     if not np.ptp(values).round(DECIMALS) > 0:  # of equal values there is nothing to draw from, and NaN has no interval
         return Summary(n=n, mean=mean, std=std, low=mean, high=mean)
-    drawn = stats.bootstrap((values,), _mean, n_resamples=RESAMPLES, rng=numpy_generator(0, "bootstrap"))
+    from scipy.stats import bootstrap  # seconds to import, and a search needs only Student's interval
+
+    drawn = bootstrap((values,), _mean, n_resamples=RESAMPLES, rng=numpy_generator(0, "bootstrap"))
     low, high = drawn.confidence_interval
     return Summary(n=n, mean=mean, std=std, low=float(low), high=float(high))
 

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from pipeline.reports.figures import critical_differences
+from pipeline.reports.figures.ranks import critical_differences
 from pipeline.seeds import numpy_generator
 from tests.reports.drawn import Drawings, save
 

@@ -1,9 +1,11 @@
-"""Pictures of results, readable in grey and labelled with units."""
+"""Pictures of results, readable in grey and labelled with units.
+
+That of ranks is in a module of its own, `ranks`: it needs seconds to import, and only a comparison draws it.
+"""
 
 from pipeline.reports.figures.comparisons import Interval, box_plot, forest_plot
 from pipeline.reports.figures.compute import error_against_compute
 from pipeline.reports.figures.curves import error_by_epoch, learning_curves, loss_by_family, loss_curve
-from pipeline.reports.figures.ranks import critical_differences
 from pipeline.reports.figures.samples import (
     digit_confusion,
     digit_pair_errors,
@@ -16,7 +18,6 @@ from pipeline.reports.figures.searches import error_against, grid_heat_map, pare
 __all__ = [
     "Interval",
     "box_plot",
-    "critical_differences",
     "digit_confusion",
     "digit_pair_errors",
     "error_against",

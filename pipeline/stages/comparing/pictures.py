@@ -12,12 +12,12 @@ from pipeline.reports.contrasts import Verdict
 from pipeline.reports.figures import (
     Interval,
     box_plot,
-    critical_differences,
     digit_pair_errors,
     error_against_compute,
     forest_plot,
     loss_by_family,
 )
+from pipeline.reports.figures.ranks import critical_differences
 from pipeline.stages.comparing.evaluations import Evaluation
 
 
