@@ -22,8 +22,7 @@ def test_a_process_that_has_ended_is_dead_even_before_its_parent_knows() -> None
         assert not is_dead(tag)
         assert process.stdin is not None
         process.stdin.close()
-        while psutil.Process(process.pid).status() != psutil.STATUS_ZOMBIE:
-            pass
+        os.waitid(os.P_PID, process.pid, os.WEXITED | os.WNOWAIT)
         assert is_dead(tag)
     assert is_dead(tag)
 

@@ -44,6 +44,7 @@ from pipeline.stages.replicas import fold_replicas
 from pipeline.stages.stage import Setting
 from pipeline.training.chunk import ChunkTraining
 from pipeline.training.plan import compose_chunks
+from tests.waiting import wait_until
 
 
 @pytest.fixture(scope="session")
@@ -167,9 +168,7 @@ def test_who_gives_up_a_search_leaves_no_process(task: FoldTask, tmp_path: Path)
             child.reply()
             child.send(1000)
             (process,) = multiprocessing.active_children()
-            while not commands:
-                assert process.is_alive()
-                commands.extend(psutil.Process(process.pid).children())
+            commands.extend(wait_until(psutil.Process(process.pid).children))
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):

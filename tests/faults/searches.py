@@ -5,10 +5,8 @@ from __future__ import annotations
 import contextlib
 import re
 import subprocess
-import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import TypeVar
 
 import psutil
 import sqlalchemy
@@ -18,11 +16,6 @@ from tests.functional.conftest import Workplace
 SEARCH = ("variantlab", "search", "--model=mlp_ws_al", "--population=2", "--folds=2", "--pairs=400", "--recheck=2")
 ENDLESS = 100_000
 """Trials that no search reaches before a fault does."""
-LOOK_SECONDS = 0.02
-"""Between two looks at a database, which tells nobody when it changes."""
-PATIENCE_SECONDS = 240
-
-Found = TypeVar("Found")
 
 
 def search(workplace: Workplace, n_trials: int, *more: str) -> tuple[str, ...]:
@@ -62,20 +55,6 @@ class Watch:
                 return answer
         except sqlalchemy.exc.DBAPIError:  # no table yet, or the server is away
             return None
-
-
-def wait_until(happened: Callable[[], Found], *processes: subprocess.Popen[str]) -> Found:
-    """Look until something has happened, and return what was seen; a process that ends before fails the test."""
-    deadline = time.monotonic() + PATIENCE_SECONDS
-    while not (found := happened()):
-        assert time.monotonic() < deadline, "it did not happen in time"
-        time.sleep(LOOK_SECONDS)
-        for process in processes:
-            if process.poll() is not None:
-                found = happened()
-                assert found, f"the search has ended (status {process.returncode}): {process.communicate()[0]}"
-                return found
-    return found
 
 
 def family_of(pid: int) -> list[psutil.Process]:

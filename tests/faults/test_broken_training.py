@@ -8,8 +8,9 @@ import psutil
 from optuna.trial import TrialState
 
 from tests.faults.invariants import check_nothing_runs, check_whole, table
-from tests.faults.searches import Watch, complete, fresh, said, search, searching, wait_until
+from tests.faults.searches import Watch, complete, fresh, said, search, searching
 from tests.functional.conftest import Workplace
+from tests.waiting import wait_until
 
 SPACE = """
 lr: {{type: choice, values: [{lrs}], default: {first}}}

@@ -14,8 +14,9 @@ from pipeline.seeds import numpy_generator
 from tests.faults.invariants import check_whole, finished_trials, table
 from tests.faults.postgres import PostgresServer
 from tests.faults.scale import FULL, scaled
-from tests.faults.searches import Watch, complete, fresh, search, searching, wait_until
+from tests.faults.searches import Watch, complete, fresh, search, searching
 from tests.functional.conftest import Workplace
+from tests.waiting import wait_until
 
 RESTARTS = scaled(5, 2)
 TRIALS = scaled(40, 16)

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from tests.faults.invariants import check_nothing_runs
-from tests.faults.searches import ENDLESS, Watch, search, searching, wait_until
+from tests.faults.searches import ENDLESS, Watch, search, searching
 from tests.functional.conftest import Workplace
+from tests.waiting import wait_until
 
 
 def doctor(workplace: Workplace, *options: str) -> tuple[int, dict[str, tuple[str, str]], str]:

@@ -17,8 +17,9 @@ from pipeline.seeds import numpy_generator
 from tests.faults.dying import STEPS
 from tests.faults.invariants import check_whole, finished_trials, more_trials, table
 from tests.faults.scale import FULL, scaled
-from tests.faults.searches import ENDLESS, Watch, complete, fresh, search, searching, wait_until
+from tests.faults.searches import ENDLESS, Watch, complete, fresh, search, searching
 from tests.functional.conftest import ROOT, Workplace
+from tests.waiting import wait_until
 
 PROCESSES = scaled(4, 2)
 KILLS = scaled(50, 3)

@@ -13,8 +13,9 @@ import pytest
 
 from tests.faults.invariants import check_nothing_runs, check_whole, finished_trials, more_trials
 from tests.faults.scale import FULL, scaled
-from tests.faults.searches import ENDLESS, SEARCH, Watch, complete, family_of, search, searching, wait_until
+from tests.faults.searches import ENDLESS, SEARCH, Watch, complete, family_of, search, searching
 from tests.functional.conftest import ROOT, Workplace
+from tests.waiting import wait_until
 
 LONGEST_END = scaled(5, 60)
 """Seconds from the signal to the last process's end; the short form runs beside other tests."""

@@ -18,8 +18,9 @@ import pytest
 
 from tests.faults.invariants import check_whole, more_trials, table
 from tests.faults.scale import FULL, scaled
-from tests.faults.searches import Watch, complete, fresh, search, searching, wait_until
+from tests.faults.searches import Watch, complete, fresh, search, searching
 from tests.functional.conftest import ROOT, Workplace
+from tests.waiting import wait_until
 
 log = logging.getLogger(__name__)
 AWAY_SECONDS = scaled(30, 5)

@@ -14,8 +14,9 @@ from libfaketime import get_reload_information
 
 from tests.faults.invariants import check_whole, finished_trials, table
 from tests.faults.scale import FULL, scaled
-from tests.faults.searches import Watch, complete, fresh, said, search, searching, wait_until
+from tests.faults.searches import Watch, complete, fresh, said, search, searching
 from tests.functional.conftest import ROOT, Workplace
+from tests.waiting import wait_until
 
 TRIALS = scaled(12, 6)
 FASTER = "import pipeline.tuning.lease as lease; lease.LOOK_SECONDS = 0.1; import pipeline.cli; pipeline.cli.main()"

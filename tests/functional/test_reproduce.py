@@ -6,7 +6,6 @@ import contextlib
 import os
 import signal
 import sqlite3
-import subprocess
 from pathlib import Path
 
 import mlflow
@@ -14,8 +13,8 @@ import psutil
 from mlflow.entities import Run
 
 from tests.functional.conftest import Workplace
+from tests.waiting import wait_until
 
-LOOK_SECONDS = 0.02
 """Between two looks at the store, which tells nobody when it changes."""
 LINEAR = ("variantlab", "reproduce", "001/table-3", "--rounds=2", "--dataset=mnist5k", "--workers=1")
 FINISHED = """
@@ -51,9 +50,7 @@ def evaluated(workplace: Workplace) -> int:
 def kill_after_the_first_evaluation(workplace: Workplace, *command: str) -> None:
     """Start a command, kill it once an evaluation is finished, and wait until nothing of it is left."""
     process = workplace.start(*command)
-    while evaluated(workplace) < 1:
-        with contextlib.suppress(subprocess.TimeoutExpired):
-            raise AssertionError(f"it ended too early, with exit code {process.wait(timeout=LOOK_SECONDS)}")
+    wait_until(lambda: evaluated(workplace) >= 1, process)
     watched = psutil.Process(process.pid)
     family = [watched, *watched.children(recursive=True)]
     os.kill(process.pid, signal.SIGKILL)

@@ -11,6 +11,7 @@ import pytest
 from pipeline.tracking.mlflow_tracker import EXPERIMENT_TAGS, MlflowTracker
 from pipeline.tracking.port import PUBLISHED, VARIANTS, RunStart
 from tests.tracking.conftest import use
+from tests.waiting import wait_until
 
 Open = Callable[[], MlflowTracker]
 SEARCH, TABLE = RunStart(name="s", role="search"), RunStart(name="t", role="reproduce", purpose=PUBLISHED)
@@ -78,8 +79,7 @@ def test_system_metrics_are_logged_when_they_are_asked_for(open_mlflow: Open, mo
     quiet.end("FINISHED")
     monkeypatch.setenv("MLFLOW_ENABLE_SYSTEM_METRICS_LOGGING", "true")
     watched, trial = tracker.start(SEARCH), tracker.start(RunStart(name="t", role="trial"))
-    while not any(name.startswith("system/") for name in tracker.get(watched.id).metrics):
-        pass
+    wait_until(lambda: any(name.startswith("system/") for name in tracker.get(watched.id).metrics))
     for run in (watched, trial):
         run.end("FINISHED")
     assert "system/cpu_utilization_percentage" in tracker.get(watched.id).metrics

@@ -9,6 +9,7 @@ from pipeline.tracking import heartbeat
 from pipeline.tracking.heartbeat import abandoned
 from pipeline.tracking.mlflow_tracker import MlflowTracker
 from pipeline.tracking.port import RunRecord, RunStart
+from tests.waiting import wait_until
 
 ELSEWHERE = "lab:7:a.b.c.1"
 
@@ -57,11 +58,9 @@ def test_the_first_open_run_beats_until_it_ends(mlflow_tracker: MlflowTracker, m
     monkeypatch.setattr(heartbeat, "BEAT_SECONDS", 0.01)
     monkeypatch.setattr(heartbeat, "living_tags", lambda: {"beat": "again"})
     first, second = (tracker.start(RunStart(name=name, role="search")) for name in ("first", "second"))
-    while tracker.get(first.id).tags["beat"] != "again":
-        pass
+    wait_until(lambda: tracker.get(first.id).tags["beat"] == "again")
     assert tracker.get(second.id).tags["beat"] != "again"
     first.end("FINISHED")
     third = tracker.start(RunStart(name="third", role="search"))
-    while tracker.get(third.id).tags["beat"] != "again":
-        pass
+    wait_until(lambda: tracker.get(third.id).tags["beat"] == "again")
     third.end("FINISHED")

@@ -16,6 +16,7 @@ from pipeline.processes import process_tag
 from pipeline.tuning import lease
 from pipeline.tuning.lease import Lease, LeaseLostError, free_abandoned, leased, leases, left_running
 from pipeline.tuning.storage import LEASES, Storage, open_storage
+from tests.waiting import wait_until
 
 ELSEWHERE = "elsewhere:7:a.b.c.1"
 
@@ -66,8 +67,7 @@ def test_a_lease_is_held_inside_and_free_afterwards(storage: Storage) -> None:
 
 def test_it_beats(storage: Storage) -> None:
     with leased(storage, "study", pytest.fail):
-        while leases(storage)["study"].beat < 3:
-            pass
+        wait_until(lambda: leases(storage)["study"].beat >= 3)
 
 
 def test_another_process_is_waited_for_and_followed(storage: Storage, path: Path) -> None:
