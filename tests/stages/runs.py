@@ -26,6 +26,7 @@ from pipeline.stages.searching.config import SearchConfig
 from pipeline.stages.stage import StageResult
 from pipeline.tracking.memory import MemoryRun, MemoryTracker
 from pipeline.tracking.port import ModelToLog
+from pipeline.tuning import lease
 from pipeline.tuning.storage import open_storage
 from tests.stages.silent import Silent
 
@@ -102,6 +103,7 @@ def search_with_deaths(config: SearchConfig, after: Sequence[int]) -> MemoryTrac
     event.listen(storage.engine, "begin", begin)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(search, "open_storage", lambda _: storage)
+        patch.setattr(lease, "LOOK_SECONDS", 0.01)  # whose lease it was, this process, lives, and has to be given up
         for transactions in after:
             left = itertools.count(transactions, -1)
             with pytest.raises(Death):
