@@ -1,11 +1,14 @@
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from functools import cache
 from pathlib import Path
 
 import pytest
 
+from tests.faults.invariants import Table, check_whole, table
 from tests.faults.postgres import PostgresServer, postgres_server
+from tests.faults.searches import complete
 from tests.functional.conftest import Workplace
 
 
@@ -33,3 +36,17 @@ def stores(request: pytest.FixtureRequest, tmp_path: Path) -> Workplace:
 def workplace(tmp_path: Path) -> Workplace:
     """A workplace with SQLite files."""
     return Workplace(tmp_path)
+
+
+@pytest.fixture(scope="session")
+def uninterrupted(tmp_path_factory: pytest.TempPathFactory) -> Callable[[int], Table]:
+    """What a search of so many trials finds that nothing happens to."""
+
+    @cache
+    def find(n_trials: int) -> Table:
+        workplace = Workplace(tmp_path_factory.mktemp("uninterrupted"))
+        complete(workplace, n_trials)
+        check_whole(workplace, n_trials)
+        return table(workplace)
+
+    return find

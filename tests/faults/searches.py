@@ -6,14 +6,18 @@ import contextlib
 import re
 import subprocess
 from collections.abc import Iterator, Mapping
-from pathlib import Path
 
 import psutil
 import sqlalchemy
 
+from tests.faults.scale import scaled
 from tests.functional.conftest import Workplace
 
-SEARCH = ("variantlab", "search", "--model=mlp_ws_al", "--population=2", "--folds=2", "--pairs=400", "--recheck=2")
+WORKERS = scaled(2, 1)
+SEARCH = (
+    *("variantlab", "search", "--model=mlp_ws_al", "--population=2", "--folds=2", "--pairs=400", "--recheck=2"),
+    f"--workers={WORKERS}",
+)
 ENDLESS = 100_000
 """Trials that no search reaches before a fault does."""
 
@@ -90,9 +94,3 @@ def complete(workplace: Workplace, n_trials: int, *more: str) -> str:
     code, output = workplace.run(*search(workplace, n_trials, *more))
     assert code == 0, output
     return said(output)
-
-
-def fresh(folder: Path) -> Workplace:
-    """A workplace in a new folder."""
-    folder.mkdir()
-    return Workplace(folder)

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import partial
 
 import psutil
 from optuna.trial import TrialState
 
-from tests.faults.invariants import check_nothing_runs, check_whole, table
-from tests.faults.searches import Watch, complete, fresh, said, search, searching
+from tests.faults.invariants import Table, check_nothing_runs, check_whole, table
+from tests.faults.scale import FEW_TRIALS
+from tests.faults.searches import Watch, complete, said, search, searching
 from tests.functional.conftest import Workplace
 from tests.waiting import wait_until
 
@@ -53,8 +55,10 @@ def _is_past(watch: Watch, finished: int) -> bool:
     return watch.finished() >= finished and watch.running() > 0
 
 
-def test_a_worker_that_is_killed_for_its_memory_costs_no_trial(workplace: Workplace) -> None:
-    with searching(workplace, *search(workplace, 10)) as process:
+def test_a_worker_that_is_killed_for_its_memory_costs_no_trial(
+    workplace: Workplace, uninterrupted: Callable[[int], Table]
+) -> None:
+    with searching(workplace, *search(workplace, FEW_TRIALS)) as process:
         watch = Watch(workplace)
         for finished in (2, 4):
             wait_until(partial(_is_past, watch, finished), process)
@@ -64,7 +68,5 @@ def test_a_worker_that_is_killed_for_its_memory_costs_no_trial(workplace: Workpl
         output = process.communicate()[0]
     assert process.returncode == 0, output
     assert "a worker process died" in output
-    check_whole(workplace, 10)
-    through = fresh(workplace.folder / "through")
-    complete(through, 10)
-    assert table(workplace) == table(through)
+    check_whole(workplace, FEW_TRIALS)
+    assert table(workplace) == uninterrupted(FEW_TRIALS)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import subprocess
+from collections.abc import Callable
 from contextlib import suppress
 from functools import partial
 from pathlib import Path
@@ -11,15 +12,15 @@ import pytest
 from optuna.trial import FrozenTrial
 
 from pipeline.seeds import numpy_generator
-from tests.faults.invariants import check_whole, finished_trials, table
+from tests.faults.invariants import Table, check_whole, finished_trials, table
 from tests.faults.postgres import PostgresServer
-from tests.faults.scale import FULL, scaled
-from tests.faults.searches import Watch, complete, fresh, search, searching
+from tests.faults.scale import FEW_TRIALS, FULL, scaled
+from tests.faults.searches import Watch, search, searching
 from tests.functional.conftest import Workplace
 from tests.waiting import wait_until
 
 RESTARTS = scaled(5, 2)
-TRIALS = scaled(40, 16)
+TRIALS = scaled(40, FEW_TRIALS)
 
 
 def _has_finished(watch: Watch, trials: int) -> bool:
@@ -28,7 +29,7 @@ def _has_finished(watch: Watch, trials: int) -> bool:
 
 @pytest.mark.parametrize("tracked_there", [False, True] if FULL else [True])
 def test_a_search_outlasts_restarts_of_its_database(
-    server: PostgresServer, tmp_path: Path, tracked_there: bool
+    server: PostgresServer, tmp_path: Path, tracked_there: bool, uninterrupted: Callable[[int], Table]
 ) -> None:
     names = [f"{purpose}_{tracked_there}".lower() for purpose in ("optuna", "mlflow")]
     for name in names:
@@ -54,6 +55,4 @@ def test_a_search_outlasts_restarts_of_its_database(
         outputs = [process.communicate()[0], other.communicate()[0]]
     assert (process.returncode, other.returncode) == (0, 0), outputs
     check_whole(workplace, TRIALS, acknowledged)
-    through = fresh(tmp_path / "through")
-    complete(through, TRIALS)
-    assert table(workplace) == table(through)
+    assert table(workplace) == uninterrupted(TRIALS)

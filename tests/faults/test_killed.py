@@ -6,7 +6,7 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack, suppress
 from functools import partial
 
@@ -15,9 +15,9 @@ from optuna.trial import FrozenTrial
 
 from pipeline.seeds import numpy_generator
 from tests.faults.dying import STEPS
-from tests.faults.invariants import check_whole, finished_trials, more_trials, table
-from tests.faults.scale import FULL, scaled
-from tests.faults.searches import ENDLESS, Watch, complete, fresh, search, searching
+from tests.faults.invariants import Table, check_whole, finished_trials, more_trials, table
+from tests.faults.scale import FEW_TRIALS, FULL, scaled
+from tests.faults.searches import ENDLESS, Watch, complete, search, searching
 from tests.functional.conftest import ROOT, Workplace
 from tests.waiting import wait_until
 
@@ -69,21 +69,14 @@ def test_processes_on_one_study_share_its_budget_exactly(stores: Workplace) -> N
 
 
 @pytest.mark.parametrize("step", STEPS if FULL else ["log:after", "tell:before"])
-def test_killed_at_a_named_step_it_recovers(step: str, workplace: Workplace, through: Workplace) -> None:
-    command = (sys.executable, "-m", "tests.faults.dying", step, *search(workplace, 6)[1:])
+def test_killed_at_a_named_step_it_recovers(
+    step: str, workplace: Workplace, uninterrupted: Callable[[int], Table]
+) -> None:
+    command = (sys.executable, "-m", "tests.faults.dying", step, *search(workplace, FEW_TRIALS)[1:])
     with workplace.start(*command, environment=workplace.environment | {"PYTHONPATH": str(ROOT)}) as process:
         output, _ = process.communicate()
     assert process.returncode == -signal.SIGKILL, output
     acknowledged = finished_trials(workplace) if Watch(workplace).token() else {}
-    assert "goes on: " in complete(workplace, 6) or not acknowledged
-    check_whole(workplace, 6, acknowledged)
-    assert table(workplace) == table(through)
-
-
-@pytest.fixture(scope="module")
-def through(tmp_path_factory: pytest.TempPathFactory) -> Workplace:
-    """A search that nothing has happened to."""
-    workplace = fresh(tmp_path_factory.mktemp("through") / "search")
-    complete(workplace, 6)
-    check_whole(workplace, 6)
-    return workplace
+    assert "goes on: " in complete(workplace, FEW_TRIALS) or not acknowledged
+    check_whole(workplace, FEW_TRIALS, acknowledged)
+    assert table(workplace) == uninterrupted(FEW_TRIALS)

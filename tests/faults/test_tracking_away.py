@@ -10,21 +10,21 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import psutil
 import pytest
 
-from tests.faults.invariants import check_whole, more_trials, table
-from tests.faults.scale import FULL, scaled
-from tests.faults.searches import Watch, complete, fresh, search, searching
+from tests.faults.invariants import Table, check_whole, more_trials, table
+from tests.faults.scale import FEW_TRIALS, FULL, scaled
+from tests.faults.searches import ENDLESS, Watch, complete, search, searching
 from tests.functional.conftest import ROOT, Workplace
 from tests.waiting import wait_until
 
 log = logging.getLogger(__name__)
 AWAY_SECONDS = scaled(30, 5)
-TRIALS = scaled(60, 16)
+TRIALS = scaled(60, FEW_TRIALS)
 MEASURED = """
 import pipeline.cli
 from pipeline.stages.searching.clock import Clock
@@ -98,7 +98,9 @@ def server(tmp_path: Path) -> Iterator[Server]:
 
 
 @pytest.mark.parametrize("how", ["dies", *(["hangs"] if FULL else [])])
-def test_what_could_not_be_sent_is_sent_later(server: Server, tmp_path: Path, how: str) -> None:
+def test_what_could_not_be_sent_is_sent_later(
+    server: Server, tmp_path: Path, how: str, uninterrupted: Callable[[int], Table]
+) -> None:
     workplace = Workplace(tmp_path, tracking=server.url)
     environment = workplace.environment | {"PYTHONPATH": str(ROOT)}
     measured = (sys.executable, "-c", MEASURED, *search(workplace, TRIALS)[1:])
@@ -124,9 +126,7 @@ def test_what_could_not_be_sent_is_sent_later(server: Server, tmp_path: Path, ho
     assert process.returncode == 0, output
     assert "the tracking store does not answer; the search goes on" in output
     check_whole(workplace, TRIALS)
-    through = fresh(tmp_path / "through")
-    complete(through, TRIALS)
-    assert table(workplace) == table(through)
+    assert table(workplace) == uninterrupted(TRIALS)
     stalls = [float(seconds) for seconds in re.findall(r"training waited ([\d.]+) s", output)]
     log.info("%s for %d s: training waited %.2f s in %d generations", how, AWAY_SECONDS, sum(stalls), len(stalls))
     assert len(stalls) >= TRIALS // 2
@@ -136,7 +136,7 @@ def test_what_could_not_be_sent_is_sent_later(server: Server, tmp_path: Path, ho
 
 def test_a_server_that_is_away_does_not_hold_up_an_interruption(server: Server, tmp_path: Path) -> None:
     workplace = Workplace(tmp_path, tracking=server.url)
-    with searching(workplace, *search(workplace, 100_000)) as process:
+    with searching(workplace, *search(workplace, ENDLESS)) as process:
         watch = Watch(workplace)
         wait_until(lambda: watch.finished() >= 2, process)
         server.stop()
