@@ -15,7 +15,6 @@ from mlflow.entities import Run
 from tests.functional.conftest import Workplace
 from tests.waiting import wait_until
 
-"""Between two looks at the store, which tells nobody when it changes."""
 LINEAR = ("variantlab", "reproduce", "001/table-3", "--rounds=2", "--dataset=mnist5k", "--workers=1")
 FINISHED = """
     select count(*) from runs join tags on tags.run_uuid = runs.run_uuid
