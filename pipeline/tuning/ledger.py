@@ -24,8 +24,9 @@ from optuna.trial import FrozenTrial, TrialState, create_trial
 
 from pipeline.errors import InputError
 from pipeline.models.hyperparameters import Hyperparameters
+from pipeline.training.plan import StopRule
 from pipeline.tuning.paths import Known
-from pipeline.tuning.pruning import StopRule, stop_rules
+from pipeline.tuning.pruning import stop_rules
 from pipeline.tuning.samplers import SAMPLERS, Proposer
 from pipeline.tuning.space import Space
 from pipeline.tuning.storage import Storage

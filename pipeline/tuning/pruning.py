@@ -11,15 +11,14 @@ import warnings
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import TYPE_CHECKING
 
 import numpy as np
 import optuna
 from optuna.pruners import BasePruner
 from optuna.trial import FrozenTrial, Trial, TrialState, create_trial
 
-if TYPE_CHECKING:
-    from pipeline.tuning.trials import TrialRecord
+from pipeline.training.plan import StopRule
+from pipeline.tuning.trials import TrialRecord
 
 STARTUP_TRIALS = 5
 """Complete trials that there must be before any is stopped."""
@@ -141,7 +140,6 @@ class FoldsRule:
         return pruner.prune(study, create_trial(state=TrialState.RUNNING, intermediate_values=now))
 
 
-StopRule = MedianRule | RungRule | FoldsRule
 _UNKNOWN = create_trial(state=TrialState.FAIL)
 
 

@@ -11,7 +11,7 @@ from typing import Literal
 import numpy as np
 
 from pipeline.models.hyperparameters import Hyperparameters
-from pipeline.tuning.pruning import StopRule
+from pipeline.training.plan import StopRule
 
 SELECTIONS = ("mean", "mean+std")
 """What is minimised: the mean validation error over folds, or that plus its standard deviation."""

@@ -14,7 +14,8 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from pipeline.seeds import numpy_generator
-from pipeline.tuning.pruning import PRUNERS, REASONS, STARTUP_TRIALS, WARMUP_EPOCHS, StopRule, stop_rules
+from pipeline.training.plan import StopRule
+from pipeline.tuning.pruning import PRUNERS, REASONS, STARTUP_TRIALS, WARMUP_EPOCHS, stop_rules
 from pipeline.tuning.trials import TrialRecord
 from tests.tuning.findings import record
 
