@@ -6,10 +6,7 @@ runs are a projection of it that can be made again at any time.
 
 from __future__ import annotations
 
-import io
 from contextlib import closing
-
-from matplotlib.figure import Figure
 
 from pipeline.data.pools import Pools
 from pipeline.errors import StageError
@@ -101,18 +98,19 @@ def _link(runs: TrialRuns) -> None:
 
 def _finish(found: Found, stopped: str, trainer: Trainer, runs: TrialRuns, clock: Clock) -> StageResult:
     """Log what was found and what it cost."""
+    # A second to import, for which training would wait at the start.
+    from pipeline.stages.searching.pictures import log_pictures
+
     run, ledger, pages, records = runs.run, runs.ledger, runs.pages, found.records
     chosen = found.chosen
     if chosen is None:
         reasons = sorted({record.reason for record in records}) or [stopped]
         raise StageError(f"no trial of study {ledger.name} could be completed: {'; '.join(reasons)}")
-    history = found.history()
-    pages.study_file("history.png", _png(history))
-    run.figure("history.png", history)
-    if found.config.sampler == "two-step":
-        found.log_two_steps(run, chosen)
+    log_pictures(found, chosen, run, pages)
     if found.config.cost:
-        found.log_front(run)
+        front = found.table(found.front)
+        run.text("front.md", front.markdown())
+        run.text("front.csv", front.csv())
     if found.recheck is not None:
         for record in found.rechecked:
             runs.log_recheck(record.number, found.rechecked_error(record))
@@ -136,12 +134,6 @@ def _finish(found: Found, stopped: str, trainer: Trainer, runs: TrialRuns, clock
     run.describe(result.description)
     pages.note(f"{result.headline}\n\nIn MLflow: [run {run.id}]({runs.tracker.link(run.id)}).")
     return result
-
-
-def _png(figure: Figure) -> bytes:
-    buffer = io.BytesIO()
-    figure.savefig(buffer, format="png", dpi=100)
-    return buffer.getvalue()
 
 
 def _notes(found: Found, stopped: str, ledger: Ledger, clock: Clock) -> list[str]:

@@ -1,4 +1,4 @@
-"""What a search has found: the best trial, how it compares with the report's configuration, tables and pictures."""
+"""What a search has found: the best trial, how it compares with the report's configuration, and tables."""
 
 from __future__ import annotations
 
@@ -7,20 +7,14 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
-from matplotlib.figure import Figure
 
 from pipeline.models.variant import Variant
-from pipeline.reports.figures import error_against, grid_heat_map, loss_curve, pareto_front, search_history
 from pipeline.reports.statistics import Summary, summarise
 from pipeline.reports.tables import Table
 from pipeline.stages.searching.config import SearchConfig
-from pipeline.stages.stage import percent, show_hyper, show_value
-from pipeline.tracking.port import Run
+from pipeline.stages.stage import percent, show_value
 from pipeline.tuning.space import Space
-from pipeline.tuning.strategies import ALPHA
 from pipeline.tuning.trials import Recheck, TrialRecord, best_of, ranking
-
-COST_LABELS = {"parameters": "parameters", "time": "time of a training (nominal seconds)"}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -180,58 +174,6 @@ class Found:
         if any(record.pairs for record in self.records):
             more["pairs"] = lambda record: str(record.pairs or self.samples)
         return more
-
-    def history(self) -> Figure:
-        """The error of every trial by number, beside that of the report's configuration."""
-        pruned = [record for record in self.records if record.state == "pruned"]
-        return search_history(
-            {record.number: record.error for record in self.comparable if record.error is not None},
-            {record.number: record.curves["validation_error"][-1] for record in pruned},
-            None if self.baseline is None else self.baseline.error,
-            {record.number: record.error for record in self.records if record.pairs and record.error is not None},
-            {record.number: self.rechecked_error(record) for record in self.rechecked},
-        )
-
-    def log_front(self, run: Run) -> None:
-        """Keep error against cost, and the trials of which no other is better in both."""
-        every = [(record.cost or 0.0, record.score or 0.0) for record in self.ranked]
-        front = [(record.cost or 0.0, record.score or 0.0) for record in self.front]
-        run.figure("front.png", pareto_front(every, front, COST_LABELS[self.config.cost]))
-        table = self.table(self.front)
-        run.text("front.md", table.markdown())
-        run.text("front.csv", table.csv())
-
-    def log_two_steps(self, run: Run, best: TrialRecord) -> None:
-        """Keep what report 003's figure 2 shows: error over the grid, error against alpha, and loss against epoch."""
-        complete = [record for record in self.records if record.state == "complete"]
-        searched = [name for name in self.space.dimensions if name != ALPHA]
-        if len(searched) > 1:
-            first = [record for record in complete if record.hyper.alpha == self.space.preset.alpha]
-            self._log_heat_map(run, first, *searched[:2])
-        along = [record for record in complete if record.hyper.having({ALPHA: 0}) == best.hyper.having({ALPHA: 0})]
-        if len(along) > 1:
-            along.sort(key=lambda record: record.hyper.alpha)
-            folds = np.array([[errors[-1] for errors in record.fold_errors] for record in along])
-            alphas = [record.hyper.alpha for record in along]
-            means, spreads = folds.mean(1).tolist(), folds.std(1, ddof=1).tolist()
-            run.figure("alpha.png", error_against(alphas, means, spreads, ALPHA, best.hyper.alpha))
-        title = f"{self.variant.name}: mean over folds\n{show_hyper(self.variant, best.hyper)}"
-        run.figure("loss.png", loss_curve(best.curves["train_loss"], best.curves["validation_loss"], title))
-
-    def _log_heat_map(self, run: Run, records: Sequence[TrialRecord], rows: str, columns: str) -> None:
-        """The least error for each pair of values of two hyperparameters; the least of all is framed."""
-        values = {name: self.space.dimensions[name].grid for name in (rows, columns)}
-        error_VW = np.full([len(grid) for grid in values.values()], np.nan)
-        for record in records:
-            hyper = record.hyper.as_dict()
-            cell = tuple(grid.index(hyper[name]) for name, grid in values.items())
-            error_VW[cell] = np.fmin(error_VW[cell], error_of(record))
-        chosen = None
-        if np.isfinite(error_VW).any():
-            row, column = np.unravel_index(np.nanargmin(error_VW), error_VW.shape)
-            chosen = (int(row), int(column))
-        ticks = {name: [show_value(value) for value in grid] for name, grid in values.items()}
-        run.figure("heat_map.png", grid_heat_map(error_VW, ticks[rows], ticks[columns], rows, columns, chosen))
 
 
 def error_of(record: TrialRecord) -> float:
