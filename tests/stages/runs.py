@@ -103,7 +103,9 @@ def search_with_deaths(config: SearchConfig, after: Sequence[int]) -> MemoryTrac
     event.listen(storage.engine, "begin", begin)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(search, "open_storage", lambda _: storage)
-        patch.setattr(lease, "LOOK_SECONDS", 0.01)  # whose lease it was, this process, lives, and has to be given up
+        # The process whose lease it was is this one, which lives: it is given up for its beats.
+        patch.setattr(lease, "LOOK_SECONDS", 0.01)
+        patch.setattr(lease, "BEAT_SECONDS", 3600.0)  # a beat is a transaction too, and comes at any time
         for transactions in after:
             left = itertools.count(transactions, -1)
             with pytest.raises(Death):
