@@ -15,3 +15,8 @@ def tracking_uri() -> str:
 def is_sqlite(uri: str) -> bool:
     """Whether the store is a file, which one process at a time writes to."""
     return uri.startswith("sqlite:")
+
+
+def is_database(uri: str) -> bool:
+    """Whether the store is a database that SQLAlchemy reaches, and neither a server nor a folder."""
+    return uri.partition(":")[0].partition("+")[0] in ("sqlite", "postgresql", "mysql", "mssql")

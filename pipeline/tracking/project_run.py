@@ -1,28 +1,38 @@
 """The run that `mlflow run` makes for a stage before it starts it, where no stage came to open it.
 
-Without the tracker, which imports too much for a process that was stopped while it imported.
+A process that was stopped while it imported has seconds to end in, and MLflow takes seconds to import: where the store
+is a database, the run is ended there.
 """
 
 from __future__ import annotations
 
 import os
-from contextlib import suppress
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 
-import mlflow
-from mlflow.exceptions import MlflowException
-from sqlalchemy import create_engine, text
+from sqlalchemy import Connection, create_engine, text
 from sqlalchemy.exc import SQLAlchemyError
 
 from pipeline.outages import TrackerAwayError
-from pipeline.tracking.address import tracking_uri
-from pipeline.tracking.patience import PatientClient
+from pipeline.tracking.address import is_database, tracking_uri
 
 
 def end_project_run() -> None:
     """End the run that `mlflow run` made for this process, as KILLED, if nobody has ended it; it is not waited for."""
-    client = PatientClient(tracking_uri())
     run_id = os.environ["MLFLOW_RUN_ID"]
-    with suppress(MlflowException, SQLAlchemyError, TrackerAwayError), client.hurried():
+    if is_database(tracking_uri()):
+        now = time.time_ns() // 1_000_000
+        ended = text("UPDATE runs SET status = 'KILLED', end_time = :now WHERE run_uuid = :id AND status = 'RUNNING'")
+        with suppress(SQLAlchemyError), _database() as connection:
+            connection.execute(ended, {"now": now, "id": run_id})
+        return
+    from mlflow.exceptions import MlflowException
+
+    from pipeline.tracking.patience import PatientClient
+
+    client = PatientClient(tracking_uri())
+    with suppress(MlflowException, TrackerAwayError), client.hurried():
         if client.get_run(run_id).info.status == "RUNNING":
             client.set_terminated(run_id, "KILLED")
 
@@ -33,6 +43,9 @@ def discard_project_run() -> None:
     A run that a stage has opened, or that has ended, is left alone, and so is one that cannot be reached. Where the
     store is a database its params are removed for good, since one may hold a password.
     """
+    import mlflow
+    from mlflow.exceptions import MlflowException
+
     client = mlflow.MlflowClient(tracking_uri())
     run_id = os.environ["MLFLOW_RUN_ID"]
     with suppress(MlflowException, SQLAlchemyError):
@@ -40,15 +53,24 @@ def discard_project_run() -> None:
         if run.info.status in ("RUNNING", "KILLED") and "role" not in run.data.tags:  # KILLED by a tracker's end
             client.set_terminated(run_id, "FAILED")
             client.delete_run(run_id)
-            if not tracking_uri().startswith("http"):
+            if is_database(tracking_uri()):
                 _remove_params(run_id)
 
 
 def _remove_params(run_id: str) -> None:
     """Remove what a deleted run keeps; of it nothing else comes from the command line."""
-    engine = create_engine(tracking_uri())
-    with engine.begin() as connection:
-        if engine.dialect.name == "sqlite":
+    with _database() as connection:
+        if connection.dialect.name == "sqlite":
             connection.exec_driver_sql("PRAGMA secure_delete = ON")  # what was deleted is overwritten
         connection.execute(text("DELETE FROM params WHERE run_uuid = :run_id"), {"run_id": run_id})
-    engine.dispose()
+
+
+@contextmanager
+def _database() -> Iterator[Connection]:
+    """One transaction in the tracking store."""
+    engine = create_engine(tracking_uri())
+    try:
+        with engine.begin() as connection:
+            yield connection
+    finally:
+        engine.dispose()
