@@ -29,21 +29,19 @@ def impatient(workplace: Workplace, n_trials: int) -> tuple[str, ...]:
 
 
 @pytest.mark.parametrize("offset", ["+0", "-1h", "+1h"] if FULL else ["+1h"])
-def test_a_second_search_waits_and_ends_with_the_same(workplace: Workplace, offset: str) -> None:
-    """Also where its clock is an hour off: nobody is declared dead for that."""
+def test_of_two_searches_one_waits_and_ends_with_the_same(workplace: Workplace, offset: str) -> None:
+    """Also where the clock of one is an hour off: nobody is declared dead for that."""
     _, preloaded = get_reload_information()
     environment = workplace.environment | preloaded | {"FAKETIME": offset}
-    with searching(workplace, *search(workplace, FEW_TRIALS)) as first:
-        watch = Watch(workplace)
-        wait_until(lambda: watch.running() > 0, first)
-        code, output = workplace.run(*search(workplace, FEW_TRIALS), environment=environment)
-        other = first.communicate()[0]
-    assert (code, first.returncode) == (0, 0), output
-    assert f"is searched by process {first.pid}; this one waits" in output
-    assert "processes that died" not in output
-    assert [line for line in output.splitlines() if line.startswith("mlp_ws_al:")] == [
-        line for line in other.splitlines() if line.startswith("mlp_ws_al:")
-    ]
+    command = search(workplace, FEW_TRIALS)
+    with searching(workplace, *command) as one, searching(workplace, *command, environment=environment) as other:
+        outputs = [process.communicate()[0] for process in (one, other)]
+    assert (one.returncode, other.returncode) == (0, 0), outputs
+    waited = [f"is searched by process {process.pid}; this one waits" for process in (other, one)]
+    assert sum(line in output for line, output in zip(waited, outputs, strict=True)) == 1, outputs
+    assert not any("processes that died" in output for output in outputs)
+    found = [[line for line in output.splitlines() if line.startswith("mlp_ws_al:")] for output in outputs]
+    assert found[0] == found[1]
     check_whole(workplace, FEW_TRIALS)
 
 
