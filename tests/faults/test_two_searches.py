@@ -8,7 +8,7 @@ import sqlite3
 import subprocess
 import sys
 from collections.abc import Callable
-from contextlib import closing, suppress
+from contextlib import ExitStack, closing, suppress
 
 import pytest
 from libfaketime import get_reload_information
@@ -70,13 +70,17 @@ def test_a_second_search_with_something_else_is_refused_with_the_difference(
 
 
 def stop_between_transactions(process: subprocess.Popen[str], workplace: Workplace) -> None:
-    """Inside of one, the file would stay locked until the process wakes."""
-    with closing(sqlite3.connect(workplace.folder / "optuna.db", timeout=0, isolation_level=None)) as database:
+    """Inside of one, a file would stay locked until the process wakes."""
+    files = [workplace.folder / name for name in ("optuna.db", "mlflow.db")]
+    with ExitStack() as stack:
+        databases = [stack.enter_context(closing(sqlite3.connect(file, 0, isolation_level=None))) for file in files]
         while True:
             process.send_signal(signal.SIGSTOP)
+            os.waitid(os.P_PID, process.pid, os.WSTOPPED)
             with suppress(sqlite3.OperationalError):
-                database.execute("BEGIN IMMEDIATE")
-                database.execute("ROLLBACK")
+                for database in databases:
+                    database.execute("BEGIN IMMEDIATE")
+                    database.execute("ROLLBACK")
                 return
             process.send_signal(signal.SIGCONT)
 
