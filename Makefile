@@ -25,7 +25,7 @@ check: .venv/ready-dev ## the same
 	lint-imports
 	pytest
 
-test-faults: .venv/ready-dev ## what is killed, cut off, full or damaged, in full: about three quarters of an hour
+test-faults: .venv/ready-dev ## what is killed, cut off, full or damaged, in full: about an hour
 	VARIANTLAB_FAULTS=full pytest --numprocesses=0 tests/faults
 
 audit: .venv/ready-dev ## known weaknesses of the packages in requirements.txt (asks pypi.org)
