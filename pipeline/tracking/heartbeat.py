@@ -2,7 +2,8 @@
 
 Of processes of this machine that is known. A process elsewhere says so now and then in the run that it opened first,
 and is given up after a day without: clocks may be hours apart, and nobody may be declared dead for that. One that wakes
-after all ends its runs as if nothing had been.
+after all ends its runs as if nothing had been. A run that `mlflow run` made for a stage that never came is nobody's,
+and is given up after a day too: environments may take long to be made.
 """
 
 from __future__ import annotations
@@ -16,9 +17,11 @@ from datetime import UTC, datetime, timedelta
 import mlflow
 import requests
 from mlflow.exceptions import MlflowException
+from mlflow.utils.mlflow_tags import MLFLOW_SOURCE_NAME
 
 from pipeline.processes import is_dead, process_tag
 from pipeline.tracking.port import RunRecord
+from pipeline.tracking.provenance import PROJECT
 
 BEAT_SECONDS = 600.0
 GRACE = timedelta(days=1)
@@ -31,11 +34,12 @@ def living_tags() -> dict[str, str]:
 
 def abandoned(left_open: Sequence[RunRecord], gone: str = "") -> list[RunRecord]:
     """Those of the open runs whose process is dead, is `gone` as the caller knows, or was not heard of for long."""
+    unclaimed = [run for run in left_open if _is_unclaimed(run)]
     by_process: dict[str, list[RunRecord]] = defaultdict(list)
     for run in left_open:
         if process := run.tags.get("process"):
             by_process[process].append(run)
-    return [
+    return unclaimed + [
         run
         for process, runs in by_process.items()
         if process == gone or is_dead(process) or (is_dead(process) is None and _is_silent(runs))
@@ -49,6 +53,12 @@ def _is_silent(runs: Sequence[RunRecord]) -> bool:
         with suppress(KeyError, ValueError):  # older versions gave none, and people can write anything there
             beats.append(datetime.fromisoformat(run.tags["beat"]).astimezone(UTC))
     return bool(beats) and datetime.now(UTC) - max(beats) > GRACE
+
+
+def _is_unclaimed(run: RunRecord) -> bool:
+    """Whether `mlflow run` made it for a stage of this project, which has not come to open it for long."""
+    is_ours = run.tags.get(MLFLOW_SOURCE_NAME) == PROJECT.as_uri()
+    return is_ours and "process" not in run.tags and datetime.now(UTC) - run.started > GRACE
 
 
 class Heart:

@@ -211,8 +211,8 @@ class Tracker(Protocol):
 
     def repair(self, gone: str = "") -> int:
         """End the runs that dead processes of this machine left open, those of processes elsewhere that have not been
-        heard of for a day, and those of the process with the tag `gone`, which is known to be dead; how many there
-        were."""
+        heard of for a day, those of `mlflow run` that no stage has come to open for a day, and those of the process
+        with the tag `gone`, which is known to be dead; how many there were."""
 
 
 @contextmanager

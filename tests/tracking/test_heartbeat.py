@@ -9,6 +9,7 @@ from pipeline.tracking import heartbeat
 from pipeline.tracking.heartbeat import abandoned
 from pipeline.tracking.mlflow_tracker import MlflowTracker
 from pipeline.tracking.port import RunRecord, RunStart
+from pipeline.tracking.provenance import PROJECT
 from tests.waiting import wait_until
 
 ELSEWHERE = "lab:7:a.b.c.1"
@@ -51,6 +52,20 @@ def test_nothing_is_concluded_from_what_is_no_beat() -> None:
 def test_who_is_known_to_be_gone_is_not_waited_for() -> None:
     runs = [left(ELSEWHERE, timedelta())]
     assert abandoned(runs, gone=ELSEWHERE) == runs
+
+
+@pytest.mark.parametrize(
+    ("source", "days", "given_up"), [(PROJECT.as_uri(), 2, 1), (PROJECT.as_uri(), 0, 0), ("file:///other", 2, 0)]
+)
+def test_a_run_of_this_project_that_no_stage_came_to_open_is_given_up_after_a_day(
+    mlflow_tracker: MlflowTracker, source: str, days: int, given_up: int
+) -> None:
+    made = round((datetime.now(UTC) - timedelta(days=days)).timestamp() * 1000)
+    tracker = mlflow_tracker
+    tags = {"mlflow.source.name": source, "mlflow.project.entryPoint": "search"}
+    run = tracker.client.create_run(tracker.experiment_id, made, tags)
+    assert tracker.repair() == given_up
+    assert tracker.get(run.info.run_id).status == ("KILLED" if given_up else "RUNNING")
 
 
 def test_the_first_open_run_beats_until_it_ends(mlflow_tracker: MlflowTracker, monkeypatch: pytest.MonkeyPatch) -> None:
