@@ -72,6 +72,7 @@ from pipeline.tracking.port import (
     Status,
     param_text,
 )
+from pipeline.tracking.project_run import is_elsewhere
 from pipeline.tracking.provenance import code_tags, user_name
 from pipeline.tracking.views import VIEWS
 
@@ -105,6 +106,12 @@ class MlflowTracker:
         """Open the store, creating it if need be. Raises InputError when it cannot be reached or written."""
         self.seconds = 0.0
         uri = tracking_uri()
+        if is_elsewhere(uri):
+            raise InputError(
+                f"MLFLOW_TRACKING_URI must name the same store for `mlflow run` and for its stages, but they start in "
+                f"the project's folder, {Path.cwd()}, and {uri} is not there; give an absolute path: "
+                f"sqlite:////folder/mlflow.db"
+            )
         self.place = str(Path(str(make_url(uri).database)).resolve()) if is_sqlite(uri) else hide_secrets(uri)
         for name in ("alembic", "mlflow.tracking", "mlflow.system_metrics", "mlflow.pyfunc"):
             logging.getLogger(name).setLevel(logging.WARNING)

@@ -10,16 +10,24 @@ import os
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from pathlib import Path
 
-from sqlalchemy import Connection, create_engine, text
+from sqlalchemy import Connection, create_engine, make_url, text
 from sqlalchemy.exc import SQLAlchemyError
 
 from pipeline.outages import TrackerAwayError
-from pipeline.tracking.address import is_database, tracking_uri
+from pipeline.tracking.address import is_database, is_sqlite, tracking_uri
+
+
+def is_elsewhere(uri: str) -> bool:
+    """Whether `mlflow run` made a run, but not in the store at this address, whose file is not there."""
+    return "MLFLOW_RUN_ID" in os.environ and is_sqlite(uri) and not Path(str(make_url(uri).database)).exists()
 
 
 def end_project_run() -> None:
     """End the run that `mlflow run` made for this process, as KILLED, if nobody has ended it; it is not waited for."""
+    if is_elsewhere(tracking_uri()):
+        return
     run_id = os.environ["MLFLOW_RUN_ID"]
     if is_database(tracking_uri()):
         now = time.time_ns() // 1_000_000
@@ -43,6 +51,8 @@ def discard_project_run() -> None:
     A run that a stage has opened, or that has ended, is left alone, and so is one that cannot be reached. Where the
     store is a database its params are removed for good, since one may hold a password.
     """
+    if is_elsewhere(tracking_uri()):
+        return
     import mlflow
     from mlflow.exceptions import MlflowException
 

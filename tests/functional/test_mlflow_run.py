@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from mlflow.entities import Run
 
-from tests.functional.conftest import Workplace
+from tests.functional.conftest import ROOT, Workplace
 
 
 @pytest.fixture(scope="module")
@@ -42,6 +42,19 @@ def test_every_run_is_finished_or_pruned_and_nothing_else(lab: Workplace) -> Non
     assert {run.info.status for run in lab.runs() if run.data.tags["role"] != "trial"} == {"FINISHED"}
     states = {run.data.tags["state"]: run.info.status for run in by_role(lab, "trial")}
     assert states.items() <= {"complete": "FINISHED", "pruned": "KILLED"}.items()
+
+
+def test_mlflow_knows_its_runs_by_the_address_of_the_project(lab: Workplace) -> None:
+    for run in (*by_role(lab, "main"), *by_role(lab, "evaluate")[-1:]):
+        assert run.data.tags["mlflow.source.name"] == ROOT.as_uri()
+
+
+def test_a_store_that_is_another_one_in_the_folder_of_the_project_is_refused(tmp_path: Path) -> None:
+    code, output = Workplace(tmp_path, tracking="sqlite:///not-there.db").mlflow_run("prepare")
+    assert code != 0
+    assert f"they start in the project's folder, {ROOT}, and sqlite:///not-there.db is not there" in output
+    assert "Traceback" not in output
+    assert not (ROOT / "not-there.db").exists()
 
 
 def test_main_holds_the_stages_and_search_holds_the_trials(lab: Workplace) -> None:
