@@ -3,6 +3,12 @@
 from __future__ import annotations
 
 import os
+from pathlib import Path
+
+from sqlalchemy import make_url
+from sqlalchemy.exc import ArgumentError
+
+from pipeline.errors import InputError
 
 DEFAULT_URI = "sqlite:///mlflow.db"
 
@@ -15,6 +21,20 @@ def tracking_uri() -> str:
 def is_sqlite(uri: str) -> bool:
     """Whether the store is a file, which one process at a time writes to."""
     return uri.startswith("sqlite:")
+
+
+def sqlite_file(uri: str) -> Path:
+    """The file of such a store. Raises InputError if its address names none."""
+    try:
+        url = make_url(uri)
+    except ArgumentError:
+        url = None
+    if url is None or url.host or url.database in (None, "", ":memory:"):
+        raise InputError(
+            f"MLFLOW_TRACKING_URI must name a tracking store that can be reached and written, but {uri} names no file; "
+            f"give {DEFAULT_URI}, or an absolute path: sqlite:////folder/mlflow.db"
+        )
+    return Path(str(url.database))
 
 
 def is_database(uri: str) -> bool:

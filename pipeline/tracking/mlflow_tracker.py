@@ -49,7 +49,6 @@ from mlflow.utils.mlflow_tags import (
     MLFLOW_USER,
 )
 from mlflow.utils.validation import MAX_TAG_VAL_LENGTH
-from sqlalchemy import make_url
 from sqlalchemy.exc import SQLAlchemyError
 
 from pipeline.data.pools import Pool, Pools
@@ -59,7 +58,7 @@ from pipeline.interruptions import held
 from pipeline.locks import machine_lock
 from pipeline.models import checked_pt2
 from pipeline.outages import TrackerAwayError
-from pipeline.tracking.address import is_sqlite, tracking_uri
+from pipeline.tracking.address import is_sqlite, sqlite_file, tracking_uri
 from pipeline.tracking.heartbeat import Heart, abandoned, living_tags
 from pipeline.tracking.patience import PatientClient
 from pipeline.tracking.port import (
@@ -106,13 +105,13 @@ class MlflowTracker:
         """Open the store, creating it if need be. Raises InputError when it cannot be reached or written."""
         self.seconds = 0.0
         uri = tracking_uri()
+        self.place = str(sqlite_file(uri).resolve()) if is_sqlite(uri) else hide_secrets(uri)
         if is_elsewhere(uri):
             raise InputError(
                 f"MLFLOW_TRACKING_URI must name the same store for `mlflow run` and for its stages, but they start in "
                 f"the project's folder, {Path.cwd()}, and {uri} is not there; give an absolute path: "
                 f"sqlite:////folder/mlflow.db"
             )
-        self.place = str(Path(str(make_url(uri).database)).resolve()) if is_sqlite(uri) else hide_secrets(uri)
         for name in ("alembic", "mlflow.tracking", "mlflow.system_metrics", "mlflow.pyfunc"):
             logging.getLogger(name).setLevel(logging.WARNING)
         logging.getLogger("mlflow.store.db.utils").setLevel(logging.CRITICAL)  # what it tells it raises as well
@@ -582,7 +581,7 @@ def _record(run: MlflowRun) -> RunRecord:
 def _try_sqlite(uri: str) -> None:
     """Raise at once if an SQLite store cannot be written; MLflow would try for minutes."""
     if is_sqlite(uri):
-        with closing(sqlite3.connect(str(make_url(uri).database))) as database:
+        with closing(sqlite3.connect(sqlite_file(uri))) as database:
             database.execute("BEGIN IMMEDIATE")
 
 

@@ -10,18 +10,23 @@ import os
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from pathlib import Path
 
-from sqlalchemy import Connection, create_engine, make_url, text
+from sqlalchemy import Connection, create_engine, text
 from sqlalchemy.exc import SQLAlchemyError
 
+from pipeline.errors import InputError
 from pipeline.outages import TrackerAwayError
-from pipeline.tracking.address import is_database, is_sqlite, tracking_uri
+from pipeline.tracking.address import is_database, is_sqlite, sqlite_file, tracking_uri
 
 
 def is_elsewhere(uri: str) -> bool:
     """Whether `mlflow run` made a run, but not in the store at this address, whose file is not there."""
-    return "MLFLOW_RUN_ID" in os.environ and is_sqlite(uri) and not Path(str(make_url(uri).database)).exists()
+    if "MLFLOW_RUN_ID" not in os.environ or not is_sqlite(uri):
+        return False
+    try:
+        return not os.path.exists(sqlite_file(uri))
+    except InputError:
+        return True
 
 
 def end_project_run() -> None:

@@ -376,6 +376,10 @@ def closed_port() -> int:
         "postgresql+nodriver://user:secret@127.0.0.1:{port}/x",
         "postgresql://user:secret@127.0.0.1:noport/x",
         "garbage://store",
+        "sqlite:garbage",
+        "sqlite://host/mlflow.db",
+        "sqlite://",
+        "sqlite:///:memory:",
     ],
 )
 def test_a_store_that_cannot_be_used_is_refused_in_one_line(
@@ -389,6 +393,7 @@ def test_a_store_that_cannot_be_used_is_refused_in_one_line(
         MlflowTracker()
     assert "\n" not in str(caught.value)
     assert "secret" not in str(caught.value)
+    assert {file.name for file in tmp_path.iterdir()} == {"file", "notes.txt"}
 
 
 def test_eight_processes_may_open_a_fresh_store_at_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
