@@ -170,15 +170,33 @@ class MlflowTracker:
             with self.timed(), machine_lock("mlflow experiments", tracking_uri()):
                 if not tracking_uri().startswith("http"):
                     self._name_default()
-                found = self.client.get_experiment(chosen) if chosen else self._named(name or purpose)
+                found = self._with_id(chosen) if chosen else self._named(name or purpose)
+            if found is None:
+                raise InputError(
+                    f"MLFLOW_EXPERIMENT_ID must be the id of an experiment, but {self.place} has none with the id "
+                    f"{chosen}; `mlflow experiments search` lists them"
+                )
             if found.lifecycle_stage != "active":
-                raise InputError(f"the experiment {found.name!r} is deleted; restore it, or choose another one")
+                raise InputError(
+                    f"runs go to an experiment that is not deleted, but {found.name!r} is; restore it with `mlflow "
+                    f"experiments restore --experiment-id {found.experiment_id}`, or name another one in "
+                    f"MLFLOW_EXPERIMENT_NAME"
+                )
             self._experiments[purpose] = str(found.experiment_id)
         return self._experiments[purpose]
 
     def _experiment_of(self, parent: Run) -> str:
         """Where a run has to be to stand below its parent in the user interface."""
         return parent.experiment if isinstance(parent, OpenRun) else self.get(parent.id).experiment
+
+    def _with_id(self, experiment_id: str) -> Experiment | None:
+        try:
+            found: Experiment = self.client.get_experiment(experiment_id)
+        except MlflowException as error:
+            if error.error_code != "RESOURCE_DOES_NOT_EXIST":
+                raise
+            return None
+        return found
 
     def _named(self, name: str) -> Experiment:
         found = self.client.get_experiment_by_name(name)
@@ -192,8 +210,8 @@ class MlflowTracker:
     def _name_default(self) -> None:
         """Give the experiment of `mlflow run` the name of its purpose, so that runs that are started otherwise are put
         beside its runs; not where it holds runs of others."""
-        default = self.client.get_experiment(PROJECT_EXPERIMENT)
-        if default.name != "Default" or default.lifecycle_stage != "active":
+        default = self._with_id(PROJECT_EXPERIMENT)
+        if default is None or default.name != "Default" or default.lifecycle_stage != "active":
             return
         mine = os.environ.get("MLFLOW_RUN_ID")
         runs = self.client.search_runs([PROJECT_EXPERIMENT], max_results=PAGE)

@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+import shutil
+import sqlite3
 from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
 
 import mlflow
 import pytest
+from click.testing import CliRunner
+from mlflow.cli import cli as mlflow_command
 
+from pipeline.errors import InputError
 from pipeline.tracking.mlflow_tracker import EXPERIMENT_TAGS, MlflowTracker
 from pipeline.tracking.port import PUBLISHED, VARIANTS, RunStart
 from tests.tracking.conftest import use
@@ -51,6 +57,39 @@ def test_an_experiment_with_runs_of_others_keeps_its_name(tmp_path: Path, monkey
     tracker = MlflowTracker()
     assert client.get_experiment("0").name == "Default"
     assert experiment_of(tracker, tracker.start(SEARCH).id) == VARIANTS
+
+
+@pytest.mark.parametrize("is_there", [True, False], ids=["deleted", "deleted for good"])
+def test_where_mlflows_default_experiment_is_deleted_runs_go_to_one_of_their_purpose(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, empty_store: Path, is_there: bool
+) -> None:
+    shutil.copy(empty_store, tmp_path / "mlflow.db")
+    use(monkeypatch, f"sqlite:///{tmp_path}/mlflow.db", tmp_path)
+    with closing(sqlite3.connect(tmp_path / "mlflow.db")) as database, database:
+        database.execute("UPDATE experiments SET name = 'Default', lifecycle_stage = 'deleted'")
+        if not is_there:
+            database.execute("DELETE FROM experiment_tags")
+            database.execute("DELETE FROM experiments")
+    tracker = MlflowTracker()
+    assert experiment_of(tracker, tracker.start(SEARCH).id) == VARIANTS
+
+
+def test_a_deleted_experiment_is_refused_with_the_command_that_restores_it(
+    open_mlflow: Open, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tracker = open_mlflow()
+    tracker.client.delete_experiment(tracker.experiment_id)
+    with pytest.raises(InputError, match=f"{VARIANTS!r} is; restore it with `mlflow experiments restore") as caught:
+        open_mlflow()
+    command = str(caught.value).split("`")[1]
+    result = CliRunner().invoke(mlflow_command, command.split()[1:])
+    assert result.exit_code == 0, result.output
+    assert open_mlflow().experiment_id == tracker.experiment_id
+    monkeypatch.setenv("MLFLOW_EXPERIMENT_ID", "12345")
+    with pytest.raises(
+        InputError, match=r"MLFLOW_EXPERIMENT_ID must be the id of an experiment, but .* 12345; `mlflow"
+    ):
+        open_mlflow()
 
 
 def test_the_run_that_mlflow_run_made_is_no_other(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -226,20 +226,6 @@ def test_runs_go_to_the_experiment_of_the_environment(open_mlflow: Open, monkeyp
     assert open_mlflow().experiment_id == named.experiment_id
 
 
-def test_an_experiment_that_is_not_there_is_refused(open_mlflow: Open, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("MLFLOW_EXPERIMENT_ID", "12345")
-    with pytest.raises(InputError, match="12345"):
-        open_mlflow()
-
-
-def test_an_experiment_in_the_bin_is_refused(open_mlflow: Open, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("MLFLOW_EXPERIMENT_NAME", "gone")
-    tracker = open_mlflow()
-    tracker.client.delete_experiment(tracker.experiment_id)
-    with pytest.raises(InputError, match="gone"):
-        open_mlflow()
-
-
 def test_runs_of_dead_processes_are_ended_and_no_others(open_mlflow: Open) -> None:
     tracker = open_mlflow()
     died = subprocess.run(
