@@ -99,10 +99,10 @@ class Group(click.Group):
     def _fail(self, message: str, code: int) -> NoReturn:
         click.echo(f"Error: {one_line(message)}", err=True)
         if code == InputError.exit_code and PROJECT_RUN in os.environ:
-            # `mlflow run` made a run before it knew that the input is bad: leave none behind.
-            from pipeline.tracking.project_run import discard_project_run
+            # `mlflow run` made a run before it knew that the input is bad.
+            from pipeline.tracking.project_run import refuse_project_run
 
-            discard_project_run()
+            refuse_project_run(one_line(message))
         sys.exit(code)
 
 

@@ -46,6 +46,7 @@ from mlflow.utils.mlflow_tags import (
     MLFLOW_PARENT_RUN_ID,
     MLFLOW_RUN_NAME,
     MLFLOW_RUN_NOTE,
+    MLFLOW_SOURCE_NAME,
     MLFLOW_USER,
 )
 from mlflow.utils.validation import MAX_TAG_VAL_LENGTH
@@ -72,7 +73,7 @@ from pipeline.tracking.port import (
     param_text,
 )
 from pipeline.tracking.project_run import is_elsewhere
-from pipeline.tracking.provenance import code_tags, user_name
+from pipeline.tracking.provenance import PROJECT, code_tags, user_name
 from pipeline.tracking.views import VIEWS
 
 if TYPE_CHECKING:
@@ -213,11 +214,8 @@ class MlflowTracker:
         default = self._with_id(PROJECT_EXPERIMENT)
         if default is None or default.name != "Default" or default.lifecycle_stage != "active":
             return
-        mine = os.environ.get("MLFLOW_RUN_ID")
         runs = self.client.search_runs([PROJECT_EXPERIMENT], max_results=PAGE)
-        if self.client.get_experiment_by_name(VARIANTS) is None and all(
-            "role" in run.data.tags or run.info.run_id == mine for run in runs
-        ):
+        if self.client.get_experiment_by_name(VARIANTS) is None and all(map(_is_ours, runs)):
             self.client.rename_experiment(PROJECT_EXPERIMENT, VARIANTS)
             for key, value in EXPERIMENT_TAGS.items():
                 self.client.set_experiment_tag(PROJECT_EXPERIMENT, key, value)
@@ -267,7 +265,7 @@ class MlflowTracker:
                 late = {**tags, MLFLOW_RUN_NAME: start.name}
             else:
                 late = {}
-                tags["mlflow.source.name"] = f"variantlab {start.role}"
+                tags[MLFLOW_SOURCE_NAME] = f"variantlab {start.role}"
                 if parent is not None:
                     tags[MLFLOW_PARENT_RUN_ID] = parent.id
                 began = None if start.started is None else _milliseconds(start.started)
@@ -579,6 +577,12 @@ def _another_may_have_made_it() -> Iterator[None]:
     except MlflowException as error:
         if error.error_code != "RESOURCE_ALREADY_EXISTS":
             raise
+
+
+def _is_ours(run: MlflowRun) -> bool:
+    """Whether a stage has opened it, or `mlflow run` made it for one, such as for this process."""
+    is_of_project = run.data.tags.get(MLFLOW_SOURCE_NAME) == PROJECT.as_uri()
+    return "role" in run.data.tags or is_of_project or run.info.run_id == os.environ.get("MLFLOW_RUN_ID")
 
 
 def _record(run: MlflowRun) -> RunRecord:

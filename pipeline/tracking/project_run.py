@@ -14,7 +14,7 @@ from contextlib import contextmanager, suppress
 from sqlalchemy import Connection, create_engine, text
 from sqlalchemy.exc import SQLAlchemyError
 
-from pipeline.errors import InputError
+from pipeline.errors import InputError, hide_secrets
 from pipeline.outages import TrackerAwayError
 from pipeline.tracking.address import is_database, is_sqlite, sqlite_file, tracking_uri
 
@@ -50,8 +50,11 @@ def end_project_run() -> None:
             client.set_terminated(run_id, "KILLED")
 
 
-def discard_project_run() -> None:
-    """Delete the run that `mlflow run` made for this process, since its input was bad and nothing ran.
+def refuse_project_run(error: str) -> None:
+    """End the run that `mlflow run` made for this process as FAILED with this error: its input was bad, nothing ran.
+
+    It is not deleted. `mlflow run` itself sets the status of its run at the end, and ends in a traceback where the run
+    is deleted.
 
     A run that a stage has opened, or that has ended, is left alone, and so is one that cannot be reached. Where the
     store is a database its params are removed for good, since one may hold a password.
@@ -60,20 +63,23 @@ def discard_project_run() -> None:
         return
     import mlflow
     from mlflow.exceptions import MlflowException
+    from mlflow.utils.mlflow_tags import MLFLOW_RUN_NOTE
 
     client = mlflow.MlflowClient(tracking_uri())
     run_id = os.environ["MLFLOW_RUN_ID"]
     with suppress(MlflowException, SQLAlchemyError):
         run = client.get_run(run_id)
         if run.info.status in ("RUNNING", "KILLED") and "role" not in run.data.tags:  # KILLED by a tracker's end
+            said = hide_secrets(error)
+            client.set_tag(run_id, "error", said)
+            client.set_tag(run_id, MLFLOW_RUN_NOTE, f"Nothing was run: {said}")
             client.set_terminated(run_id, "FAILED")
-            client.delete_run(run_id)
             if is_database(tracking_uri()):
                 _remove_params(run_id)
 
 
 def _remove_params(run_id: str) -> None:
-    """Remove what a deleted run keeps; of it nothing else comes from the command line."""
+    """Remove all that a run has from the command line."""
     with _database() as connection:
         if connection.dialect.name == "sqlite":
             connection.exec_driver_sql("PRAGMA secure_delete = ON")  # what was deleted is overwritten

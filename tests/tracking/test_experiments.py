@@ -16,6 +16,7 @@ from mlflow.cli import cli as mlflow_command
 from pipeline.errors import InputError
 from pipeline.tracking.mlflow_tracker import EXPERIMENT_TAGS, MlflowTracker
 from pipeline.tracking.port import PUBLISHED, VARIANTS, RunStart
+from pipeline.tracking.provenance import PROJECT
 from tests.tracking.conftest import use
 from tests.waiting import wait_until
 
@@ -90,6 +91,13 @@ def test_a_deleted_experiment_is_refused_with_the_command_that_restores_it(
         InputError, match=r"MLFLOW_EXPERIMENT_ID must be the id of an experiment, but .* 12345; `mlflow"
     ):
         open_mlflow()
+
+
+def test_a_run_that_mlflow_run_made_for_bad_input_is_no_other(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    uri = f"sqlite:///{tmp_path}/mlflow.db"
+    use(monkeypatch, uri, tmp_path)
+    mlflow.MlflowClient(uri).create_run("0", tags={"mlflow.source.name": PROJECT.as_uri()})
+    assert MlflowTracker().experiment_id == "0"
 
 
 def test_the_run_that_mlflow_run_made_is_no_other(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

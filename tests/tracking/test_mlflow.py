@@ -30,7 +30,7 @@ from pipeline.processes import process_tag
 from pipeline.tracking.address import tracking_uri
 from pipeline.tracking.mlflow_tracker import MlflowTracker
 from pipeline.tracking.port import Metric, ModelToLog, Run, RunStart, curve, stage_run
-from pipeline.tracking.project_run import discard_project_run
+from pipeline.tracking.project_run import refuse_project_run
 from tests.synthetic import make_digits, make_points
 from tests.tracking.conftest import use
 from tests.tracking.workers import track_one_run
@@ -201,13 +201,18 @@ def test_the_run_of_a_project_is_resumed_once(open_mlflow: Open, monkeypatch: py
     assert tracker.get(run.id).params["folds"] == "'5'"
 
 
-def test_the_run_of_a_project_with_bad_input_is_discarded(open_mlflow: Open, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_run_of_a_project_with_bad_input_says_why_it_failed_and_keeps_no_params(
+    open_mlflow: Open, monkeypatch: pytest.MonkeyPatch
+) -> None:
     client = open_mlflow().client
     project = client.create_run("0").info.run_id
+    client.log_param(project, "storage", "postgresql://me:secret@host/x")
     monkeypatch.setenv("MLFLOW_RUN_ID", project)
-    discard_project_run()
-    info = client.get_run(project).info
-    assert (info.status, info.lifecycle_stage) == ("FAILED", "deleted")
+    refuse_project_run("--storage must be better than postgresql://me:secret@host/x")
+    run = client.get_run(project)
+    assert (run.info.status, run.info.lifecycle_stage) == ("FAILED", "active")
+    assert run.data.tags["error"] == "--storage must be better than postgresql://me:***@host/x"
+    assert run.data.params == {}
     monkeypatch.delenv("MLFLOW_RUN_ID")
     assert open_mlflow().find("search") == []
 
@@ -391,14 +396,14 @@ def test_eight_processes_may_open_a_fresh_store_at_once(tmp_path: Path, monkeypa
     assert {record.status for record in tracker.find("search")} == {"FINISHED"}
 
 
-def test_a_run_that_a_stage_has_opened_is_never_discarded(open_mlflow: Open, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_run_that_a_stage_has_opened_is_never_refused(open_mlflow: Open, monkeypatch: pytest.MonkeyPatch) -> None:
     tracker = open_mlflow()
     run = tracker.start(SEARCH)
     run.end("FINISHED")
     monkeypatch.setenv("MLFLOW_RUN_ID", run.id)
-    discard_project_run()
-    info = tracker.client.get_run(run.id).info
-    assert (info.status, info.lifecycle_stage) == ("FINISHED", "active")
+    refuse_project_run("too late")
+    assert tracker.get(run.id).status == "FINISHED"
+    assert "error" not in tracker.get(run.id).tags
 
 
 @pytest.mark.parametrize("call", ["create_run", "log_batch", "set_terminated"])
