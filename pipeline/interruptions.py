@@ -11,15 +11,20 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from types import FrameType
 
-SIGNALS = (signal.SIGINT, signal.SIGTERM)
+SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+"""Ctrl-C, `kill`, and the end of the terminal or connection."""
 _depth = 0
 _waiting: int | None = None
 
 
 def raise_on_signals() -> None:
-    """From now on SIGINT raises KeyboardInterrupt, and SIGTERM SystemExit with status 143; once."""
+    """From now on SIGINT raises KeyboardInterrupt, and the others SystemExit with the status that shells give; once.
+
+    A process that `nohup` has started goes on when its terminal is closed.
+    """
     for number in SIGNALS:
-        signal.signal(number, _arrive)
+        if number != signal.SIGHUP or signal.getsignal(number) != signal.SIG_IGN:
+            signal.signal(number, _arrive)
 
 
 @contextmanager
@@ -50,4 +55,4 @@ def _stop(number: int) -> None:
         signal.signal(other, signal.SIG_IGN)
     if number == signal.SIGINT:
         raise KeyboardInterrupt
-    raise SystemExit(143)
+    raise SystemExit(128 + number)

@@ -22,10 +22,19 @@ def test_a_signal_raises_at_once() -> None:
         signal.raise_signal(signal.SIGINT)
 
 
-def test_termination_exits_with_its_status() -> None:
+@pytest.mark.parametrize(("number", "status"), [(signal.SIGTERM, 143), (signal.SIGHUP, 129)])
+def test_termination_exits_with_its_status(number: signal.Signals, status: int) -> None:
     with pytest.raises(SystemExit) as stopped:
+        signal.raise_signal(number)
+    assert stopped.value.code == status
+
+
+def test_what_nohup_has_started_goes_on_when_its_terminal_is_closed() -> None:
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    raise_on_signals()
+    signal.raise_signal(signal.SIGHUP)
+    with pytest.raises(SystemExit):
         signal.raise_signal(signal.SIGTERM)
-    assert stopped.value.code == 143
 
 
 def test_only_the_first_signal_counts() -> None:
@@ -35,7 +44,9 @@ def test_only_the_first_signal_counts() -> None:
     signal.raise_signal(signal.SIGINT)
 
 
-@pytest.mark.parametrize(("number", "error"), [(signal.SIGINT, KeyboardInterrupt), (signal.SIGTERM, SystemExit)])
+@pytest.mark.parametrize(
+    ("number", "error"), [(signal.SIGINT, KeyboardInterrupt), (signal.SIGTERM, SystemExit), (signal.SIGHUP, SystemExit)]
+)
 def test_a_signal_waits_until_what_is_held_is_done(number: signal.Signals, error: type[BaseException]) -> None:
     done = []
 

@@ -31,6 +31,7 @@ import torch
 
 from pipeline.data.pools import Pool
 from pipeline.errors import StageError
+from pipeline.interruptions import SIGNALS
 from pipeline.models.registry import get_variant
 from pipeline.training.chunk import ChunkTraining
 from pipeline.training.compute import Compute
@@ -180,8 +181,8 @@ class Trainer:
         """
         self._executor.shutdown()
         codes = {-(worker.exitcode or 0) for worker in self._workers}  # those that lived were sent SIGTERM
-        for number in (signal.SIGINT, signal.SIGTERM):
-            if number in codes <= {signal.SIGINT, signal.SIGTERM}:
+        for number in (signal.SIGINT, signal.SIGHUP, signal.SIGTERM):
+            if number in codes <= set(SIGNALS):
                 signal.raise_signal(number)
                 raise StageError("a worker process was stopped by a signal; start the same command again")
         self._executor = self._start()

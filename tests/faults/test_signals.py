@@ -1,4 +1,4 @@
-"""Ctrl-C and SIGTERM, whomever they reach: all ends soon, nothing is left running, and the search goes on later."""
+"""Ctrl-C, SIGTERM and a closed terminal, whomever they reach: all ends soon, and the search goes on later."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from contextlib import suppress
 import psutil
 import pytest
 
+from pipeline.interruptions import SIGNALS
 from tests.faults.invariants import check_nothing_runs, check_whole, finished_trials, more_trials
 from tests.faults.scale import FULL, scaled
 from tests.faults.searches import ENDLESS, SEARCH, Watch, complete, family_of, search, searching
@@ -51,15 +52,11 @@ def to_the_group(first: psutil.Process, number: int) -> None:
     os.killpg(first.pid, number)
 
 
-CASES = [
-    (send, number)
-    for number in (signal.SIGINT, signal.SIGTERM)
-    for send in (to_worker, to_stage, to_mlflow_run, to_the_group)
-]
+CASES = [(send, number) for number in SIGNALS for send in (to_worker, to_stage, to_mlflow_run, to_the_group)]
 
 
 @pytest.mark.parametrize(
-    ("send", "number"), CASES if FULL else [(to_worker, signal.SIGINT), (to_mlflow_run, signal.SIGTERM)]
+    ("send", "number"), CASES if FULL else [(to_worker, signal.SIGINT), (to_the_group, signal.SIGHUP)]
 )
 def test_all_ends_soon_and_the_search_goes_on_later(
     workplace: Workplace, send: Callable[[psutil.Process, int], None], number: signal.Signals
@@ -89,7 +86,7 @@ def test_all_ends_soon_and_the_search_goes_on_later(
     ("numbers", "status"),
     [
         ([signal.SIGINT, signal.SIGTERM], 130),  # what `mlflow run` sends on Ctrl-C
-        *([([signal.SIGTERM], 143)] if FULL else []),
+        *([([signal.SIGTERM], 143), ([signal.SIGHUP], 129)] if FULL else []),
     ],
 )
 def test_by_itself_a_search_exits_with_the_status_of_the_first_signal(
