@@ -340,7 +340,7 @@ def ui_command(storage: str, artifacts: str, host: str) -> None:
     They listen on loopback. With another --host MLflow asks for a user and a password: admin and what is in
     MLFLOW_AUTH_ADMIN_PASSWORD. optuna-dashboard cannot, and stays.
     """
-    from pipeline.tracking.address import tracking_uri
+    from pipeline.tracking.address import server_page, tracking_uri
     from pipeline.viewers import LOOPBACK, LOOPBACKS, check_host, dashboard_viewer, mlflow_viewer, serving, watch
 
     uri = tracking_uri()
@@ -359,7 +359,7 @@ def ui_command(storage: str, artifacts: str, host: str) -> None:
         with serving(viewers) as servers:
             addresses = [(server.viewer.name, server.address) for server in servers]
             if is_server:
-                addresses.insert(0, ("MLflow", hide_secrets(uri)))
+                addresses.insert(0, ("MLflow", server_page(uri)))
             width = max(len(name) for name, _ in addresses)
             for name, address in addresses:
                 click.echo(f"{name.ljust(width)}  {address}")

@@ -128,7 +128,7 @@ def _tracking(config: DoctorConfig, open_tracker: Callable[[], Tracker]) -> Iter
         left = tracker.left_open()
     except VariantlabError as error:
         yield Check(
-            "tracking store", str(error), "start the server, or set MLFLOW_TRACKING_URI to a store that is there"
+            "tracking store", str(error), "start its server, or set MLFLOW_TRACKING_URI to a store that is there"
         )
         return
     yield Check("tracking store", f"{tracker.place} can be reached and written")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from pathlib import Path
 
 from sqlalchemy import make_url
@@ -40,3 +41,8 @@ def sqlite_file(uri: str) -> Path:
 def is_database(uri: str) -> bool:
     """Whether the store is a database that SQLAlchemy reaches, and neither a server nor a folder."""
     return uri.partition(":")[0].partition("+")[0] in ("sqlite", "postgresql", "mysql", "mssql")
+
+
+def server_page(uri: str) -> str:
+    """The address of a server as a browser opens it: a user, a password or a token in it are for programs."""
+    return re.sub(r"^(https?://)\S*@", r"\1", uri).partition("?")[0].rstrip("/")

@@ -58,8 +58,8 @@ from pipeline.files import is_no_space, no_space
 from pipeline.interruptions import held
 from pipeline.locks import machine_lock
 from pipeline.models import checked_pt2
-from pipeline.outages import TrackerAwayError
-from pipeline.tracking.address import is_sqlite, sqlite_file, tracking_uri
+from pipeline.outages import StillAwayError, TrackerAwayError
+from pipeline.tracking.address import is_sqlite, server_page, sqlite_file, tracking_uri
 from pipeline.tracking.heartbeat import Heart, abandoned, living_tags
 from pipeline.tracking.patience import PatientClient
 from pipeline.tracking.port import (
@@ -85,6 +85,8 @@ EXPERIMENT_TAGS = {"mlflow.experimentKind": "custom_model_development", **dict(v
 """What lets MLflow's user interface open an experiment with its runs, and with lists of them."""
 LOCAL_UI = "http://127.0.0.1:5000"
 """Where `mlflow ui` listens."""
+START_SECONDS = 20
+"""How long a store that does not answer is waited for when it is opened."""
 CHAMPION = "champion"
 UNWATCHED = ("trial", "cell", "summary")
 """Runs of which many are open at once, or one for a moment: no system metrics are logged with them."""
@@ -123,14 +125,18 @@ class MlflowTracker:
                 self._patient = PatientClient(uri)
                 self.client = cast(mlflow.MlflowClient, self._patient)
                 self._experiments: dict[str, str] = {}
-                with self._patient.hurried():
+                with self._patient.waiting(START_SECONDS):
                     self.experiment_id = self._experiment(VARIANTS)
                 self._project_run = os.environ.get("MLFLOW_RUN_ID")
                 if self._project_run:
                     for tag, value in living_tags().items():
                         self.client.set_tag(self._project_run, tag, value)
+        except StillAwayError as error:
+            raise InputError(
+                f"MLFLOW_TRACKING_URI must name a tracking store that can be reached and written, but {self.place} has "
+                f"not answered for {START_SECONDS} seconds ({error.reason})"
+            ) from error
         except (
-            TrackerAwayError,
             MlflowException,
             SQLAlchemyError,
             sqlite3.Error,
@@ -270,7 +276,7 @@ class MlflowTracker:
                     tags[MLFLOW_PARENT_RUN_ID] = parent.id
                 began = None if start.started is None else _milliseconds(start.started)
                 experiment = self._experiment(start.purpose) if parent is None else self._experiment_of(parent)
-                made = self._patient.create_once(experiment, began, tags, start.name)
+                made = self.client.create_run(experiment, began, tags, start.name)
                 run = OpenRun(self, made.info.run_id, experiment, set())
             self.keep_open(run)
             if start.role not in UNWATCHED and system_metrics_are_wanted():
@@ -390,7 +396,7 @@ class MlflowTracker:
     def link(self, run_id: str) -> str:
         """A run's page; see `Tracker.link`."""
         uri = tracking_uri()
-        server = hide_secrets(uri).rstrip("/") if uri.startswith("http") else LOCAL_UI
+        server = server_page(uri) if uri.startswith("http") else LOCAL_UI
         return f"{server}/{self.reference(run_id)}"
 
     def reference(self, run_id: str) -> str:

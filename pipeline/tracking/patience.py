@@ -5,12 +5,11 @@ from __future__ import annotations
 import os
 import threading
 import time
-import urllib.error
-import urllib.request
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from functools import partial
+from inspect import signature
 from typing import Any
 
 os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")  # it is this client that calls again
@@ -19,8 +18,9 @@ os.environ.setdefault("MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT", "true")  # two l
 
 import mlflow
 import requests
-from mlflow.entities import Run, ViewType
 from mlflow.exceptions import InvalidUrlException, MlflowException
+from mlflow.utils.credentials import get_default_host_creds
+from mlflow.utils.rest_utils import http_request
 from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
 
 from pipeline.errors import hide_secrets
@@ -33,12 +33,64 @@ HURRIED_SECONDS = 1
 """How long one call may take where nothing is to wait."""
 GLANCE_SECONDS = 0.5
 """How long a server may take to say that it is there, where nothing is to wait."""
+ATTEMPT_SECONDS = 10
+"""How long one call may take where a server is waited for, but not for long."""
 START = "start_id"
-"""Tag by which a run is found whose making was not answered."""
+"""Tag by which something is found whose making was not answered."""
+
+
+def _made_run(client: mlflow.MlflowClient, given: Mapping[str, Any]) -> Any:
+    return next(iter(client.search_runs([given["experiment_id"]], f"tags.{START} = '{given['tags'][START]}'")), None)
+
+
+def _made_experiment(client: mlflow.MlflowClient, given: Mapping[str, Any]) -> Any:
+    found = client.get_experiment_by_name(given["name"])
+    return None if found is None else found.experiment_id
+
+
+def _made_logged_model(client: mlflow.MlflowClient, given: Mapping[str, Any]) -> Any:
+    models = client.search_logged_models([given["experiment_id"]], f"source_run_id = '{given['source_run_id']}'")
+    return next((model for model in models if model.tags.get(START) == given["tags"][START]), None)
+
+
+def _logged_outputs(client: mlflow.MlflowClient, given: Mapping[str, Any]) -> Any:
+    """Whether the models are those of the run already: MLflow would add them once more."""
+    outputs = client.get_run(given["run_id"]).outputs
+    kept = {output.model_id for output in outputs.model_outputs} if outputs is not None else set()
+    return True if {model.model_id for model in given["models"]} <= kept else None
+
+
+def _made_registered_model(client: mlflow.MlflowClient, given: Mapping[str, Any]) -> Any:
+    try:
+        return client.get_registered_model(given["name"])
+    except MlflowException as error:
+        if error.error_code != "RESOURCE_DOES_NOT_EXIST":
+            raise
+        return None
+
+
+def _made_version(client: mlflow.MlflowClient, given: Mapping[str, Any]) -> Any:
+    versions = client.search_model_versions(f"run_id = '{given['run_id']}'")
+    return next((version for version in versions if version.tags.get(START) == given["tags"][START]), None)
+
+
+MADE: Mapping[str, Callable[[mlflow.MlflowClient, Mapping[str, Any]], Any]] = {
+    "create_run": _made_run,
+    "create_experiment": _made_experiment,
+    "create_logged_model": _made_logged_model,
+    "create_registered_model": _made_registered_model,
+    "create_model_version": _made_version,
+    "log_outputs": _logged_outputs,
+}
+"""Calls that do more when they are made twice -> what looks, given their arguments, for what the first time has made;
+None if there is nothing."""
+MARKED = frozenset({"create_run", "create_logged_model", "create_model_version"})
+"""Those that make one thing after the other of the same name."""
 
 
 class PatientClient:
-    """`mlflow.MlflowClient`, whose calls are made again when the store was away and is back.
+    """`mlflow.MlflowClient`, whose calls are made again when the store was away and is back. What a call creates is
+    created once, also where the store has done it and only its answer was lost.
 
     Raises StageError when it stays away for too long (see `pipeline.outages`), and where nothing is to wait
     TrackerAwayError at once: a server that was away once is looked for beside all else, so that nothing waits for it
@@ -49,49 +101,59 @@ class PatientClient:
         self._uri = uri
         self._client = mlflow.MlflowClient(uri)
         self._hurried = False
+        self._patience: float | None = None
         self._is_away = threading.Event()
         """Set while a server that did not answer is looked for."""
 
     def __getattr__(self, name: str) -> Any:
         attribute = getattr(self._client, name)
+        if name in MADE or name.startswith("create_"):
+            return partial(self._once, name)
         return partial(self._outlast, attribute) if callable(attribute) else attribute
+
+    @contextmanager
+    def waiting(self, seconds: float) -> Iterator[None]:
+        """Inside, a store that is away is waited for so long at most."""
+        before, self._patience = self._patience, seconds
+        try:
+            with _attempts(ATTEMPT_SECONDS):
+                yield
+        finally:
+            self._patience = before
 
     @contextmanager
     def hurried(self) -> Iterator[None]:
         """Inside, nothing waits for a store that is away."""
-        before, limit = self._hurried, os.environ["MLFLOW_HTTP_REQUEST_TIMEOUT"]
-        self._hurried = True
+        before, self._hurried = self._hurried, True
+        is_server = self._uri.startswith("http")
         try:
-            if self._uri.startswith("http"):
-                if self._is_away.is_set() or not self._answers():
-                    raise TrackerAwayError(f"{hide_secrets(self._uri)} does not answer")
-                os.environ["MLFLOW_HTTP_REQUEST_TIMEOUT"] = str(min(HURRIED_SECONDS, int(limit)))
-            yield
+            if is_server and (self._is_away.is_set() or not self._answers()):
+                raise TrackerAwayError(f"{hide_secrets(self._uri)} does not answer")
+            with _attempts(HURRIED_SECONDS):
+                yield
         except TrackerAwayError:
-            if self._uri.startswith("http") and not self._is_away.is_set():
+            if is_server and not self._is_away.is_set():
                 self._is_away.set()
                 threading.Thread(target=self._look_for_it, name="tracking server", daemon=True).start()
             raise
         finally:
             self._hurried = before
-            os.environ["MLFLOW_HTTP_REQUEST_TIMEOUT"] = limit
 
-    def create_once(self, experiment: str, began: int | None, tags: dict[str, str], name: str) -> Run:
-        """Make a run, once, even if the first answer is lost."""
-        tags = {**tags, START: uuid.uuid4().hex}
+    def _once(self, name: str, *args: Any, **kwargs: Any) -> Any:
+        """Make a call, and before each further attempt look whether an earlier one has done it."""
+        call, made = getattr(self._client, name), MADE[name]
+        given = signature(call).bind(*args, **kwargs)
+        if name in MARKED:
+            given.arguments["tags"] = {**(given.arguments.get("tags") or {}), START: uuid.uuid4().hex}
         attempts = 0
 
-        def create() -> Run:
+        def attempt() -> Any:
             nonlocal attempts
             attempts += 1
-            if attempts > 1:
-                condition = f"tags.{START} = '{tags[START]}'"
-                for run in self._client.search_runs([experiment], condition, ViewType.ACTIVE_ONLY):
-                    return run
-            return self._client.create_run(experiment, began, tags, name)
+            found = made(self._client, given.arguments) if attempts > 1 else None
+            return call(*given.args, **given.kwargs) if found is None else found
 
-        made: Run = self._outlast(create)
-        return made
+        return self._outlast(attempt)
 
     def _look_for_it(self) -> None:
         while not self._answers():
@@ -99,14 +161,19 @@ class PatientClient:
         self._is_away.clear()
 
     def _answers(self) -> bool:
-        """Whether the server answers anything in a moment."""
+        """Whether the server answers anything in a moment; it is asked as MLflow asks it, with user and token."""
         try:
-            with urllib.request.urlopen(f"{self._uri.rstrip('/')}/health", timeout=GLANCE_SECONDS):
-                return True
-        except urllib.error.HTTPError:
-            return True
-        except OSError:
+            http_request(
+                get_default_host_creds(self._uri.rstrip("/")),
+                "/health",
+                "GET",
+                timeout=GLANCE_SECONDS,
+                max_retries=0,
+                raise_on_status=False,
+            )
+        except (MlflowException, requests.RequestException):
             return False
+        return True
 
     def _outlast(self, call: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
         def is_waited_for(error: Exception) -> bool:
@@ -115,7 +182,20 @@ class PatientClient:
                 raise TrackerAwayError(hide_secrets(" ".join(str(error).split()))) from error
             return away
 
-        return outlast(lambda: call(*args, **kwargs), is_waited_for, "tracking store", hide_secrets(self._uri))
+        return outlast(
+            lambda: call(*args, **kwargs), is_waited_for, "tracking store", hide_secrets(self._uri), self._patience
+        )
+
+
+@contextmanager
+def _attempts(seconds: float) -> Iterator[None]:
+    """Inside, one request to a server may take so long, or less if the user says so."""
+    limit = os.environ["MLFLOW_HTTP_REQUEST_TIMEOUT"]
+    os.environ["MLFLOW_HTTP_REQUEST_TIMEOUT"] = str(min(int(seconds), int(limit)))
+    try:
+        yield
+    finally:
+        os.environ["MLFLOW_HTTP_REQUEST_TIMEOUT"] = limit
 
 
 def is_away(error: Exception, uri: str) -> bool:

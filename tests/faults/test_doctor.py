@@ -2,17 +2,28 @@
 
 from __future__ import annotations
 
+import pytest
+from click.testing import CliRunner
+
+from pipeline.cli import main
+from pipeline.tracking import mlflow_tracker
 from tests.faults.invariants import check_nothing_runs
 from tests.faults.searches import ENDLESS, Watch, search, searching
 from tests.functional.conftest import Workplace
+from tests.tracking.conftest import use
 from tests.waiting import wait_until
 
 
 def doctor(workplace: Workplace, *options: str) -> tuple[int, dict[str, tuple[str, str]], str]:
     """Its exit code, the state and finding of each thing, and all that it printed."""
     code, output = workplace.variantlab("doctor", f"--storage={workplace.storage}", *options)
-    rows = [[cell.strip() for cell in line.split("|")[1:4]] for line in output.splitlines() if line.startswith("|")]
-    return code, {name: (state, found) for name, state, found in rows[2:]}, output
+    return code, rows(output), output
+
+
+def rows(output: str) -> dict[str, tuple[str, str]]:
+    """Thing -> its state, and what was found of it."""
+    table = [[cell.strip() for cell in line.split("|")[1:4]] for line in output.splitlines() if line.startswith("|")]
+    return {name: (state, found) for name, state, found in table[2:]}
 
 
 def test_all_is_well_in_a_new_folder(workplace: Workplace) -> None:
@@ -42,11 +53,16 @@ def test_what_a_killed_search_left_is_seen_and_repaired_on_request(workplace: Wo
     check_nothing_runs(workplace)
 
 
-def test_stores_that_cannot_be_reached_are_named_all_at_once(workplace: Workplace) -> None:
-    away = Workplace(workplace.folder, tracking="http://127.0.0.1:9", studies="postgresql+psycopg://me@127.0.0.1:9/x")
-    code, found, output = doctor(away)
-    assert code == 1
+def test_stores_that_cannot_be_reached_are_named_all_at_once(
+    workplace: Workplace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(mlflow_tracker, "START_SECONDS", 0)
+    use(monkeypatch, "http://127.0.0.1:9", workplace.folder)
+    result = CliRunner().invoke(main, ["doctor", "--storage=postgresql+psycopg://me@127.0.0.1:9/x"])
+    assert result.exit_code == 1
+    found = rows(result.output)
     wrong = {name: text for name, (state, text) in found.items() if state != "well"}
     assert set(wrong) == {"tracking store", "database of studies"}
     assert "127.0.0.1:9" in wrong["tracking store"]
-    assert "Traceback" not in output
+    assert "Connection refused" in wrong["tracking store"]
+    assert "start its server" in result.output

@@ -6,19 +6,18 @@ import contextlib
 import logging
 import re
 import signal
-import socket
 import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-import psutil
 import pytest
 
 from tests.faults.invariants import Table, check_whole, more_trials, table
 from tests.faults.scale import FEW_TRIALS, FULL, scaled
 from tests.faults.searches import ENDLESS, Watch, complete, search, searching
+from tests.faults.tracking_server import Server
 from tests.functional.conftest import ROOT, Workplace
 from tests.waiting import wait_until
 
@@ -41,53 +40,6 @@ pipeline.cli.main()
 """The command, and for how long nothing trains in it because something is recorded, for each generation."""
 LONGEST_STALL = 1.0
 """Seconds for which training may wait in all."""
-
-
-class Server:
-    """MLflow's server over a SQLite file, which can be taken away and brought back."""
-
-    def __init__(self, folder: Path) -> None:
-        self._folder = folder
-        with socket.socket() as probe:
-            probe.bind(("127.0.0.1", 0))
-            self.port = int(probe.getsockname()[1])
-        self.url = f"http://127.0.0.1:{self.port}"
-        self.start()
-
-    def start(self) -> None:
-        """Start it, and wait until it answers."""
-        command = ["-m", "mlflow", "server", "--host", "127.0.0.1", "--port", str(self.port), "--workers", "1"]
-        stores = [
-            f"--backend-store-uri=sqlite:///{self._folder}/server.db",
-            f"--artifacts-destination={self._folder}/art",
-        ]
-        self._process = psutil.Popen(
-            [sys.executable, *command, *stores],
-            cwd=self._folder,
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.DEVNULL,
-            env=Workplace(self._folder).environment | {"MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"},
-            start_new_session=True,
-        )
-        wait_until(self._answers)
-
-    def _answers(self) -> bool:
-        with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", self.port), timeout=1) as connection:
-            connection.sendall(b"GET /health HTTP/1.0\r\n\r\n")
-            return b"200" in connection.recv(100)
-        return False
-
-    def send(self, number: signal.Signals) -> None:
-        """Send a signal to all its processes."""
-        for process in [*self._process.children(recursive=True), self._process]:
-            with contextlib.suppress(psutil.NoSuchProcess):
-                process.send_signal(number)
-
-    def stop(self) -> None:
-        """End it at once."""
-        self.send(signal.SIGCONT)
-        self.send(signal.SIGKILL)
-        self._process.wait()
 
 
 @pytest.fixture

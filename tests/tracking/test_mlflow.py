@@ -27,6 +27,7 @@ from pipeline.models.exported import Exported
 from pipeline.models.initial import build_network
 from pipeline.models.registry import get_variant
 from pipeline.processes import process_tag
+from pipeline.tracking import mlflow_tracker as mlflow_tracker_module
 from pipeline.tracking.address import tracking_uri
 from pipeline.tracking.mlflow_tracker import MlflowTracker
 from pipeline.tracking.port import Metric, ModelToLog, Run, RunStart, curve, stage_run
@@ -53,8 +54,13 @@ def test_a_link_is_a_page_of_the_server_or_of_a_user_interface_at_its_usual_addr
 ) -> None:
     page = f"#/experiments/{mlflow_tracker.experiment_id}/runs/abc"
     assert mlflow_tracker.link("abc") == f"http://127.0.0.1:5000/{page}"
-    monkeypatch.setenv("MLFLOW_TRACKING_URI", "https://mlflow.example.org/")
-    assert mlflow_tracker.link("abc") == f"https://mlflow.example.org/{page}"
+    for uri in (
+        "https://mlflow.example.org/",
+        "https://me:of/the@lab@mlflow.example.org",
+        "https://token@mlflow.example.org",
+    ):
+        monkeypatch.setenv("MLFLOW_TRACKING_URI", uri)
+        assert mlflow_tracker.link("abc") == f"https://mlflow.example.org/{page}"
 
 
 def test_every_run_says_where_it_comes_from(mlflow_tracker: MlflowTracker) -> None:
@@ -379,7 +385,7 @@ def test_a_store_that_cannot_be_used_is_refused_in_one_line(
     (tmp_path / "file").write_text("")
     (tmp_path / "notes.txt").write_text("no database " * 100)
     use(monkeypatch, uri.format(port=closed_port(), folder=tmp_path), tmp_path)
-    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
+    monkeypatch.setattr(mlflow_tracker_module, "START_SECONDS", 0)
     with pytest.raises(InputError, match=r"^MLFLOW_TRACKING_URI must name a tracking store that can be") as caught:
         MlflowTracker()
     assert "\n" not in str(caught.value)
