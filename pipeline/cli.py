@@ -20,7 +20,6 @@ from typing import TYPE_CHECKING, Any, NoReturn
 import click
 
 from pipeline.errors import InputError, StageError, UnknownNameError, VariantlabError, hide_secrets, one_line
-from pipeline.files import is_no_space, no_space
 from pipeline.interruptions import raise_on_signals
 from pipeline.options import (
     Duration,
@@ -33,6 +32,7 @@ from pipeline.options import (
     select_option,
     storage_option,
 )
+from pipeline.stores import store_error
 from pipeline.terminal import Terminal, is_quiet, own_command, show_next, stage_command
 
 if TYPE_CHECKING:
@@ -76,9 +76,10 @@ class Group(click.Group):
         except VariantlabError as error:
             self._fail(str(error), error.exit_code)
         except OSError as error:
-            if not is_no_space(error):
+            known = store_error(error, error.filename or tempfile.gettempdir(), "write it anew")
+            if known is None:
                 raise
-            self._fail(str(no_space(error.filename or tempfile.gettempdir())), StageError.exit_code)
+            self._fail(str(known), known.exit_code)
         except (click.Abort, KeyboardInterrupt):
             self._end_project()
             self._fail("interrupted (a search goes on when the same command is started again)", 130)

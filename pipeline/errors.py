@@ -6,6 +6,7 @@
     │   └── SpaceError              a search space file that breaks a rule, with file and line
     ├── DataError                   a data source cannot be had or is not what it claims (exit code 2)
     └── StageError                  a stage began and could not end well (exit code 1)
+        └── StoreError              a file or database that is damaged, full, locked, or not to be written
 
 Messages state the rule, then the value, then the way out. The command line turns them into one line in one place.
 """
@@ -53,6 +54,14 @@ class DataError(VariantlabError):
 
 class StageError(VariantlabError):
     """A stage that began and could not produce its result."""
+
+
+class StoreError(StageError):
+    """A store that cannot be used: the rule, what is wrong (`fault`), and what to do (`remedy`)."""
+
+    def __init__(self, rule: str, fault: str, remedy: str) -> None:
+        super().__init__(f"{rule}, but {fault}; {remedy}")
+        self.fault, self.remedy = fault, remedy
 
 
 def hide_secrets(text: str) -> str:

@@ -7,18 +7,19 @@ import os
 import tempfile
 from pathlib import Path
 
-from pipeline.errors import StageError
+from pipeline.errors import StoreError
 
 NO_SPACE = ("disk is full", "disk I/O error", os.strerror(errno.ENOSPC), os.strerror(errno.EDQUOT))
 """What SQLite, PostgreSQL and the system say when a disk is full; SQLite calls it an I/O error where it needs room for
 the memory that processes share."""
 
 
-def no_space(place: Path | str) -> StageError:
+def no_space(place: Path | str) -> StoreError:
     """The error for a disk that is full, which names the file, folder or database that was being written."""
-    return StageError(
-        f"what is found is written down, which needs free space, but the disk is full at {place}; free some and start "
-        f"the same command again: nothing that was finished is lost"
+    return StoreError(
+        "what is found is written down, which needs free space",
+        f"the disk is full at {place}",
+        "free some and start the same command again: nothing that was finished is lost",
     )
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 import os
 import shutil
+import sqlite3
 import sys
 import tempfile
 import tomllib
@@ -17,16 +18,20 @@ from pathlib import Path
 from packaging.requirements import Requirement
 
 from pipeline.data.prepared import writable_folder
-from pipeline.errors import VariantlabError
+from pipeline.errors import StoreError, VariantlabError
 from pipeline.processes import is_dead, show_process
 from pipeline.reports.tables import Table
 from pipeline.stages.stage import Answer
+from pipeline.stores import damage
+from pipeline.tracking.address import IF_DAMAGED as TRACKING_IF_DAMAGED
+from pipeline.tracking.address import is_sqlite, sqlite_file, tracking_uri
 from pipeline.tracking.heartbeat import abandoned
 from pipeline.tracking.port import Tracker
 from pipeline.tracking.provenance import PROJECT
 from pipeline.tuning.dashboard import ADDRESS
 from pipeline.tuning.lease import free_abandoned, leases, left_running
-from pipeline.tuning.storage import is_there, open_storage
+from pipeline.tuning.storage import IF_DAMAGED as STUDIES_IF_DAMAGED
+from pipeline.tuning.storage import database_file, is_there, open_storage
 
 PACKAGE = "variantlab"
 MODULES = ("torch", "torchvision", "mlflow", "optuna", "sklearn", "scipy", "matplotlib", "psycopg")
@@ -121,17 +126,36 @@ def _distribution(module: str) -> str:
     return {"sklearn": "scikit-learn"}.get(module, module)
 
 
-def _tracking(config: DoctorConfig, open_tracker: Callable[[], Tracker]) -> Iterator[Check]:
+def _damaged(name: str, path: Path, if_damaged: str) -> Check | None:
+    """What is wrong with a database that is a file, if it is damaged."""
     try:
+        found = damage(path) if path.exists() else ""
+    except (sqlite3.Error, OSError):  # opening it says what is wrong
+        return None
+    return Check(name, f"{path} is damaged: {found}", if_damaged) if found else None
+
+
+def _advice(error: VariantlabError, otherwise: str) -> str:
+    """What to do about an error of a store."""
+    known = error if isinstance(error, StoreError) else error.__cause__
+    return known.remedy if isinstance(known, StoreError) else otherwise
+
+
+def _tracking(config: DoctorConfig, open_tracker: Callable[[], Tracker]) -> Iterator[Check]:
+    name = "tracking store"
+    try:
+        file = sqlite_file(tracking_uri()) if is_sqlite(tracking_uri()) else None
+        if file is not None and (damaged := _damaged(name, file, TRACKING_IF_DAMAGED)) is not None:
+            yield damaged
+            return
         tracker = open_tracker()
         ended = tracker.repair() if config.repair else 0
         left = tracker.left_open()
     except VariantlabError as error:
-        yield Check(
-            "tracking store", str(error), "start its server, or set MLFLOW_TRACKING_URI to a store that is there"
-        )
+        advice = _advice(error, "start its server, or set MLFLOW_TRACKING_URI to a store that is there")
+        yield Check(name, str(error), advice)
         return
-    yield Check("tracking store", f"{tracker.place} can be reached and written")
+    yield Check(name, f"{tracker.place} can be reached and written")
     dead = abandoned(left)
     others = [run for run in left if run not in dead]
     repaired = [f"{ended} ended now, as KILLED"] if ended else []
@@ -151,12 +175,16 @@ def _studies(config: DoctorConfig) -> Iterator[Check]:
     if not is_there(config.storage):
         yield Check(name, "none yet")
         return
+    file = database_file(config.storage)
+    if file is not None and (damaged := _damaged(name, file, STUDIES_IF_DAMAGED)) is not None:
+        yield damaged
+        return
     try:
         with closing(open_storage(config.storage)) as storage:
             freed = storage.outlast(lambda: free_abandoned(storage)) if config.repair else 0
             held, running = storage.outlast(lambda: (leases(storage), left_running(storage)))
     except VariantlabError as error:
-        yield Check(name, str(error), "start its server, or choose another --storage")
+        yield Check(name, str(error), _advice(error, "start its server, or choose another --storage"))
         return
     yield Check(name, f"{storage.place} can be reached and written")
     searched = [f"{study} by {show_process(lease.owner)}" for study, lease in held.items() if not is_dead(lease.owner)]

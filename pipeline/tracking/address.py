@@ -12,6 +12,11 @@ from sqlalchemy.exc import ArgumentError
 from pipeline.errors import InputError
 
 DEFAULT_URI = "sqlite:///mlflow.db"
+IF_DAMAGED = (
+    "put a copy back, or move it away and start again: the command of a search logs the runs of its study once more, "
+    "evaluations and comparisons have to be run again"
+)
+"""How to go on where the store is damaged."""
 
 
 def tracking_uri() -> str:

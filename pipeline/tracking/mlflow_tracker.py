@@ -14,7 +14,7 @@ import sqlite3
 import tempfile
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, closing, contextmanager, nullcontext, suppress
+from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
@@ -53,13 +53,14 @@ from mlflow.utils.validation import MAX_TAG_VAL_LENGTH
 from sqlalchemy.exc import SQLAlchemyError
 
 from pipeline.data.pools import Pool, Pools
-from pipeline.errors import InputError, StageError, UnknownNameError, hide_secrets
-from pipeline.files import is_no_space, no_space
+from pipeline.errors import InputError, StageError, StoreError, UnknownNameError, hide_secrets
+from pipeline.files import is_no_space
 from pipeline.interruptions import held
 from pipeline.locks import machine_lock
 from pipeline.models import checked_pt2
 from pipeline.outages import StillAwayError, TrackerAwayError
-from pipeline.tracking.address import is_sqlite, server_page, sqlite_file, tracking_uri
+from pipeline.stores import store_error, try_to_write
+from pipeline.tracking.address import IF_DAMAGED, is_sqlite, server_page, sqlite_file, tracking_uri
 from pipeline.tracking.heartbeat import Heart, abandoned, living_tags
 from pipeline.tracking.patience import PatientClient
 from pipeline.tracking.port import (
@@ -120,7 +121,8 @@ class MlflowTracker:
         logging.getLogger("mlflow.store.db.utils").setLevel(logging.CRITICAL)  # what it tells it raises as well
         try:
             with self.timed(), machine_lock("mlflow tables", uri):
-                _try_sqlite(uri)
+                if is_sqlite(uri):
+                    try_to_write(sqlite_file(uri))  # MLflow would try for minutes
                 mlflow.set_tracking_uri(uri)
                 self._patient = PatientClient(uri)
                 self.client = cast(mlflow.MlflowClient, self._patient)
@@ -132,22 +134,11 @@ class MlflowTracker:
                     for tag, value in living_tags().items():
                         self.client.set_tag(self._project_run, tag, value)
         except StillAwayError as error:
-            raise InputError(
-                f"MLFLOW_TRACKING_URI must name a tracking store that can be reached and written, but {self.place} has "
-                f"not answered for {START_SECONDS} seconds ({error.reason})"
-            ) from error
-        except (
-            MlflowException,
-            SQLAlchemyError,
-            sqlite3.Error,
-            ImportError,
-            OSError,
-            ValueError,
-        ) as error:
-            raise InputError(
-                f"MLFLOW_TRACKING_URI must name a tracking store that can be reached and written, but "
-                f"{hide_secrets(' '.join(f'{uri}: {error}'.split()))[:MAX_REASON]}"
-            ) from error
+            raise _unusable(f"{self.place} has not answered for {START_SECONDS} seconds ({error.reason})") from error
+        except StoreError as error:
+            raise _unusable(f"{error.fault}; {error.remedy}") from error
+        except (MlflowException, SQLAlchemyError, sqlite3.Error, ImportError, OSError, ValueError) as error:
+            raise _unusable(hide_secrets(" ".join(f"{uri}: {error}".split()))[:MAX_REASON]) from error
         self.open: dict[str, OpenRun] = {}
         """Runs that were started and have not ended."""
         self._heart: Heart | None = None
@@ -230,26 +221,24 @@ class MlflowTracker:
     def timed(self) -> Iterator[None]:
         """Count the time of what happens inside as the tracker's; where the store is a file, signals wait for it.
 
-        Raises StageError when a disk is full.
+        Raises StoreError when the store is damaged, or cannot be written.
         """
         started = time.perf_counter()
         try:
             with held() if is_sqlite(tracking_uri()) else nullcontext():
                 yield
         except (MlflowException, SQLAlchemyError, sqlite3.Error, OSError) as error:
-            if is_no_space(error):
-                raise no_space(self._full(error)) from error
+            if (known := store_error(error, self._written(error), IF_DAMAGED)) is not None:
+                raise known from error
             raise
         finally:
             self.seconds += time.perf_counter() - started
 
-    def _full(self, error: Exception) -> str:
+    def _written(self, error: Exception) -> str:
         """What was being written when an error came: a file, the folder of artifacts, or the database."""
-        if not isinstance(error, OSError):
-            return self.place
-        if error.filename:
-            return str(error.filename)
-        return str(self.client.get_experiment(self.experiment_id).artifact_location)
+        if is_no_space(error) and isinstance(error, OSError) and not error.filename:
+            return str(self.client.get_experiment(self.experiment_id).artifact_location)
+        return str(getattr(error, "filename", None) or self.place)
 
     def start(self, start: RunStart, parent: Run | None = None) -> Run:
         """Open a run; see `Tracker.start`."""
@@ -606,11 +595,8 @@ def _record(run: MlflowRun) -> RunRecord:
     )
 
 
-def _try_sqlite(uri: str) -> None:
-    """Raise at once if an SQLite store cannot be written; MLflow would try for minutes."""
-    if is_sqlite(uri):
-        with closing(sqlite3.connect(sqlite_file(uri))) as database:
-            database.execute("BEGIN IMMEDIATE")
+def _unusable(fault: str) -> InputError:
+    return InputError(f"MLFLOW_TRACKING_URI must name a tracking store that can be reached and written, but {fault}")
 
 
 def _fitting(description: str) -> str:

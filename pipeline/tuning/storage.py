@@ -17,14 +17,14 @@ from typing import Any, TypeVar, cast
 import optuna
 import sqlalchemy
 from optuna.storages import RDBStorage
-from sqlalchemy import BigInteger, Column, MetaData, Table, Text, event
+from sqlalchemy import BigInteger, Column, MetaData, Table, Text, event, update
 from sqlalchemy.engine import ExceptionContext
 
 from pipeline.errors import InputError, hide_secrets
-from pipeline.files import is_no_space, no_space
 from pipeline.interruptions import held
 from pipeline.locks import machine_lock
 from pipeline.outages import outlast
+from pipeline.stores import LOCKED, store_error
 
 URL = re.compile(r"[\w+]+://")
 LEASES = Table(
@@ -37,6 +37,11 @@ LEASES = Table(
 )
 BUSY_SECONDS = 60
 """How long one process may keep the others from writing to an SQLite file."""
+IF_DAMAGED = (
+    "put a copy back, save what can be read (sqlite3 FILE .recover | sqlite3 NEW), or move it away with its -wal and "
+    "-shm: then the same command searches anew, and the runs of the trials that it had told MLflow of stay there"
+)
+"""How to go on where a database is damaged: the study in it is the record of a search."""
 STUCK_SECONDS = 30
 """How long PostgreSQL lets a process that was stopped inside a transaction keep others waiting."""
 
@@ -65,6 +70,10 @@ class Storage(RDBStorage):
         event.listen(self.engine, "begin", self._begin)
         self.engine.dispose()  # what was opened before does not know of these
         LEASES.create(self.engine, checkfirst=True)
+        with (
+            self.engine.begin() as connection
+        ):  # databases refuse even what changes no row where nothing may be written
+            connection.execute(update(LEASES).where(LEASES.c.study == "").values(beat=0))
         event.listen(self.engine, "handle_error", self._explain)  # by now it was reached
 
     def _begin(self, connection: sqlalchemy.Connection) -> None:
@@ -78,12 +87,11 @@ class Storage(RDBStorage):
         error, driver = context.original_exception, cast(Any, context.dialect.dbapi)
         if not isinstance(error, driver.Error):  # such as what a signal raises
             return
-        said = str(error)
-        if is_no_space(error):
-            raise no_space(self.place) from error
+        if (known := store_error(error, self.place, IF_DAMAGED)) is not None and LOCKED not in str(error):
+            raise known from error
         connecting = context.connection is None and isinstance(error, driver.OperationalError)
-        if context.is_disconnect or connecting or "database is locked" in said:
-            raise DatabaseAwayError(said) from error
+        if context.is_disconnect or connecting or LOCKED in str(error):
+            raise DatabaseAwayError(str(error)) from error
 
     def close(self) -> None:
         """Close all connections: the last one of all processes' makes an SQLite database one file again, which can be
@@ -127,6 +135,10 @@ def open_storage(url: str) -> Storage:
         ValueError,
     ) as error:
         reason = str(getattr(error, "orig", None) or error).strip().splitlines()[0]
+        if URL.match(url) and (known := store_error(error, hide_secrets(url), IF_DAMAGED)) is not None:
+            raise InputError(
+                f"--storage must be the URL of a database that can be written, but {known.fault}; {known.remedy}"
+            ) from known
         raise InputError(
             f"--storage must be the URL of a database that can be written, such as sqlite:///optuna.db, but "
             f"{hide_secrets(f'{url}: {reason}') if URL.match(url) else f'that is no URL: {reason}'}"
@@ -135,11 +147,17 @@ def open_storage(url: str) -> Storage:
 
 def is_there(url: str) -> bool:
     """Whether there can be studies at a URL; not where opening it would create its file."""
+    file = database_file(url)
+    return file is None or os.path.exists(file)
+
+
+def database_file(url: str) -> Path | None:
+    """The file of an SQLite database; None for others, and for what is no URL, which opening it tells."""
     try:
         parsed = sqlalchemy.make_url(url)
     except (sqlalchemy.exc.ArgumentError, ValueError):
-        return True  # opening it says what is wrong
-    return parsed.get_backend_name() != "sqlite" or os.path.exists(str(parsed.database))
+        return None
+    return Path(str(parsed.database)) if parsed.get_backend_name() == "sqlite" else None
 
 
 @contextmanager
