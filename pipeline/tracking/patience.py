@@ -162,9 +162,11 @@ class PatientClient:
 
     def _answers(self) -> bool:
         """Whether the server answers anything in a moment; it is asked as MLflow asks it, with user and token."""
+        ask: Any = http_request  # untyped
+        credentials: Any = get_default_host_creds
         try:
-            http_request(
-                get_default_host_creds(self._uri.rstrip("/")),
+            ask(
+                credentials(self._uri.rstrip("/")),
                 "/health",
                 "GET",
                 timeout=GLANCE_SECONDS,

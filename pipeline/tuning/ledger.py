@@ -4,14 +4,20 @@ A search proceeds in the steps of its strategy, and each step in *generations*: 
 for together, trained together and told in the order of their numbers. What is proposed, and what a trial is compared
 with when it may be pruned, depends on earlier generations alone. So a search that is killed anywhere and started again
 asks for the same configurations as one that ran through: trials that were running are taken up under their own numbers.
+
+People can enqueue trials of their own. One that fits the space is tried instead of one of the sampler's; one that does
+not is marked as failed. That one, and what other programs add besides, is no part of the search.
 """
 
 from __future__ import annotations
 
+import itertools
 import json
+import logging
 import uuid
 import warnings
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import dataclass
 from datetime import datetime
 from functools import partial
@@ -22,8 +28,8 @@ import optuna
 from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial, TrialState, create_trial
 
-from pipeline.errors import InputError
-from pipeline.models.hyperparameters import Hyperparameters
+from pipeline.errors import InputError, near_misses
+from pipeline.models.hyperparameters import Hyperparameters, Value
 from pipeline.training.plan import StopRule
 from pipeline.tuning.paths import Known
 from pipeline.tuning.pruning import stop_rules
@@ -41,6 +47,13 @@ STATES: dict[TrialState, State] = {
 DECIMALS = 6
 BEGUN, FOUND = "variantlab:begun", "variantlab:found"
 """Attributes of a trial that are not for people: what it is, and what it gave."""
+ENQUEUED = "fixed_params"
+"""The one in which Optuna keeps what `enqueue_trial` is given."""
+log = logging.getLogger(__name__)
+
+
+class _ForeignTrialError(Exception):
+    """Somebody else has added a trial to the study, so that what is asked next has to be found anew."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -80,6 +93,8 @@ class Ledger:
             sampler, method.space, seed=method.seed, population=method.population, objectives=method.objectives
         )
         self._records: dict[int, TrialRecord] = {}
+        self._left_out: set[int] = set()
+        """Trials of others of which it was said that they are no part of the search."""
 
     @classmethod
     def open(cls, storage: Storage, name: str, protocol: Mapping[str, Any], method: Method) -> Ledger:
@@ -129,6 +144,11 @@ class Ledger:
         Those of an interrupted generation are all among them, the ones that are told already too: what trains beside a
         trial decides its last bits.
         """
+        while True:
+            with suppress(_ForeignTrialError):  # now it is known, or is marked as failed
+                return self._next_generation()
+
+    def _next_generation(self) -> list[Asked]:
         records, population = self.records(), self._method.population
         begin, proposals = 0, list[Proposal]()
         for step in self._method.strategy.steps(self._method.space, records):
@@ -138,19 +158,79 @@ class Ledger:
             begin = len(proposals)
         if len(records) >= len(proposals):
             return []
+        trials = self._trials()
+        places = self._places(proposals, trials)
+        numbers = list(places)
         start = begin + (len(records) - begin) // population * population
-        generation = start, min(start + population, len(proposals))
+        together = numbers[start : start + population]
+        generation = together[0], together[-1] + 1
         earlier = records[:start]
-        self._proposer.learn(earlier, lambda number: proposals[number].parameters is not None)
+        self._proposer.learn(earlier, lambda number: places[number].parameters is not None)
         draws = _Draws(earlier, self._method.replicate)
         rule = stop_rules(self._method.pruner, earlier, self._method.epochs)
-        known = {trial.number: trial for trial in self._trials()[start:]}
-        asked = [
-            self._ask(number, proposals[number], generation, draws, rule, known.get(number))
-            for number in range(*generation)
-        ]
+        known = dict(enumerate(trials))
+        asked = [self._ask(number, places[number], generation, draws, rule, known.get(number)) for number in together]
         # What was told of a search that was shorter has not been interrupted.
         return [trial for trial in asked if not trial.told or self._records[trial.number].generation == generation]
+
+    def _places(self, proposals: Sequence[Proposal], trials: Sequence[FrozenTrial]) -> dict[int, Proposal]:
+        """Number of a trial -> what is proposed for it, as many as there are proposals.
+
+        Trials that people have enqueued stand between them; those that were ended by others have no place.
+        """
+        places = dict[int, Proposal]()
+        left = iter(proposals)
+        for number in itertools.count():
+            if len(places) == len(proposals):
+                return places
+            trial = trials[number] if number < len(trials) else None
+            if trial is None or _is_made_here(trial):
+                enqueued = None if trial is None else _enqueued(trial)
+                places[number] = next(left) if enqueued is None else Proposal(parameters=None, enqueued=enqueued)
+            elif trial.state.is_finished():
+                if number not in self._left_out:
+                    log.warning("trial %d of study %s was added by hand, and is left out", number, self.name)
+                    self._left_out.add(number)
+            else:
+                enqueued = _enqueued(trial)
+                if reason := self._unfit(enqueued):
+                    self._refuse(trial, reason)
+                    raise _ForeignTrialError
+                places[number] = Proposal(parameters=None, enqueued=enqueued or {})
+        raise AssertionError  # numbers do not end
+
+    def _unfit(self, enqueued: Mapping[str, Value] | None) -> str:
+        """Why what somebody has enqueued is not tried; empty if it may be."""
+        if self._method.strategy.complete:
+            return "all combinations are tried, and no others"
+        if enqueued is None:
+            return "it was not enqueued, but begun, by another program"
+        dimensions = self._method.space.dimensions
+        for name, value in enqueued.items():
+            if name not in dimensions:
+                return f"{name!r} is not searched; {near_misses(name, sorted(dimensions))}"
+            if not isinstance(value, str | int | float) or value not in dimensions[name]:
+                return f"{name} is {value!r}, which the space does not have"
+        return ""
+
+    def _refuse(self, trial: FrozenTrial, reason: str) -> None:
+        """Mark a trial of somebody else as failed, and say why, here and where people look at the study."""
+        log.warning(
+            "trial %d of study %s was added by hand and is marked as failed: %s", trial.number, self.name, reason
+        )
+        self._left_out.add(trial.number)
+        self._storage.outlast(lambda: self._storage.set_trial_user_attr(trial._trial_id, "reason", reason))
+        fail = partial(self._storage.set_trial_state_values, trial._trial_id, TrialState.FAIL)
+        self._storage.outlast(fail)
+
+    @contextmanager
+    def _refusing(self, trial: FrozenTrial) -> Iterator[None]:
+        """Refuse a trial of somebody else if what happens inside finds that it cannot be tried."""
+        try:
+            yield
+        except (InputError, ValueError) as error:  # Optuna raises ValueError for another kind of parameter
+            self._refuse(trial, str(error))
+            raise _ForeignTrialError from error
 
     def _ask(
         self,
@@ -162,12 +242,20 @@ class Ledger:
         known: FrozenTrial | None,
     ) -> Asked:
         """Propose the configuration of a trial, which runs from now on, and exists if it did not before."""
-        parameters = self._proposer.propose(number, proposal.parameters)
+        is_foreign = known is not None and not _is_made_here(known)
+        with self._refusing(known) if known is not None and is_foreign else nullcontext():
+            parameters = self._proposer.propose(number, proposal.parameters, proposal.enqueued)
         hyper = self._method.space.hyper(parameters)
         draw = draws.next(hyper, proposal.pairs)
+        begun = {
+            "pairs": proposal.pairs,
+            "draw": draw,
+            "generation": generation,
+            "config": hyper.as_dict(),
+            **({"enqueued": proposal.enqueued} if is_foreign else {}),
+        }
+        shown = {"config_hash": hyper.hash, **({"pairs": proposal.pairs} if proposal.pairs else {})}
         if known is None:
-            begun = {"pairs": proposal.pairs, "draw": draw, "generation": generation, "config": hyper.as_dict()}
-            shown = {"config_hash": hyper.hash, **({"pairs": proposal.pairs} if proposal.pairs else {})}
             trial = create_trial(
                 state=TrialState.RUNNING,
                 params=parameters,
@@ -176,6 +264,9 @@ class Ledger:
                 system_attrs={BEGUN: begun},
             )
             self._storage.outlast(lambda: self._add(number, trial))
+        elif is_foreign:
+            with self._refusing(known):
+                self._storage.outlast(lambda: self._adopt(known, parameters, shown, begun))
         elif known.params != parameters:
             raise InputError(
                 f"a study goes on with the proposals that it began with, but trial {number} of {self.name!r} was "
@@ -191,13 +282,42 @@ class Ledger:
             draw=draw,
             stop=rule(number),
             generation=generation,
+            enqueued=proposal.enqueued,
             told=number in self._records,
         )
 
     def _add(self, number: int, trial: FrozenTrial) -> None:
-        """Create a trial, unless that was done when the answer was lost."""
-        if len(self._study.get_trials(deepcopy=False)) == number:
-            self._study.add_trial(trial)
+        """Create a trial, unless that was done when the answer was lost.
+
+        Raises _ForeignTrialError when somebody else has made one of this number in the meantime.
+        """
+        trials = self._study.get_trials(deepcopy=False)
+        if len(trials) == number:
+            trial_id = self._storage.create_new_trial(self._study._study_id, template_trial=trial)
+            if self._storage.get_trial_number_from_id(trial_id) == number:
+                return
+            self._storage.set_trial_system_attr(trial_id, BEGUN, None)
+            self._storage.set_trial_state_values(trial_id, TrialState.FAIL)
+            raise _ForeignTrialError
+        if not _is_made_here(trials[number]):
+            raise _ForeignTrialError
+
+    def _adopt(
+        self, known: FrozenTrial, parameters: Mapping[str, Value], shown: Mapping[str, Any], begun: Mapping[str, Any]
+    ) -> None:
+        """Make a trial that somebody has enqueued one of the search; what is written last makes it one."""
+        trial = self._storage.get_trial(known._trial_id)
+        if _is_made_here(trial):  # the answer was lost
+            return
+        for name, distribution in self._method.space.distributions(parameters).items():
+            if name not in trial.params:
+                value = distribution.to_internal_repr(parameters[name])
+                self._storage.set_trial_param(trial._trial_id, name, value, distribution)
+        for name, value in shown.items():
+            self._storage.set_trial_user_attr(trial._trial_id, name, value)
+        if trial.state is TrialState.WAITING:
+            self._storage.set_trial_state_values(trial._trial_id, TrialState.RUNNING)
+        self._storage.set_trial_system_attr(trial._trial_id, BEGUN, dict(begun))
 
     def _trials(self) -> list[FrozenTrial]:
         return self._storage.outlast(lambda: self._study.get_trials(deepcopy=False))
@@ -255,6 +375,7 @@ class Ledger:
             pairs=trial.pairs,
             draw=trial.draw,
             generation=trial.generation,
+            enqueued=trial.enqueued,
             started=now,
             ended=now,
             **found,
@@ -277,7 +398,7 @@ class Ledger:
             trials = self._storage.get_all_trials(
                 self._storage.get_study_id_from_name(study.study_name), deepcopy=False, states=tuple(STATES)
             )
-            finished = (_record(trial) for trial in trials if BEGUN in trial.system_attrs)
+            finished = (_record(trial) for trial in trials if _is_made_here(trial))
             known += [
                 Known(f"trial {record.number} of study {study.study_name}", record)
                 for record in finished
@@ -313,7 +434,7 @@ class Ledger:
     def records(self) -> list[TrialRecord]:
         """All finished trials by number."""
         for trial in self._trials():
-            if trial.state.is_finished() and trial.number not in self._records:
+            if trial.state.is_finished() and trial.number not in self._records and _is_made_here(trial):
                 self._records[trial.number] = _record(trial)
         return [self._records[number] for number in sorted(self._records)]
 
@@ -343,7 +464,7 @@ def finished_trials(storage: Storage, name: str) -> list[TrialRecord]:
     if name not in {study.study_name for study in storage.get_all_studies()}:
         return []
     trials = storage.get_all_trials(storage.get_study_id_from_name(name), deepcopy=False, states=tuple(STATES))
-    return [_record(trial) for trial in trials if BEGUN in trial.system_attrs]
+    return [_record(trial) for trial in trials if _is_made_here(trial)]
 
 
 class _Draws:
@@ -386,9 +507,18 @@ def _shown(found: Mapping[str, Any]) -> dict[str, Any]:
     return shown
 
 
+def _is_made_here(trial: FrozenTrial) -> bool:
+    """Whether a search has made a trial, or has begun one that somebody has enqueued."""
+    return trial.system_attrs.get(BEGUN) is not None
+
+
+def _enqueued(trial: FrozenTrial) -> Mapping[str, Value] | None:
+    """What a trial that somebody has enqueued is to have; None for others."""
+    enqueued: Mapping[str, Value] | None = trial.system_attrs.get(ENQUEUED)
+    return enqueued
+
+
 def _record(trial: FrozenTrial) -> TrialRecord:
-    if BEGUN not in trial.system_attrs:
-        raise InputError(f"trial {trial.number} of the study was not made by this program; choose another --study")
     begun = trial.system_attrs[BEGUN]
     found = json.loads(trial.system_attrs.get(FOUND, _NOTHING))
     complete = trial.state is TrialState.COMPLETE
@@ -405,6 +535,7 @@ def _record(trial: FrozenTrial) -> TrialRecord:
         pairs=begun["pairs"],
         draw=begun["draw"],
         generation=(begin, end),
+        enqueued=begun.get("enqueued", {}),
         **found,
         started=trial.datetime_start,
         ended=trial.datetime_complete,

@@ -105,24 +105,27 @@ class Proposer:
             for record in generation if self._name in REMEMBERING else ():
                 if record.number not in self._asked:
                     parameters = self._space.parameters(record.hyper) if given(record.number) else None
-                    self.propose(record.number, parameters)
+                    self.propose(record.number, parameters, record.enqueued)
             for record in generation:
                 self._tell(record)
         self._told = len(finished)
         self._asked.clear()
 
-    def propose(self, number: int, given: Mapping[str, Value] | None) -> dict[str, Value]:
-        """The parameters of a trial: those `given`, or what the sampler chooses.
+    def propose(
+        self, number: int, given: Mapping[str, Value] | None, enqueued: Mapping[str, Value] | None = None
+    ) -> dict[str, Value]:
+        """The parameters of a trial: those `given`, or what the sampler chooses, but for those `enqueued`.
 
         Raises InputError when hardly anything that it chooses fulfils the constraints of the space.
         """
+        fixed = dict(enqueued or {})
         for attempt in range(ATTEMPTS if given is None else 0):
-            trial = self._suggest(self._study, self._sampler(number, attempt))
+            trial = self._suggest(self._study, self._sampler(number, attempt), fixed)
             self._asked[number] = trial.number
-            if self._space.admits(trial.params):
+            if self._fits(trial.params, fixed):
                 return dict(trial.params)
             self._study.tell(trial, state=TrialState.FAIL)
-        parameters = self._at_random(number) if given is None else dict(given)
+        parameters = self._at_random(number, fixed) if given is None else dict(given)
         self._asked[number] = len(self._study.get_trials(deepcopy=False))
         self._study.add_trial(
             create_trial(
@@ -131,8 +134,14 @@ class Proposer:
         )
         return parameters
 
-    def _suggest(self, study: optuna.Study, sampler: BaseSampler) -> Trial:
+    def _fits(self, parameters: Mapping[str, Value], fixed: Mapping[str, Value]) -> bool:
+        """Whether the space admits parameters among which are all that are fixed, as a condition can rule some out."""
+        return fixed.items() <= parameters.items() and self._space.admits(parameters)
+
+    def _suggest(self, study: optuna.Study, sampler: BaseSampler, fixed: dict[str, Value]) -> Trial:
         study.sampler = _Rounding(sampler, self._space)
+        if fixed:
+            study.enqueue_trial(fixed)
         trial = study.ask()
         self._space.choose(lambda name, dimension: dimension.suggest(trial, name))
         return trial
@@ -145,17 +154,19 @@ class Proposer:
             warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
             return SAMPLERS[self._name](trial, root, self._population)
 
-    def _at_random(self, number: int) -> dict[str, Value]:
-        """An admissible configuration from all that the dimensions span."""
+    def _at_random(self, number: int, fixed: dict[str, Value]) -> dict[str, Value]:
+        """An admissible configuration from all that the dimensions span which are not fixed."""
         study = optuna.create_study()
         sampler = _random(derive(self._seed, "sampler", "trial", number, "at random") % 2**32)
-        for _ in range(RANDOM_ATTEMPTS):
-            parameters = self._suggest(study, sampler).params
-            if self._space.admits(parameters):
+        attempts = 1 if fixed.keys() >= self._space.dimensions.keys() else RANDOM_ATTEMPTS
+        for _ in range(attempts):
+            parameters = self._suggest(study, sampler, fixed).params
+            if self._fits(parameters, fixed):
                 return dict(parameters)
+        among = f" with {fixed}" if fixed else ""
         raise InputError(
-            f"the constraints of a space must leave something to try, but none of {RANDOM_ATTEMPTS} configurations "
-            f"drawn at random fulfils them; loosen them"
+            f"the constraints of a space must leave something to try, but none of {attempts} configurations drawn at "
+            f"random{among} fulfils them; loosen them"
         )
 
     def _empty_study(self) -> optuna.Study:

@@ -10,7 +10,7 @@ from typing import Literal
 
 import numpy as np
 
-from pipeline.models.hyperparameters import Hyperparameters
+from pipeline.models.hyperparameters import Hyperparameters, Value
 from pipeline.training.plan import StopRule
 
 SELECTIONS = ("mean", "mean+std")
@@ -32,6 +32,8 @@ class Asked:
     """Which draw of samples and folds; above 0 for a configuration that is tried again to know it better."""
     stop: StopRule | None
     generation: Generation
+    enqueued: Mapping[str, Value] = field(default_factory=dict)
+    """What somebody has asked for, where the trial was enqueued by hand; the sampler has chosen the rest."""
     told: bool = False
     """Whether its finding is kept already: it trains once more only for the sake of those beside it."""
     started: datetime = field(default_factory=datetime.now, compare=False)
@@ -74,6 +76,8 @@ class TrialRecord:
     fold_errors: Sequence[Sequence[float]]
     source: str = ""
     generation: Generation = (0, 1)
+    enqueued: Mapping[str, Value] = field(default_factory=dict)
+    """What somebody has asked for, where the trial was enqueued by hand."""
     replica_epochs: int = 0
     seconds: float = 0.0
     """Its share of the time that its generation took."""

@@ -18,7 +18,7 @@ from optuna.trial import FrozenTrial, TrialState, create_trial
 from pipeline.errors import InputError
 from pipeline.models.hyperparameters import Hyperparameters
 from pipeline.models.registry import get_variant
-from pipeline.tuning.ledger import finished_trials
+from pipeline.tuning.ledger import BEGUN, finished_trials
 from pipeline.tuning.pruning import STARTUP_TRIALS, MedianRule
 from pipeline.tuning.storage import open_storage
 from pipeline.tuning.strategies import Sampled
@@ -135,16 +135,21 @@ def test_what_was_told_of_a_search_that_was_shorter_is_not_asked_for(path: Path,
     assert [row.hyper for row in finish(open_ledger(path))] == [row.hyper for row in whole.table]
 
 
-def foreign(params: dict[str, Any], state: TrialState = TrialState.RUNNING) -> FrozenTrial:
-    """A trial that the ledger would not have made."""
+def begun(params: dict[str, Any]) -> FrozenTrial:
+    """A trial as a version would have begun it that proposes something else."""
     known = {**space().preset_parameters, **params}
-    return create_trial(state=state, params=known, distributions=space().distributions(known))
+    config = space().hyper(known).as_dict()
+    return create_trial(
+        state=TrialState.RUNNING,
+        params=known,
+        distributions=space().distributions(known),
+        system_attrs={BEGUN: {"pairs": 0, "draw": 0, "generation": [0, 4], "config": config}},
+    )
 
 
-@pytest.mark.parametrize("trial", [foreign({"lr": 2e-3}), create_trial(state=TrialState.RUNNING)])
-def test_a_study_whose_proposals_differ_is_refused(path: Path, trial: FrozenTrial) -> None:
+def test_a_study_whose_proposals_differ_is_refused(path: Path) -> None:
     open_ledger(path)
-    study_at(path).add_trial(trial)
+    study_at(path).add_trial(begun({"lr": 2e-3}))
     with pytest.raises(
         InputError, match=r"goes on with the proposals .*trial 0 of 'study' was .*; choose another --st"
     ):

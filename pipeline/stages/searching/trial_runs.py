@@ -199,6 +199,8 @@ class TrialRuns:
         outcome = record.reason or f"mean validation error {percent(error_of(record))}"
         chosen = self.config.sampler not in COMPLETE
         origin = f"proposed by {self.config.sampler}" if chosen else f"of a {self.config.sampler} search"
+        if record.enqueued:
+            origin = f"{', '.join(record.enqueued)} enqueued by hand, the rest {origin}"
         if record.hyper == self.variant.preset:
             origin = "the report's configuration"
         if record.pairs:
