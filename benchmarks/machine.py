@@ -11,7 +11,8 @@ from pathlib import Path
 
 import psutil
 
-CPUINFO = Path("/proc/cpuinfo")
+from pipeline.training.machine import processor
+
 CACHES = Path("/sys/devices/system/cpu/cpu0/cache")
 PACKAGES = ("torch", "numpy", "jax", "skorch", "lightning")
 
@@ -50,7 +51,7 @@ def this_machine() -> Hardware:
     """What this process runs on."""
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     memory = psutil.virtual_memory().total / 2**30
-    return Hardware(cpu=_cpu(), cores=cores, memory_gib=memory, caches=_caches())
+    return Hardware(cpu=processor(), cores=cores, memory_gib=memory, caches=_caches())
 
 
 def versions() -> dict[str, str]:
@@ -62,12 +63,6 @@ def versions() -> dict[str, str]:
         except PackageNotFoundError:
             continue
     return found
-
-
-def _cpu() -> str:
-    text = CPUINFO.read_text() if CPUINFO.exists() else ""
-    model = re.search(r"^model name\s*:\s*(.+)$", text, re.MULTILINE)
-    return model[1].strip() if model else platform.processor() or platform.machine()
 
 
 def _caches() -> dict[str, str]:

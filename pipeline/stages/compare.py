@@ -10,6 +10,7 @@ from pipeline.models.registry import variants
 from pipeline.reports.contrasts import Contrast, Verdict, declared_contrasts, judge, parse_contrasts
 from pipeline.stages.comparing.evaluations import (
     Evaluation,
+    computed_otherwise,
     measured_otherwise,
     newest_evaluations,
     searched_otherwise,
@@ -80,7 +81,7 @@ def run(config: CompareConfig, tracker: Tracker, reporter: Reporter, parent: Run
             headline=_headline(ranked, paired=paired),
             table=variant_table(ranked, paired=paired),
             more=[contrast_table(verdicts)] if verdicts else [],
-            notes=[*notes, *untested, *METHODS],
+            notes=[*notes, *computed_otherwise(ranked), *untested, *METHODS],
             links={entry.run.name: tracker.reference(entry.run.id) for entry in ranked},
         )
         tables = dict(zip(("comparison", "contrasts"), (result.table, *result.more), strict=False))

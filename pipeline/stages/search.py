@@ -16,8 +16,9 @@ from pipeline.stages.searching.found import Found, error_of
 from pipeline.stages.searching.generations import Generations
 from pipeline.stages.searching.recheck import recheck, recheck_jobs
 from pipeline.stages.searching.trial_runs import RUN_STATUS, TrialRuns
-from pipeline.stages.stage import Reporter, StageResult, log_composition, open_store
+from pipeline.stages.stage import OTHER_DIGITS, Reporter, StageResult, log_composition, open_store
 from pipeline.tracking.port import Metric, Run, RunStart, Tracker, config_tags, stage_run, variant_params, variant_tags
+from pipeline.training.machine import arithmetic, this_machine
 from pipeline.training.pool import Trainer
 from pipeline.tuning.dashboard import StudyPages
 from pipeline.tuning.lease import LeaseLostError, free_abandoned, leased
@@ -53,6 +54,7 @@ def run(config: SearchConfig, tracker: Tracker, reporter: Reporter, parent: Run 
             if given_up:
                 tracker.repair(given_up)
             ledger = Ledger.open(storage, name, protocol, config.method(space))
+            ledger.note_machine(this_machine())
             pages = StudyPages(storage, name, config.artifacts)
             found = Found(variant=variant, space=space, config=config, samples=config.setting.training_samples(pools))
             with stage_run(tracker, start, parent) as run:
@@ -142,6 +144,7 @@ def _notes(found: Found, stopped: str, ledger: Ledger, clock: Clock) -> list[str
     ended = f" It {stopped}; the same command with more goes on." if stopped else ""
     whole, read, pruned = found.saved
     notes = [f"Study `{ledger.name}`: {counts} trials; the best are shown.{ended}"]
+    notes += _computed_otherwise(ledger)
     if found.recheck is not None:
         notes.append(
             f"The best {len(found.recheck.fold_errors)} were tried again on fresh samples, folds and weights, and the "
@@ -159,6 +162,18 @@ def _notes(found: Found, stopped: str, ledger: Ledger, clock: Clock) -> list[str
         f"waited for MLflow and the study."
     )
     return notes
+
+
+def _computed_otherwise(ledger: Ledger) -> list[str]:
+    """Which trials were computed with which instructions and which torch, where there are several."""
+    trials: dict[str, list[int]] = {}
+    for record in ledger.records():
+        if way := arithmetic(ledger.machine_of(record.number)):
+            trials.setdefault(way, []).append(record.number)
+    if len(trials) < 2:
+        return []
+    ways = "; ".join(f"{way}: {len(numbers)} trials from {numbers[0]}" for way, numbers in trials.items())
+    return [f"Not all trials were computed alike ({ways}); {OTHER_DIGITS}."]
 
 
 def _log_metrics(found: Found, chosen: TrialRecord, run: Run, clock: Clock) -> None:

@@ -18,6 +18,10 @@ from pipeline.reports.tables import Table
 from pipeline.tracking.port import Run, Tracker
 from pipeline.training.pool import Trainer
 
+OTHER_DIGITS = (
+    "other instructions and other versions of torch round otherwise, so the same training differs in its last digits"
+)
+"""What is said where results were not all computed on the same kind of machine."""
 ALL, SAME = "all", "same"
 """How 0 is said of training and of test samples."""
 

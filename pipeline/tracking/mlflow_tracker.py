@@ -76,6 +76,7 @@ from pipeline.tracking.port import (
 from pipeline.tracking.project_run import is_elsewhere
 from pipeline.tracking.provenance import PROJECT, code_tags, user_name
 from pipeline.tracking.views import VIEWS
+from pipeline.training.machine import this_machine
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -247,6 +248,7 @@ class MlflowTracker:
             **living_tags(),
             MLFLOW_USER: user_name(),
             **code_tags(),
+            **this_machine(),
             **start.data_tags,
             **start.tags,
         }

@@ -35,6 +35,7 @@ from pipeline.interruptions import SIGNALS
 from pipeline.models.registry import get_variant
 from pipeline.training.chunk import ChunkTraining
 from pipeline.training.compute import Compute
+from pipeline.training.machine import this_machine
 from pipeline.training.plan import Chunk, Job, Outcome, compose_chunks
 from pipeline.training.step import can_compile
 
@@ -217,8 +218,8 @@ class Trainer:
         return alike[0], steps / min(self.compute.workers, len(alike))
 
     def composition(self) -> dict[str, Any]:
-        """Everything that the last bits of all outcomes so far depend on, besides seeds, plans and the machine."""
-        return {**self.compute.params, "chunks": [chunk.composition for chunk in self.trained]}
+        """Everything that the last bits of all outcomes so far depend on, besides seeds and plans."""
+        return {**self.compute.params, **this_machine(), "chunks": [chunk.composition for chunk in self.trained]}
 
     def __enter__(self) -> Trainer:
         return self

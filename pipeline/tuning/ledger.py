@@ -30,6 +30,7 @@ from optuna.trial import FrozenTrial, TrialState, create_trial
 
 from pipeline.errors import InputError, near_misses
 from pipeline.models.hyperparameters import Hyperparameters, Value
+from pipeline.training.machine import UNKNOWN
 from pipeline.training.plan import StopRule
 from pipeline.tuning.paths import Known
 from pipeline.tuning.pruning import stop_rules
@@ -49,6 +50,8 @@ BEGUN, FOUND = "variantlab:begun", "variantlab:found"
 """Attributes of a trial that are not for people: what it is, and what it gave."""
 ENQUEUED = "fixed_params"
 """The one in which Optuna keeps what `enqueue_trial` is given."""
+MACHINES, MACHINES_VERSION = "machines", 1
+"""The attribute of a study in which it remembers what its trials were computed on, and the form that this has."""
 log = logging.getLogger(__name__)
 
 
@@ -95,6 +98,8 @@ class Ledger:
         self._records: dict[int, TrialRecord] = {}
         self._left_out: set[int] = set()
         """Trials of others of which it was said that they are no part of the search."""
+        self._noted: list[dict[str, Any]] | None = None
+        """What the study remembers of machines, once it was read."""
 
     @classmethod
     def open(cls, storage: Storage, name: str, protocol: Mapping[str, Any], method: Method) -> Ledger:
@@ -405,6 +410,32 @@ class Ledger:
                 if record.curves and not record.source and not record.draw
             ]
         return known
+
+    def note_machine(self, machine: Mapping[str, str]) -> None:
+        """Remember what the trials that are not finished yet are computed on, where the last ones were on another."""
+        records = self.records()
+        begin = records[-1].number + 1 if records else 0
+        before = self._machines()
+        self._noted = [entry for entry in before if entry["from"] < begin]
+        if not self._noted or self._noted[-1]["machine"] != dict(machine):
+            self._noted.append({"from": begin, "machine": dict(machine)})
+        if self._noted != before:
+            kept = {"version": MACHINES_VERSION, "machines": self._noted}
+            self._storage.outlast(lambda: self._study.set_user_attr(MACHINES, kept))
+
+    def machine_of(self, number: int) -> Mapping[str, str]:
+        """What a trial was computed on; of one that is older than such records it is not known."""
+        if self._noted is None:
+            self._noted = self._machines()
+        machine: Mapping[str, str] = UNKNOWN
+        for entry in self._noted:
+            if entry["from"] <= number:
+                machine = entry["machine"]
+        return machine
+
+    def _machines(self) -> list[dict[str, Any]]:
+        kept = self._storage.outlast(lambda: self._study.user_attrs.get(MACHINES))
+        return list(kept["machines"]) if kept and kept["version"] == MACHINES_VERSION else []
 
     @property
     def rechecked(self) -> Recheck | None:

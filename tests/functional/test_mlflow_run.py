@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 from mlflow.entities import Run
 
+from pipeline.training.machine import this_machine
 from tests.functional.conftest import ROOT, Workplace
 
 
@@ -75,6 +76,7 @@ def test_every_run_says_what_it_is_and_where_it_comes_from(lab: Workplace) -> No
     for run in lab.runs():
         tags = run.data.tags
         assert {"role", "git_commit", "git_dirty", "process", "mlflow.note.content", "mlflow.user"} <= tags.keys()
+        assert tags.items() >= this_machine().items()
         assert datasets_of(run), f"{run.info.run_name} has no dataset"
         assert tags["dataset"] == "mnist5k"
         assert len(tags["dataset_digest"]) == 64
@@ -152,6 +154,15 @@ def test_every_metric_is_documented_with_the_stages_that_have_it(lab: Workplace)
         for metric in run.data.metrics:
             roles = [roles for pattern, roles in documented.items() if fnmatch(metric, pattern)]
             assert any(run.data.tags["role"] in each for each in roles), f"{metric} of {run.data.tags['role']}"
+
+
+def test_every_tag_is_documented(lab: Workplace) -> None:
+    text = (Path(__file__).parents[2] / "docs" / "tracking.md").read_text()
+    rows = text.partition("| tag | meaning |")[2].strip().partition("\n\n")[0].splitlines()[1:]
+    documented = {name for row in rows for name in row.split("|")[1].split("`")[1::2]}
+    logged = {tag for run in lab.runs() for tag in run.data.tags if not tag.startswith("mlflow.")}
+    assert logged - documented == set()
+    assert documented - logged <= {"error", "evaluate_run", "source"}
 
 
 def test_runs_lists_at_the_terminal_what_the_store_holds(lab: Workplace) -> None:

@@ -24,6 +24,7 @@ from pipeline.stages.searching.generations import finding_of
 from pipeline.stages.stage import Setting
 from pipeline.tracking.memory import MemoryTracker
 from pipeline.training.compute import Compute
+from pipeline.training.machine import this_machine
 from pipeline.training.plan import Job, Outcome
 from pipeline.training.pool import Trainer
 from pipeline.tuning.lease import LeaseLostError, leases
@@ -251,3 +252,19 @@ def test_bad_input_is_refused_before_any_run(config: SearchConfig, change: dict[
     with pytest.raises(InputError, match=rule):
         search.run(replace(config, **change), tracker, Silent())  # type: ignore[arg-type]
     assert tracker.runs == []
+
+
+def test_a_study_that_was_searched_on_two_kinds_of_machine_says_so(
+    config: SearchConfig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    alike = search.run(replace(config, n_trials=2), MemoryTracker(), Silent())
+    assert "computed alike" not in alike.markdown()
+    other = {**this_machine(), "processor": "another", "cpu_capability": "AVX1024"}
+    monkeypatch.setattr(search, "this_machine", lambda: other)
+    tracker = MemoryTracker()
+    mixed = search.run(replace(config, n_trials=4), tracker, Silent())
+    torch = this_machine()["torch"]
+    [note] = [note for note in mixed.notes if "computed alike" in note]
+    assert f"AVX1024 and torch {torch}: 2 trials from 2" in note
+    assert f"{this_machine()['cpu_capability']} and torch {torch}: 2 trials from 0" in note
+    assert [run.tags["cpu_capability"] == "AVX1024" for run in trials_of(tracker)] == [False, False, True, True]

@@ -18,6 +18,7 @@ from optuna.trial import FrozenTrial, TrialState, create_trial
 from pipeline.errors import InputError
 from pipeline.models.hyperparameters import Hyperparameters
 from pipeline.models.registry import get_variant
+from pipeline.training.machine import UNKNOWN
 from pipeline.tuning.ledger import BEGUN, finished_trials
 from pipeline.tuning.pruning import STARTUP_TRIALS, MedianRule
 from pipeline.tuning.storage import open_storage
@@ -272,6 +273,23 @@ def test_people_see_what_a_trial_gave(path: Path) -> None:
         "source": "read off trial 3 of study other",
         "replica_epochs": 4,
     }
+
+
+def test_a_study_remembers_on_what_its_trials_were_computed(path: Path) -> None:
+    def machine(name: str) -> dict[str, str]:
+        return {**UNKNOWN, "processor": name}
+
+    ledger = open_ledger(path, strategy=Sampled(2))
+    assert ledger.machine_of(0) == UNKNOWN
+    finish(ledger)  # as by a version that did not note it
+    for name, trials in (("first", 2), ("second", 3), ("third", 3), ("second", 4), ("second", 5)):
+        ledger = open_ledger(path, strategy=Sampled(trials))
+        ledger.note_machine(machine(name))
+        finish(ledger)
+    again = open_ledger(path)
+    found = [again.machine_of(number)["processor"] for number in range(5)]
+    assert found == ["unknown", "unknown", "second", "second", "second"]
+    assert study_at(path).user_attrs["machines"]["version"] == 1
 
 
 def test_what_trying_the_best_again_gave_is_kept(path: Path) -> None:

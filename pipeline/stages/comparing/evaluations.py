@@ -17,7 +17,9 @@ from pipeline.models.hyperparameters import Hyperparameters
 from pipeline.models.registry import variants
 from pipeline.models.variant import Variant
 from pipeline.reports.statistics import Summary, summarise
+from pipeline.stages.stage import OTHER_DIGITS
 from pipeline.tracking.port import RunRecord, Tracker
+from pipeline.training.machine import arithmetic
 
 ROUNDS = ("rounds", "pairs", "test_pairs", "seed")
 """Params that decide which samples the rounds have, beside the data."""
@@ -146,6 +148,13 @@ def searched_otherwise(evaluations: Sequence[Evaluation]) -> list[str]:
     """Whether some had more search than others: then a part of their lead may be that."""
     spent = [entry.search for entry in evaluations]
     return [f"search budgets differ ({_groups(evaluations, spent)})"] if len(set(spent)) > 1 else []
+
+
+def computed_otherwise(evaluations: Sequence[Evaluation]) -> list[str]:
+    """Whether some were computed with other instructions or another torch than others, as far as they say."""
+    known = [entry for entry in evaluations if arithmetic(entry.run.tags)]
+    ways = [arithmetic(entry.run.tags) for entry in known]
+    return [f"Not all were computed alike ({_groups(known, ways)}); {OTHER_DIGITS}."] if len(set(ways)) > 1 else []
 
 
 def _groups(evaluations: Sequence[Evaluation], marks: Sequence[str]) -> str:

@@ -22,6 +22,7 @@ from pipeline.stages.reproducing.cells import (
 from pipeline.stages.reproducing.config import FULL, MEASURE, ReproduceConfig
 from pipeline.stages.reproducing.reproduced import Reproduced
 from pipeline.stages.searching.clock import show_seconds
+from pipeline.training.machine import arithmetic, processor
 
 CAPTIONS = {
     "figures": "What the report prints, and what we measure:",
@@ -163,12 +164,18 @@ def _provenance(reproduced: Sequence[Reproduced]) -> str:
             f"- Code: {', '.join(f'`{commit}`' for commit in commits)}",
             f"- Python {platform.python_version()}, {packages}",
             f"- Machine: {processor()}, {os.cpu_count()} cores",
+            *(f"- Computed with {way}" for way in _ways(reproduced)),
             f"- Seed: {reproduced[0].bench.config.setting.seed}; data (SHA-256 of all samples):",
             *(f"  - {line}" for line in data),
             "",
             Table(["table", "row", "run", "code", "began (UTC)"], rows).markdown(),
         ]
     )
+
+
+def _ways(reproduced: Sequence[Reproduced]) -> list[str]:
+    """The instruction sets and versions of torch of the runs that say so."""
+    return sorted({arithmetic(run.tags) for one in reproduced for _, run in one.sources} - {""})
 
 
 def _capital(text: str) -> str:
@@ -178,13 +185,3 @@ def _capital(text: str) -> str:
 def _commit(tags: Mapping[str, str]) -> str:
     dirty = " with changes" if tags.get("git_dirty") == "true" else ""
     return f"{tags.get('git_commit', 'unknown')[:12]}{dirty}"
-
-
-def processor() -> str:
-    """The name of the processor, as far as the system tells it."""
-    try:
-        with open("/proc/cpuinfo") as file:
-            names = [line.partition(":")[2].strip() for line in file if line.startswith("model name")]
-    except OSError:
-        names = []
-    return names[0] if names else platform.processor() or platform.machine()

@@ -124,6 +124,7 @@ class TrialRuns:
                 "trial": str(number),
                 "dashboard": self.pages.link(number),
                 **config_tags(trial.hyper),
+                **self.ledger.machine_of(number),
             }
             start = RunStart(name=f"trial {number:03d}", role="trial", tags=tags, data=self.pools, started=started)
             self._open[number] = self.tracker.start(start, self.run)

@@ -30,6 +30,7 @@ def evaluated(
     digest: str = "1234567890",
     config: Hyperparameters | None = None,
     params: Mapping[str, Any] | None = None,
+    tags: Mapping[str, str] | None = None,
     texts: Mapping[str, str] | None = None,
 ) -> str:
     """Put down an evaluation with these errors after the last epoch: the id of its run."""
@@ -45,7 +46,7 @@ def evaluated(
             "rounds": len(test_error_R),
             **(params or {}),
         },
-        tags={"model": model, "dataset_digest": digest, **config_tags(config or variant.preset)},
+        tags={"model": model, "dataset_digest": digest, **config_tags(config or variant.preset), **(tags or {})},
     )
     run = tracker.start(start)
     rounds = {

@@ -58,6 +58,17 @@ def test_what_was_not_measured_or_searched_alike_is_refused(change: dict[str, An
     assert column(compared(tracker, models="mlp"), "rank") == {"mlp": 1}
 
 
+def test_what_was_computed_otherwise_is_compared_and_said() -> None:
+    tracker = MemoryTracker()
+    evaluated(tracker, "mlp", ALIKE, tags={"cpu_capability": "AVX2", "torch": "2.14.1+cpu"})
+    evaluated(tracker, "mlp_al", THIRD)  # by a version that did not say it
+    assert not [note for note in compared(tracker).notes if "computed alike" in note]
+    evaluated(tracker, "mlp_ws", OTHER, tags={"cpu_capability": "AVX512", "torch": "2.14.1+cpu"})
+    [note] = [note for note in compared(tracker).notes if "computed alike" in note]
+    for way in ("AVX2 and torch 2.14.1+cpu: mlp", "AVX512 and torch 2.14.1+cpu: mlp_ws"):
+        assert way in note
+
+
 def test_other_numbers_of_rounds_are_refused() -> None:
     tracker = MemoryTracker()
     evaluated(tracker, "mlp", ALIKE)
