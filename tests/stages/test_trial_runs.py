@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import UTC, timedelta
 from pathlib import Path
 
@@ -11,7 +12,7 @@ import pytest
 from pipeline.stages import search
 from pipeline.stages.searching.config import SearchConfig
 from pipeline.tracking.memory import MemoryTracker
-from tests.stages.runs import Make, runs_with, searched, table_of, trials_of
+from tests.stages.runs import Make, config_of, runs_with, searched, table_of, trials_of
 from tests.stages.silent import Silent
 
 SPACE = "lr: {type: float, low: 1e-4, high: 1e-2, log: true}\nepochs: {type: choice, values: [2], default: 2}\n"
@@ -91,6 +92,16 @@ def test_runs_are_open_while_trials_train_and_an_interrupted_search_completes_th
     assert {trial.status for trial in trials_of(tracker)} == {"FINISHED"}
     assert {trial.parent for trial in trials_of(tracker)} == {run.id}
     assert table_of(tracker) == table_of(whole)
+
+
+def test_the_run_of_a_trial_that_somebody_has_enqueued_says_so(make: Make) -> None:
+    config = make(SPACE, n_trials=1, population=1)
+    searched(config)
+    study_of(config).enqueue_trial({"lr": 5e-3})
+    tracker, _ = searched(replace(config, n_trials=2))
+    run = trials_of(tracker)[1]
+    assert config_of(run).lr == 5e-3
+    assert "(lr enqueued by hand, the rest proposed by tpe)" in run.description
 
 
 def test_status_and_times_of_a_run_are_those_of_its_trial_however_it_ended(make: Make) -> None:
