@@ -7,8 +7,11 @@ from __future__ import annotations
 
 import gzip
 import hashlib
+import io
+import math
 import os
 import socket
+import struct
 import zlib
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -16,6 +19,7 @@ from dataclasses import dataclass
 from http.client import HTTPException
 from importlib.metadata import version
 from pathlib import Path
+from typing import IO
 
 import numpy as np
 from numpy.typing import NDArray
@@ -26,6 +30,12 @@ from pipeline.errors import DataError, InputError, UnknownNameError
 from pipeline.seeds import derive
 
 SIDE = 28
+IMAGE: tuple[int, ...] = (SIDE, SIDE)
+LABEL: tuple[int, ...] = ()
+MOST_DIGITS = 1_000_000
+"""In one file: seventeen times MNIST, so that a damaged or malicious file cannot fill the memory."""
+LARGEST_FILE = MOST_DIGITS * SIDE * SIDE + 16
+"""Bytes of an IDX file of as many images, with its header."""
 IDX_NAMES = (
     "train-images-idx3-ubyte",
     "train-labels-idx1-ubyte",
@@ -174,42 +184,66 @@ def _find_idx(folder: Path, name: str) -> Path:
 
 def _read_bytes(path: Path) -> bytes:
     try:
+        size = path.stat().st_size
+        if size > LARGEST_FILE:
+            raise DataError(f"an IDX file may hold at most {MOST_DIGITS:,} digits, but {path} has {size:,} bytes")
         return path.read_bytes()
     except OSError as error:
         raise DataError(f"cannot read {path}: {error.strerror}") from error
 
 
 def _read_idx_files(paths: list[Path], contents: list[bytes]) -> RawDigits:
-    train_images, train_labels, test_images, test_labels = (
-        parse_idx(content, str(path)) for path, content in zip(paths, contents, strict=True)
-    )
-    for images, labels, path in ((train_images, train_labels, paths[1]), (test_images, test_labels, paths[3])):
-        if images.shape[1:] != (SIDE, SIDE) or labels.shape != images.shape[:1]:
+    items = [IMAGE, LABEL, IMAGE, LABEL]
+    arrays = [parse_idx(*of, item=item) for *of, item in zip(contents, map(str, paths), items, strict=True)]
+    for images, labels in ((0, 1), (2, 3)):
+        if len(arrays[images]) != len(arrays[labels]):
             raise DataError(
-                f"images must be (N, {SIDE}, {SIDE}) with N labels beside them, but {path} holds labels "
-                f"{labels.shape} for images {images.shape}"
+                f"every image needs a label, but {paths[images]} holds {len(arrays[images])} images and "
+                f"{paths[labels]} {len(arrays[labels])} labels"
             )
-        if labels.size == 0 or labels.max() >= CLASSES:
-            raise DataError(f"labels must be digits 0 to 9, at least one, but those in {path} are not")
+        if arrays[labels].max() >= CLASSES:
+            raise DataError(f"labels must be digits 0 to 9, but {paths[labels]} has {arrays[labels].max()} among them")
+    train_images, train_labels, test_images, test_labels = arrays
     return RawDigits(
         train_images=train_images, train_labels=train_labels, test_images=test_images, test_labels=test_labels
     )
 
 
-def parse_idx(content: bytes, name: str) -> NDArray[np.uint8]:
-    """The array in an IDX file of unsigned bytes, gzipped or not; `name` is for messages.
+def parse_idx(content: bytes, name: str, *, item: tuple[int, ...]) -> NDArray[np.uint8]:
+    """The (N, *item) array in an IDX file of unsigned bytes, gzipped or not; `name` is for messages.
 
-    Raises DataError when the content is damaged or of another type.
+    The header is judged before anything behind it is unpacked, and no more is unpacked than it says. Raises DataError
+    when the content is damaged, of another type or shape, or of more than `MOST_DIGITS` items.
     """
+    file: IO[bytes] = io.BytesIO(content)
     if content[:2] == b"\x1f\x8b":
-        try:
-            content = gzip.decompress(content)
-        except (OSError, EOFError, zlib.error) as error:
-            raise DataError(f"{name} is not a whole gzip file: {error}") from error
-    if len(content) < 4 or content[:3] != b"\x00\x00\x08":
-        raise DataError(f"an IDX file of bytes must begin with 00 00 08, but {name} begins with {content[:4].hex(' ')}")
-    header = 4 + 4 * content[3]
-    shape = tuple(int.from_bytes(content[start : start + 4], "big") for start in range(4, header, 4))
-    if len(content) < header or len(content) - header != int(np.prod(shape, dtype=object)):
-        raise DataError(f"{name} must hold {shape} bytes as its header says, but holds {max(len(content) - header, 0)}")
-    return np.frombuffer(content, np.uint8, offset=header).reshape(shape)
+        file = gzip.GzipFile(fileobj=file)
+    try:
+        shape = _read_header(file, name, item)
+        size = math.prod(shape)
+        values = file.read(size + 1)  # at the end of a gzip file its checksum is compared
+    except (OSError, EOFError, zlib.error) as error:
+        raise DataError(f"{name} is not a whole gzip file: {error}") from error
+    if len(values) != size:
+        held = f"only {len(values)}" if len(values) < size else "more"
+        raise DataError(f"{name} must hold {size} bytes of shape {shape} as its header says, but holds {held}")
+    return np.frombuffer(values, np.uint8).reshape(shape)
+
+
+def _read_header(file: IO[bytes], name: str, item: tuple[int, ...]) -> tuple[int, ...]:
+    """The shape that the file has by its header."""
+    magic = file.read(4)
+    if len(magic) < 4 or magic[:3] != b"\x00\x00\x08":
+        raise DataError(f"an IDX file of bytes must begin with 00 00 08, but {name} begins with {magic.hex(' ')}")
+    expected = f"({', '.join(map(str, ('N', *item)))})"
+    if magic[3] != 1 + len(item):
+        raise DataError(f"{name} must hold an array of shape {expected}, but has {magic[3]} dimensions by its header")
+    sizes = file.read(4 * magic[3])
+    if len(sizes) < 4 * magic[3]:
+        raise DataError(f"{name} must hold an array of shape {expected}, but ends within its header")
+    shape = struct.unpack(f">{magic[3]}I", sizes)
+    if shape[1:] != item:
+        raise DataError(f"{name} must hold an array of shape {expected}, but is of shape {shape} by its header")
+    if not 1 <= shape[0] <= MOST_DIGITS:
+        raise DataError(f"{name} must hold between 1 and {MOST_DIGITS:,} digits, but {shape[0]:,} by its header")
+    return shape

@@ -4,6 +4,8 @@ import gzip
 import socket
 import struct
 import threading
+import tracemalloc
+import zlib
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import partial
@@ -14,12 +16,13 @@ import numpy as np
 import pytest
 
 from pipeline.data.pools import digest_of
-from pipeline.data.sources import IDX_NAMES, MNIST_SHA256, RawDigits, open_source
+from pipeline.data.sources import IDX_NAMES, LARGEST_FILE, MNIST_SHA256, RawDigits, open_source
 from pipeline.errors import DataError, InputError, UnknownNameError
 from tests.idx_files import encode_idx, make_raw_digits, write_idx_folder
 
 MNIST5K_SHA256 = "9e39318c7c952727697a5af9151c212d570f2566743954772ac464120d7abb9a"
 TRAIN_IMAGES, TRAIN_LABELS = IDX_NAMES[:2]
+MEBIBYTE = 2**20
 MNIST_FILES = Path(__file__).parents[2] / ".." / "shared" / "data" / "mnist"
 needs_mnist_files = pytest.mark.skipif(
     not MNIST_FILES.is_dir(), reason="the four MNIST files are not beside the project"
@@ -33,6 +36,13 @@ def mnist5k(tmp_path_factory: pytest.TempPathFactory) -> RawDigits:
 
 def read_idx(folder: Path) -> RawDigits:
     return open_source("idx", data_dir=str(folder), cache_dir=folder).read()
+
+
+def bomb(shape: tuple[int, ...], *, mebibytes: int) -> bytes:
+    """A small gzip file that unpacks to a header with this shape and a lot of zeros."""
+    pack = zlib.compressobj(9, wbits=31)
+    header = pack.compress(struct.pack(f">4B{len(shape)}I", 0, 0, 8, len(shape), *shape))
+    return header + b"".join(pack.compress(bytes(MEBIBYTE)) for _ in range(mebibytes)) + pack.flush()
 
 
 class TestMnist5k:
@@ -132,27 +142,56 @@ class TestIdx:
         with pytest.raises(DataError, match=name):
             read_idx(idx_folder)
 
+    @pytest.mark.parametrize("compress", [False, True], ids=["plain", "gzipped"])
     @pytest.mark.parametrize(
-        ("name", "array"),
+        ("name", "sizes", "message"),
         [
-            pytest.param(TRAIN_LABELS, np.full(40, 11, np.uint8), id="label 11"),
-            pytest.param(TRAIN_LABELS, np.zeros(39, np.uint8), id="fewer labels than images"),
-            pytest.param(TRAIN_LABELS, np.zeros((40, 1), np.uint8), id="labels in two dimensions"),
-            pytest.param(TRAIN_IMAGES, np.zeros((40, 32, 32), np.uint8), id="images of another size"),
-            pytest.param(TRAIN_IMAGES, np.zeros(40, np.uint8), id="images in one dimension"),
+            pytest.param(TRAIN_LABELS, (), r"shape \(N\), but has 0 dimensions", id="no dimension"),
+            pytest.param(TRAIN_IMAGES, (), r"shape \(N, 28, 28\), but has 0 dimensions", id="no dimension of images"),
+            pytest.param(TRAIN_IMAGES, (2,) * 255, r"shape \(N, 28, 28\), but has 255 dimensions", id="255 dimensions"),
+            pytest.param(TRAIN_IMAGES, (40,), r"shape \(N, 28, 28\), but has 1 dim", id="images in one dimension"),
+            pytest.param(TRAIN_LABELS, (40, 1), r"shape \(N\), but has 2 dimensions", id="labels in two dimensions"),
+            pytest.param(TRAIN_IMAGES, (40, 32, 32), r"\(N, 28, 28\), but is of shape \(40, 32, 32\)", id="size"),
+            pytest.param(TRAIN_IMAGES, (40, 0, 28), r"\(N, 28, 28\), but is of shape \(40, 0, 28\)", id="no size"),
+            pytest.param(TRAIN_IMAGES, (2**31, 2**31, 4), r"of shape \(2147483648, ", id="an overflow to 0"),
+            pytest.param(TRAIN_IMAGES, (0, 28, 28), "between 1 and 1,000,000 digits, but 0", id="no images"),
+            pytest.param(TRAIN_LABELS, (0,), "between 1 and 1,000,000 digits, but 0", id="no labels"),
+            pytest.param(TRAIN_IMAGES, (1_000_001, 28, 28), "and 1,000,000 digits, but 1,000,001", id="too many"),
+            pytest.param(TRAIN_LABELS, (2**32 - 1,), "1,000,000 digits, but 4,294,967,295", id="too many labels"),
         ],
     )
-    def test_whole_files_with_the_wrong_content_are_named(
-        self, idx_folder: Path, name: str, array: np.typing.NDArray[np.uint8]
+    def test_an_impossible_header_is_refused_whatever_follows(
+        self, idx_folder: Path, name: str, sizes: tuple[int, ...], message: str, compress: bool
     ) -> None:
-        (idx_folder / name).write_bytes(encode_idx(array))
-        with pytest.raises(DataError, match=f"{TRAIN_IMAGES}|{TRAIN_LABELS}"):
+        content = struct.pack(f">4B{len(sizes)}I", 0, 0, 8, len(sizes), *sizes) + b"\x00" * 1000
+        (idx_folder / name).write_bytes(gzip.compress(content) if compress else content)
+        with pytest.raises(DataError, match=f"{name} .*{message}"):
             read_idx(idx_folder)
 
-    def test_no_digits_at_all_are_refused(self, idx_folder: Path) -> None:
-        (idx_folder / TRAIN_IMAGES).write_bytes(encode_idx(np.zeros((0, 28, 28), np.uint8)))
-        (idx_folder / TRAIN_LABELS).write_bytes(encode_idx(np.zeros(0, np.uint8)))
-        with pytest.raises(DataError, match="at least one"):
+    def test_no_more_is_unpacked_than_the_header_says(self, idx_folder: Path) -> None:
+        (idx_folder / TRAIN_IMAGES).write_bytes(bomb((40, 28, 28), mebibytes=64))
+        tracemalloc.start()
+        try:
+            with pytest.raises(DataError, match=f"{TRAIN_IMAGES} must hold 31360 bytes .* but holds more"):
+                read_idx(idx_folder)
+            assert tracemalloc.get_traced_memory()[1] < 16 * MEBIBYTE
+        finally:
+            tracemalloc.stop()
+
+    def test_a_file_larger_than_any_that_is_allowed_is_not_read(self, idx_folder: Path) -> None:
+        with (idx_folder / TRAIN_IMAGES).open("r+b") as file:
+            file.truncate(LARGEST_FILE + 1)  # which takes no space on the disk
+        with pytest.raises(DataError, match=f"at most 1,000,000 digits, but .*{TRAIN_IMAGES} has 784,000,017 bytes"):
+            read_idx(idx_folder)
+
+    def test_images_without_labels_are_refused_with_both_files_and_their_counts(self, idx_folder: Path) -> None:
+        (idx_folder / TRAIN_LABELS).write_bytes(encode_idx(np.zeros(39, np.uint8)))
+        with pytest.raises(DataError, match=f"{TRAIN_IMAGES} holds 40 images and .*{TRAIN_LABELS} 39 labels"):
+            read_idx(idx_folder)
+
+    def test_labels_that_are_no_digits_are_refused(self, idx_folder: Path) -> None:
+        (idx_folder / TRAIN_LABELS).write_bytes(encode_idx(np.full(40, 11, np.uint8)))
+        with pytest.raises(DataError, match=f"digits 0 to 9, but .*{TRAIN_LABELS} has 11 among them"):
             read_idx(idx_folder)
 
     @needs_mnist_files
