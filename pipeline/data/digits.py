@@ -26,11 +26,13 @@ class DigitSet(Pool):
     def __len__(self) -> int:
         return len(self.labels_N)
 
+    def targets(self, positions: Positions) -> NDArray[np.int64]:
+        """1 for each pair at positions (N, 2) whose first digit is lesser than or equal to the second, else 0."""
+        first_N, second_N = self.labels_N[positions].T
+        return (first_N <= second_N).astype(np.int64)
+
     def gather(self, positions: Positions) -> Samples:
         """The pairs of the digits at positions (N, 2)."""
-        labels_NC = self.labels_N[positions]
         return Samples(
-            x=self.images_NHW[positions],
-            target_N=(labels_NC[:, 0] <= labels_NC[:, 1]).astype(np.int64),
-            digits_NC=labels_NC,
+            x=self.images_NHW[positions], target_N=self.targets(positions), digits_NC=self.labels_N[positions]
         )

@@ -25,5 +25,9 @@ def split_folds(samples: Positions, folds: int, *, seed: int, round_: int) -> It
 
 def check_folds(folds: int, count: int) -> None:
     """Raise InputError unless `count` samples can be split into `folds` parts."""
+    if count < 2:
+        raise InputError(
+            f"cross validation needs at least 2 samples in a round, but there is {count}; use more --pairs"
+        )
     if not 2 <= folds <= count:
         raise InputError(f"the number of folds must lie between 2 and the {count} samples of a round, but got {folds}")

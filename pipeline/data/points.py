@@ -35,12 +35,16 @@ class PointSet(Pool):
     def __len__(self) -> int:
         return len(self.labels_N)
 
+    def targets(self, positions: Positions) -> NDArray[np.int64]:
+        """Whether each of the points at positions (N, 1) is inside."""
+        return self.labels_N[positions[:, 0]]
+
     def gather(self, positions: Positions) -> Samples:
         """The points at positions (N, 1)."""
         chosen = positions[:, 0]
         return Samples(
             x=self.points_ND[chosen],
-            target_N=self.labels_N[chosen],
+            target_N=self.targets(positions),
             digits_NC=np.zeros((len(chosen), 0), dtype=np.int64),
         )
 

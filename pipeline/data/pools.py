@@ -15,6 +15,8 @@ from typing import ClassVar, Self
 import numpy as np
 from numpy.typing import NDArray
 
+from pipeline.errors import DataError
+
 Positions = NDArray[np.int32]
 """(N, parts): where the parts of each sample stand in their pool; for a pair, the first and the second digit."""
 
@@ -57,6 +59,10 @@ class Pool(ABC):
         return cls(**dict(zip((field.name for field in fields(cls)), arrays, strict=True)))
 
     @abstractmethod
+    def targets(self, positions: Positions) -> NDArray[np.int64]:
+        """The answers of the samples made of the parts at these positions."""
+
+    @abstractmethod
     def gather(self, positions: Positions) -> Samples:
         """The samples made of the parts at these positions."""
 
@@ -83,6 +89,22 @@ class Pools:
     """How 28x28 became 14x14: `average` or `max` of each 2x2 block; empty for points."""
     train: Pool
     test: Pool
+
+    def __post_init__(self) -> None:
+        """Raise DataError where a pool can only give samples that all have the same answer, or none at all."""
+        for part, pool in (("training", self.train), ("test", self.test)):
+            if not pool.samples:
+                raise DataError(
+                    f"a {pool.sample} needs {pool.parts} distinct {pool.part}s, but the {part} pool of {self.source} "
+                    f"holds {len(pool)}; use a larger data set"
+                )
+            labels = pool.arrays[-1]
+            if labels.min() == labels.max():
+                raise DataError(
+                    f"each pool must hold {pool.part}s of two classes at least, but all {len(pool)} in the {part} pool "
+                    f"of {self.source} are of class {labels[0]}, so every answer would be the same; use another data "
+                    f"set"
+                )
 
     @cached_property
     def digest(self) -> str:

@@ -5,11 +5,16 @@
 
 from __future__ import annotations
 
+import logging
+from functools import cache
+
 import numpy as np
 
 from pipeline.data.pools import Pool, Positions
 from pipeline.errors import InputError
 from pipeline.seeds import numpy_generator
+
+log = logging.getLogger(__name__)
 
 
 def draw_samples(name: str, pool: Pool, count: int, *, seed: int, round_: int) -> Positions:
@@ -18,11 +23,25 @@ def draw_samples(name: str, pool: Pool, count: int, *, seed: int, round_: int) -
     `name` says which pool is drawn from ("train" or "test"). Raises InputError when it is too small to give every
     sample parts of its own.
     """
+    option = "--pairs" if name == "train" else "--test-pairs"
     if count > pool.samples:
+        fewer = f"ask for at most {option} {pool.samples} or " if pool.samples else ""
         raise InputError(
             f"a round of {count} {pool.sample}s needs {pool.parts * count} distinct {pool.part}s, but the {name} pool "
-            f"holds {len(pool)}; ask for at most {'--pairs' if name == 'train' else '--test-pairs'} {pool.samples} or "
-            f"use a larger data set"
+            f"holds {len(pool)}; {fewer}use a larger data set"
         )
     order = numpy_generator(seed, "pairs", name, "round", round_).permutation(len(pool))
-    return order[: pool.parts * count].reshape(count, pool.parts).astype(np.int32)
+    positions = order[: pool.parts * count].reshape(count, pool.parts).astype(np.int32)
+    targets = pool.targets(positions)
+    if (targets == targets[:1]).all():
+        _warn(
+            f"there are rounds in which all {count} {name} {pool.sample}s have the same answer, so that a model that "
+            f"always gives it makes no error there; ask for more {option} or use a larger data set"
+        )
+    return positions
+
+
+@cache
+def _warn(message: str) -> None:
+    """Warn once, although stages draw the same round again and again."""
+    log.warning(message)

@@ -46,6 +46,12 @@ def test_impossible_numbers_of_folds_are_refused(folds: int) -> None:
         list(split_folds(np.zeros((10, 2), np.int32), folds, seed=0, round_=0))
 
 
+@pytest.mark.parametrize("count", [0, 1])
+def test_too_few_samples_for_any_folds_are_refused(count: int) -> None:
+    with pytest.raises(InputError, match=f"at least 2 samples in a round, but there is {count}; use more --pairs"):
+        check_folds(2, count)
+
+
 @pytest.mark.parametrize("folds", [2, 10])
 def test_extreme_numbers_of_folds_are_allowed(folds: int) -> None:
     check_folds(folds, 10)

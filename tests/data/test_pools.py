@@ -7,6 +7,7 @@ import pytest
 
 from pipeline.data.digits import DigitSet
 from pipeline.data.pools import Pool, Pools, digest_of
+from pipeline.errors import DataError
 from tests.data.pools import KINDS, digits, points
 
 
@@ -44,6 +45,26 @@ def test_a_pair_takes_two_parts_and_a_point_one(count: int, pairs: int) -> None:
 
 def pools(train: Pool, test: Pool) -> Pools:
     return Pools(name="made", source="up", pooling="average", train=train, test=test)
+
+
+@pytest.mark.parametrize(
+    ("pool", "message"),
+    [
+        (digits(1), "a pair needs 2 distinct digits, but the {} pool of up holds 1"),
+        (points(0), "a point needs 1 distinct points, but the {} pool of up holds 0"),
+        (
+            replace(digits(30), labels_N=np.full(30, 3)),
+            "of two classes at least, .* all 30 in the {} pool of up are .* 3",
+        ),
+        (points(1), "points of two classes at least, but all 1 in the {} pool of up are of class 0"),
+    ],
+    ids=["one digit", "no point", "digits of one class", "points of one class"],
+)
+@pytest.mark.parametrize("part", ["training", "test"])
+def test_pools_that_can_give_one_answer_alone_are_refused(pool: Pool, message: str, part: str) -> None:
+    whole = KINDS[f"{pool.part}s"]
+    with pytest.raises(DataError, match=message.format(part)):
+        pools(*((pool, whole) if part == "training" else (whole, pool)))
 
 
 def test_the_digest_changes_with_every_number_and_with_the_part_that_it_is_in() -> None:

@@ -1,8 +1,12 @@
 from __future__ import annotations
 
+import re
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
+from pipeline.data import rounds
 from pipeline.data.pools import Pool
 from pipeline.data.rounds import draw_samples
 from pipeline.errors import InputError
@@ -55,3 +59,34 @@ def test_a_small_pool_is_refused_with_the_largest_number_that_it_allows(
     with pytest.raises(InputError, match=f"a round of {message}or use a larger data set"):
         draw_samples(name, pool, count, seed=0, round_=0)
     assert len(draw_samples(name, pool, pool.samples, seed=0, round_=0)) == pool.samples
+
+
+def test_a_pool_too_small_for_any_pair_is_refused_with_what_a_pair_needs() -> None:
+    with pytest.raises(InputError, match="1 pairs needs 2 distinct digits, but the test pool holds 1; use a larger"):
+        draw_samples("test", digits(1), 1, seed=0, round_=0)
+
+
+@pytest.mark.parametrize(
+    ("name", "pool", "message"),
+    [
+        ("train", replace(digits(40), labels_N=np.full(40, 3)), "all 10 train pairs have .* more --pairs or"),
+        ("test", replace(digits(40), labels_N=np.full(40, 3)), "all 10 test pairs have .* more --test-pairs or"),
+        ("train", replace(points(40), labels_N=np.zeros(40, np.int64)), "all 10 train points have .* more --pairs or"),
+    ],
+    ids=["digits to train on", "digits to test on", "points"],
+)
+def test_rounds_with_one_answer_are_warned_of_once(
+    name: str, pool: Pool, message: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    rounds._warn.cache_clear()
+    for round_ in (0, 0, 1):
+        draw_samples(name, pool, 10, seed=0, round_=round_)
+    [record] = caplog.records
+    assert re.search(message, record.getMessage())
+
+
+@every_kind
+def test_rounds_with_both_answers_need_no_warning(pool: Pool, caplog: pytest.LogCaptureFixture) -> None:
+    rounds._warn.cache_clear()
+    draw_samples("train", pool, 50, seed=0, round_=0)
+    assert not caplog.records
