@@ -283,6 +283,24 @@ def test_a_space_is_described_for_the_models_that_it_is_for(
     ]
 
 
+def test_constants_of_a_space_are_shown_as_such(folder: Path) -> None:
+    text = (
+        "lr: {type: float, low: 0.01, high: 0.01, log: true}\n"
+        "optimiser: {type: choice, values: [adam, sgd]}\n"
+        "momentum: {type: float, low: 0.5, high: 0.5, when: {optimiser: sgd}}\n"
+        "inputs: {type: choice, values: [unit]}\n"
+    )
+    (folder / "mine.yaml").write_text(text)
+    result = invoke("spaces", "check", "mine.yaml", "--model", "mlp")
+    assert result.exit_code == 0, result.output
+    assert result.stdout.splitlines()[1:] == [
+        "  lr: always 0.01",
+        "  optimiser: adam to sgd, 2 values; first adam",
+        "  momentum: always 0.5, where optimiser is sgd",
+        "  inputs: always unit",
+    ]
+
+
 def test_a_space_that_names_no_model_is_checked_for_one_that_is_given(folder: Path) -> None:
     (folder / "mine.yaml").write_text(SPACE)
     result = invoke("spaces", "check", "mine.yaml")

@@ -9,6 +9,7 @@ from pipeline.errors import InputError
 from pipeline.models.registry import get_variant, variants
 from pipeline.models.variant import Variant
 from pipeline.stages.searching.config import default_space
+from pipeline.tuning.dimensions import Dimension
 from pipeline.tuning.space import Space
 from pipeline.tuning.space_file import SPACES, listed_models, load_space
 
@@ -54,10 +55,16 @@ def _is_complete(path: Path) -> bool:
 def _describe(space: Space) -> str:
     lines, first_values = [], space.preset_parameters
     for name, dimension in space.dimensions.items():
-        grid = f"{len(dimension.grid)} values" if dimension.grid else "any number in it"
-        ends = " to ".join(f"{end}" for end in dimension.ends) if len(dimension.ends) == 2 else dimension.ends
         condition = space.conditions.get(name)
         where = f", where {condition.name} is {' or '.join(map(str, condition.values))}" if condition else ""
-        first = f"; first {first_values[name]}" if name in first_values else ""
-        lines.append(f"  {name}: {ends}, {grid}{where}{first}")
+        first = f"; first {first_values[name]}" if name in first_values and len(dimension.grid) != 1 else ""
+        lines.append(f"  {name}: {_values(dimension)}{where}{first}")
     return "\n".join([*lines, *(f"  always {constraint.text}" for constraint in space.constraints)])
+
+
+def _values(dimension: Dimension) -> str:
+    """`0.5 to 0.9, 5 values`, or `always 0.9`."""
+    if len(dimension.grid) == 1:
+        return f"always {dimension.grid[0]}"
+    ends = " to ".join(map(str, dimension.ends)) if len(dimension.ends) == 2 else dimension.ends
+    return f"{ends}, {f'{len(dimension.grid)} values' if dimension.grid else 'any number in it'}"

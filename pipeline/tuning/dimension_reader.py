@@ -46,11 +46,11 @@ class DimensionReader:
             raise self.fail(f"unknown type {kind!r}; {near_misses(str(kind), list(readers))}", fields["type"])
         return readers[kind](fields)
 
-    def default(self, dimension: Dimension) -> Value | None:
-        """What is tried first; None if the file does not say."""
+    def default(self, dimension: Dimension, *, complete: bool) -> Value | None:
+        """What is tried first; None if the file leaves it to the preset, which a `complete` search need not try."""
         node = self.node.value.get("default")
         if node is None:
-            return None
+            return dimension.grid[0] if len(dimension.grid) == 1 and not complete else None
         value = self._value(node)
         if value not in dimension:
             raise self.fail(f"the default must be one of its values, but got {value}", node)
@@ -138,8 +138,8 @@ class DimensionReader:
 
     def _ends(self, fields: dict[str, Node]) -> tuple[float | int, float | int]:
         low, high = self._number(fields["low"]), self._number(fields["high"])
-        if low >= high:
-            raise self.fail(f"low must be less than high, but got low={low:g}, high={high:g}", fields["low"])
+        if low > high:
+            raise self.fail(f"low must be at most high, but got low={low:g}, high={high:g}", fields["low"])
         return low, high
 
     def _log(self, fields: dict[str, Node], low: float) -> bool:
@@ -156,10 +156,10 @@ class DimensionReader:
 
     def _step(self, fields: dict[str, Node], low: float, high: float) -> Any:
         step = self._finite(fields["step"])
-        if not 0 < step <= high - low:
-            raise self.fail(
-                f"step must be above 0 and at most high - low = {high - low:g}, but got {step!r}", fields["step"]
-            )
+        if not step > 0:
+            raise self.fail(f"step must be above 0, but got {step!r}", fields["step"])
+        if low < high and step > high - low:
+            raise self.fail(f"step must be at most high - low = {high - low:g}, but got {step!r}", fields["step"])
         if (high - low) / step > MAX_STEPS:
             raise self.fail(
                 f"a range may have {MAX_STEPS} steps at most, but got {(high - low) / step:.4g}", fields["step"]
@@ -200,7 +200,8 @@ class DimensionReader:
         assert isinstance(low, int)
         assert isinstance(high, int)
         step = self._step(fields, low, high) if "step" in fields else 1
-        self._admitted(low + step, fields["type"])  # an option may admit odd numbers alone
+        if low < high:
+            self._admitted(low + step, fields["type"])  # an option may admit odd numbers alone
         return IntRange(low=low, high=high, log=self._log(fields, low), step=step)
 
     def _choice(self, fields: dict[str, Node]) -> Choice:

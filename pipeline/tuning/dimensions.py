@@ -14,7 +14,7 @@ from pipeline.models.hyperparameters import Value
 
 @dataclass(frozen=True, kw_only=True)
 class FloatRange:
-    """Real numbers from `low` to `high`."""
+    """Real numbers from `low` to `high`; a constant if they are equal."""
 
     low: float
     high: float
@@ -30,7 +30,9 @@ class FloatRange:
 
     @property
     def grid(self) -> tuple[float, ...]:
-        """All values; none without a step."""
+        """All values; none without a step, but for a constant."""
+        if self.low == self.high:
+            return (self.low,)
         if self.step is None:
             return ()
         steps = round((self.high - self.low) / self.step)
@@ -64,7 +66,7 @@ class FloatRange:
 
 @dataclass(frozen=True, kw_only=True)
 class IntRange:
-    """Whole numbers from `low` to `high` in steps of `step`."""
+    """Whole numbers from `low` to `high` in steps of `step`; a constant if they are equal."""
 
     low: int
     high: int

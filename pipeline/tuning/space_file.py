@@ -11,9 +11,10 @@ A file is one mapping from hyperparameter to dimension:
       - batch_size * epochs <= 2500
 
 What is not named keeps the value of the model's preset; the options of the model's structure are named like any other.
-`digits` rounds proposals to significant digits. `default` is tried first instead of the preset's value. What a `when`
-rules out is as in the preset. `constraints` are comparisons that every configuration fulfils; `models` lists the
-variants that a file is for, if it is not for all that have its hyperparameters.
+`digits` rounds proposals to significant digits. A range whose ends are equal is a constant. `default` is tried first
+instead of the preset's value, and so is a constant. What a `when` rules out is as in the preset. `constraints` are
+comparisons that every configuration fulfils; `models` lists the variants that a file is for, if it is not for all that
+have its hyperparameters.
 """
 
 from __future__ import annotations
@@ -61,7 +62,11 @@ def load_space(variant: Variant, path: Path | None = None, *, complete: bool = F
         above = {other: dimensions[other] for other in list(readers)[: list(readers).index(key)]}
         if condition := reader.condition(above):
             conditions[key] = condition
-    defaults = {key: value for key, reader in readers.items() if (value := reader.default(dimensions[key])) is not None}
+    defaults = {
+        key: value
+        for key, reader in readers.items()
+        if (value := reader.default(dimensions[key], complete=complete)) is not None
+    }
     first = Space(dimensions=dimensions, preset=variant.preset.having(defaults), conditions=conditions)
     searched = first.preset_parameters  # what a condition rules out, stays as in the preset of the model
     space = Space(

@@ -115,8 +115,12 @@ def test_without_an_auxiliary_loss_there_is_one_step(make: Make) -> None:
     assert all("digit error" not in row for row in rows_of(run))
 
 
-def test_one_dimension_has_no_heat_map(make: Make) -> None:
-    tracker, run = searched(make("epochs: {type: choice, values: [1, 2]}\n", model="mlp_ws", sampler="two-step"))
+@pytest.mark.parametrize(
+    "constant", ["", "lr: {type: float, low: 1e-3, high: 1e-3}\n"], ids=["alone", "and a constant"]
+)
+def test_one_dimension_has_no_heat_map(make: Make, constant: str) -> None:
+    space = f"{constant}epochs: {{type: choice, values: [1, 2]}}\n"
+    tracker, run = searched(make(space, model="mlp_ws", sampler="two-step"))
     assert set(run.figures) == {"history.png", "loss.png"}
     assert [trial.tags.get("source") for trial in trials_of(tracker)] == ["read off trial 1", None]
 

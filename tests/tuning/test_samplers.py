@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
+import optuna
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -104,6 +105,43 @@ def test_all_that_is_proposed_lies_in_the_space(name: str, objectives: int) -> N
         assert all(value in SPACE.dimensions[key] for key, value in parameters.items())
         assert SPACE.admits(parameters)
     assert {each.state for each in records} >= {"complete", "failed"}
+
+
+CONSTANT: dict[str, Dimension] = {
+    "lr": FloatRange(low=2e-3, high=2e-3, log=True, digits=2),
+    "epochs": IntRange(low=25, high=25, step=5),
+    "momentum": FloatRange(low=0.3, high=0.3),
+    "alpha": FloatRange(low=1.0, high=1.0, step=0.5),
+}
+
+
+@pytest.mark.parametrize(("name", "objectives"), METHODS)
+@pytest.mark.parametrize("free", [("batch_size", "optimiser"), ("lr", "batch_size", "optimiser"), ()], ids=len)
+def test_constants_are_proposed_as_they_are(name: str, objectives: int, free: tuple[str, ...]) -> None:
+    fixed = {**CONSTANT, "batch_size": Choice(values=(25,)), "optimiser": Choice(values=("sgd",))}
+    dimensions = {key: SPACE.dimensions[key] if key in free else fixed[key] for key in SPACE.dimensions}
+    preset = SPACE.preset.having({"lr": 2e-3, "optimiser": "sgd", "momentum": 0.3})
+    space = replace(SPACE, dimensions=dimensions, constraints=(), preset=preset)
+    records = search(name, 13, space, objectives)
+    for each in records[1:]:
+        parameters = space.parameters(each.hyper)
+        assert all(parameters[key] in dimensions[key] for key in parameters)
+        assert ("momentum" in parameters) == (parameters["optimiser"] == "sgd")
+    assert (len({each.hyper for each in records[1:]}) > 1) == bool(free)
+
+
+def test_what_a_constant_is_worth_is_not_asked() -> None:
+    space = replace(SPACE, dimensions={**SPACE.dimensions, **CONSTANT, "lr": SPACE.dimensions["lr"]}, constraints=())
+    study = optuna.create_study()
+    for each in search("random", 17, space):
+        parameters = space.parameters(each.hyper)
+        if each.state == "complete":
+            study.add_trial(
+                optuna.create_trial(params=parameters, distributions=space.distributions(parameters), value=each.score)
+            )
+    worth = optuna.importance.get_param_importances(study)
+    assert worth.keys() >= {"lr", "batch_size"}
+    assert not any(worth.get(name) for name in CONSTANT if name != "lr")
 
 
 @pytest.mark.parametrize("name", SAMPLERS)

@@ -208,7 +208,8 @@ def space_of(config: SearchConfig) -> Space:
     alpha = space.dimensions.get(ALPHA)
     if config.sampler == "two-step" and alpha is not None and space.preset.alpha not in alpha:
         raise InputError(
-            f"{path}: alpha must admit {space.preset.alpha:g}, the preset of {variant.name}, which the first step uses"
+            f"{path}: alpha must have a default or admit {space.preset.alpha:g}, the preset of {variant.name}, with "
+            f"which the first step trains"
         )
     return space
 

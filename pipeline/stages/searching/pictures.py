@@ -48,7 +48,7 @@ def _log_history(found: Found, run: Run, pages: StudyPages) -> None:
 def _log_two_steps(found: Found, best: TrialRecord, run: Run) -> None:
     """What report 003's figure 2 shows: error over the grid, error against alpha, and loss against epoch."""
     complete = [record for record in found.records if record.state == "complete"]
-    searched = [name for name in found.space.dimensions if name != ALPHA]
+    searched = [name for name, each in found.space.dimensions.items() if name != ALPHA and len(each.grid) > 1]
     if len(searched) > 1:
         first = [record for record in complete if record.hyper.alpha == found.space.preset.alpha]
         _log_heat_map(found, first, run, *searched[:2])
