@@ -232,11 +232,14 @@ def _promised(origin: RunRecord) -> dict[str, float]:
 
 
 def _optimism(promised: Mapping[str, float], outcomes: Sequence[Outcome]) -> list[Metric]:
-    """Those, and by how much the first is above the test error: below 0 where the search promised too much."""
+    """Those, and by how much the test error is above the first: above 0 where that was too good to be true.
+
+    Older versions logged the opposite of it as `optimism`, with which it must not be mixed in MLflow's tables.
+    """
     metrics = [Metric(name, value) for name, value in promised.items()]
     if "cv_best" in promised:
         final = summarise([outcome.held_out_error for outcome in outcomes]).mean
-        metrics.append(Metric("optimism", promised["cv_best"] - final))
+        metrics.append(Metric("cv_optimism", final - promised["cv_best"]))
     return metrics
 
 
@@ -417,5 +420,5 @@ def _compare_with(promised: Mapping[str, float], final: float) -> list[str]:
     if "cv_best" not in promised:
         return []
     again = f", {percent(promised['cv_recheck'])} on fresh folds" if "cv_recheck" in promised else ""
-    gap = 100 * (promised["cv_best"] - final)
+    gap = 100 * (final - promised["cv_best"])
     return [f"Cross validation said {percent(promised['cv_best'])}{again}: an optimism of {gap:+.2f} points."]

@@ -71,7 +71,7 @@ VIEWS = (
         name="All evaluations",
         role="evaluate",
         order="final_test_error",
-        columns=("metrics.final_test_error", "metrics.optimism", *FACTORS, *SETTINGS, DATA),
+        columns=("metrics.final_test_error", "metrics.cv_optimism", *FACTORS, *SETTINGS, DATA),
     ),
     View(
         id="variantlab-trials",

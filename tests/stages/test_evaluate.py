@@ -286,8 +286,9 @@ def test_an_evaluation_tells_how_optimistic_the_search_was_and_what_it_took(
     assert run.tags["config"] == found.tags["config"]
     for name in ("cv_best", "cv_recheck"):
         assert run.metrics[name, 0] == found.metrics[name, 0]
-    optimism = run.metrics["cv_best", 0] - run.metrics["final_test_error", 0]
-    assert run.metrics["optimism", 0] == pytest.approx(optimism)
+    optimism = run.metrics["final_test_error", 0] - run.metrics["cv_best", 0]
+    assert run.metrics["cv_optimism", 0] == pytest.approx(optimism)
+    assert ("optimism", 0) not in run.metrics  # which has the other sign in runs of older versions
     assert f"an optimism of {100 * optimism:+.2f} points" in run.description
     assert {name: value for name, value in run.params.items() if name.startswith("search_")} == {
         "search_sampler": "tpe",
@@ -306,7 +307,7 @@ def test_a_configuration_that_was_not_searched_has_promised_nothing(
     tracker, _ = tracker_with_search
     config = EvaluateConfig(setting=replace(setting, pairs=60), model="mlp_ws", rounds=1, **options)
     run = run_of(tracker, evaluate.run(config, tracker, Silent()))
-    assert {name for name, _ in run.metrics} & {"optimism", "cv_best", "cv_recheck"} == set()
+    assert {name for name, _ in run.metrics} & {"cv_optimism", "cv_best", "cv_recheck"} == set()
     assert "optimism" not in run.description
     assert ("search_trials" in run.params) == ("changes" in options)
 
