@@ -6,7 +6,6 @@ import json
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from typing import Any
 
 from pipeline.errors import InputError, UnknownNameError
@@ -94,7 +93,7 @@ def _table(records: Sequence[RunRecord], config: RunsConfig) -> str:
             record.name,
             record.status,
             f"{record.started.astimezone():%Y-%m-%d %H:%M}",
-            show_seconds(_seconds(record)) if record.ended else "-",
+            "-" if record.ended is None or record.seconds is None else show_seconds(record.seconds),
             next((f"{100 * record.metrics[name]:.2f} %" for name in ERRORS if name in record.metrics), "-"),
             *(f"{record.metrics[name]:.6g}" for name in more),
         ]
@@ -129,7 +128,7 @@ _FIXED: dict[str, Callable[[RunRecord], Any]] = {
     "name": lambda record: record.name,
     "status": lambda record: record.status,
     "started": lambda record: record.started.isoformat(),
-    "seconds": lambda record: round(_seconds(record), 3),
+    "seconds": lambda record: None if record.seconds is None else round(record.seconds, 3),
 }
 
 
@@ -138,10 +137,6 @@ def _whole(record: RunRecord) -> dict[str, Any]:
     fixed = {name: value(record) for name, value in _FIXED.items()}
     metrics = {name: value if math.isfinite(value) else None for name, value in record.metrics.items()}
     return {**fixed, "params": dict(record.params), "metrics": metrics}
-
-
-def _seconds(record: RunRecord) -> float:
-    return ((record.ended or datetime.now(UTC)) - record.started).total_seconds()
 
 
 FORMATS: dict[str, Callable[[Sequence[RunRecord], RunsConfig], str]] = {"table": _table, "json": _json, "csv": _csv}

@@ -73,7 +73,7 @@ class MemoryRun:
 
     def end(self, status: Status, ended: datetime | None = None) -> None:
         """Close the run."""
-        self.status, self.ended = status, ended or datetime.now(UTC)
+        self.status, self.ended = status, max(self.started, ended or datetime.now(UTC))
 
 
 class MemoryTracker:

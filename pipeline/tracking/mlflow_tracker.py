@@ -75,6 +75,7 @@ from pipeline.tracking.port import (
 )
 from pipeline.tracking.project_run import is_elsewhere
 from pipeline.tracking.provenance import PROJECT, code_tags, user_name
+from pipeline.tracking.times import Span, end_of
 from pipeline.tracking.views import VIEWS
 from pipeline.training.machine import this_machine
 
@@ -156,7 +157,7 @@ class MlflowTracker:
             for run in list(self.open.values()):
                 run.end("KILLED")
             if self._project_run:  # no stage came to open it
-                self.client.set_terminated(self._project_run, "KILLED")
+                self._kill(_record(self.client.get_run(self._project_run)))
 
     def at_once(self) -> AbstractContextManager[None]:
         """Raise TrackerAwayError instead of waiting; see `Tracker.at_once`."""
@@ -257,7 +258,7 @@ class MlflowTracker:
         with self.timed():
             if self._project_run:
                 made = self.client.get_run(self._project_run)
-                run = OpenRun(self, made.info.run_id, made.info.experiment_id, set(made.data.params))
+                run = OpenRun(self, _record(made))
                 self._project_run = None
                 late = {**tags, MLFLOW_RUN_NAME: start.name}
             else:
@@ -268,7 +269,7 @@ class MlflowTracker:
                 began = None if start.started is None else _milliseconds(start.started)
                 experiment = self._experiment(start.purpose) if parent is None else self._experiment_of(parent)
                 made = self.client.create_run(experiment, began, tags, start.name)
-                run = OpenRun(self, made.info.run_id, experiment, set())
+                run = OpenRun(self, _record(made))
             self.keep_open(run)
             if start.role not in UNWATCHED and system_metrics_are_wanted():
                 run.watch()
@@ -282,7 +283,7 @@ class MlflowTracker:
 
     def reopen(self, record: RunRecord, parent: Run | None = None, *, again: bool = False) -> Run:
         """Open a run that exists; see `Tracker.reopen`."""
-        run = OpenRun(self, record.id, record.experiment, set(record.params))
+        run = OpenRun(self, record)
         if again:
             run.log(tags=living_tags())
             with self.timed():
@@ -399,7 +400,7 @@ class MlflowTracker:
         """Delete a run; see `Tracker.discard`."""
         with self.timed():
             if record.status == "RUNNING":
-                self.client.set_terminated(record.id, "KILLED")
+                self._kill(record)
             self.client.delete_run(record.id)
 
     def repair(self, gone: str = "") -> int:
@@ -407,8 +408,12 @@ class MlflowTracker:
         with self.timed():
             stale = abandoned(self.left_open(), gone)
             for run in stale:
-                self.client.set_terminated(run.id, "KILLED")
+                self._kill(run)
         return len(stale)
+
+    def _kill(self, record: RunRecord) -> None:
+        """End a run that this process has not opened."""
+        self.client.set_terminated(record.id, "KILLED", end_of(_milliseconds(record.started)))
 
     def left_open(self) -> list[RunRecord]:
         """Runs that have not ended; see `Tracker.left_open`."""
@@ -419,12 +424,14 @@ class MlflowTracker:
 class OpenRun:
     """One MLflow run; see `Run`."""
 
-    def __init__(self, tracker: MlflowTracker, run_id: str, experiment: str, taken: set[str]) -> None:
-        self.id = run_id
-        self.experiment = experiment
+    def __init__(self, tracker: MlflowTracker, record: RunRecord) -> None:
+        self.id = record.id
+        self.experiment = record.experiment
         self._tracker = tracker
-        self._taken = taken
+        self._taken = set(record.params)
         """Names of params that the run has: MLflow refuses other text for them."""
+        self._began = _milliseconds(record.started)
+        self._span = Span(self._began)
         self._test_data: tuple[str | None, str | None] = None, None
         """Name and digest of the test pool."""
         self._monitor: Any = None
@@ -527,8 +534,9 @@ class OpenRun:
         """Close the run."""
         if self._monitor is not None:
             self._monitor.finish()
+        end = self._span.end if ended is None else max(self._began, _milliseconds(ended))
         with self._tracker.timed():
-            self._tracker.client.set_terminated(self.id, status, None if ended is None else _milliseconds(ended))
+            self._tracker.client.set_terminated(self.id, status, end)
             self._tracker.let_go(self)
 
 

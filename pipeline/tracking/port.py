@@ -10,7 +10,7 @@ import json
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, suppress
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import UTC, datetime
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Literal, Protocol, Self
 
@@ -86,6 +86,12 @@ class RunRecord:
     description: str = ""
 
     @property
+    def seconds(self) -> float | None:
+        """From its start to its end, or until now; None where the clock was set back in between."""
+        seconds = ((self.ended or datetime.now(UTC)) - self.started).total_seconds()
+        return seconds if seconds >= 0 else None
+
+    @property
     def config(self) -> Hyperparameters | None:
         """The one configuration that the run stands for, if it does."""
         text = self.tags.get("config")
@@ -141,7 +147,7 @@ class Run(Protocol):
         """Leave the run to another process, which goes on with it: it is not ended with this one."""
 
     def end(self, status: Status, ended: datetime | None = None) -> None:
-        """Close the run."""
+        """Close the run: now, or at a time that is taken for its beginning if it is before that."""
 
 
 class Tracker(Protocol):

@@ -7,7 +7,6 @@ is a database, the run is ended there.
 from __future__ import annotations
 
 import os
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 
@@ -17,6 +16,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from pipeline.errors import InputError, hide_secrets
 from pipeline.outages import TrackerAwayError
 from pipeline.tracking.address import is_database, is_sqlite, sqlite_file, tracking_uri
+from pipeline.tracking.times import end_of, now
 
 
 def is_elsewhere(uri: str) -> bool:
@@ -35,10 +35,12 @@ def end_project_run() -> None:
         return
     run_id = os.environ["MLFLOW_RUN_ID"]
     if is_database(tracking_uri()):
-        now = time.time_ns() // 1_000_000
-        ended = text("UPDATE runs SET status = 'KILLED', end_time = :now WHERE run_uuid = :id AND status = 'RUNNING'")
+        ended = text(
+            "UPDATE runs SET status = 'KILLED', end_time = CASE WHEN start_time > :now THEN start_time ELSE :now END "
+            "WHERE run_uuid = :id AND status = 'RUNNING'"
+        )
         with suppress(SQLAlchemyError), _database() as connection:
-            connection.execute(ended, {"now": now, "id": run_id})
+            connection.execute(ended, {"now": now(), "id": run_id})
         return
     from mlflow.exceptions import MlflowException
 
@@ -46,8 +48,9 @@ def end_project_run() -> None:
 
     client = PatientClient(tracking_uri())
     with suppress(MlflowException, TrackerAwayError), client.hurried():
-        if client.get_run(run_id).info.status == "RUNNING":
-            client.set_terminated(run_id, "KILLED")
+        run = client.get_run(run_id)
+        if run.info.status == "RUNNING":
+            client.set_terminated(run_id, "KILLED", end_of(run.info.start_time))
 
 
 def refuse_project_run(error: str) -> None:
@@ -73,7 +76,7 @@ def refuse_project_run(error: str) -> None:
             said = hide_secrets(error)
             client.set_tag(run_id, "error", said)
             client.set_tag(run_id, MLFLOW_RUN_NOTE, f"Nothing was run: {said}")
-            client.set_terminated(run_id, "FAILED")
+            client.set_terminated(run_id, "FAILED", end_of(run.info.start_time))
             if is_database(tracking_uri()):
                 _remove_params(run_id)
 

@@ -19,7 +19,7 @@ import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from functools import partial
 from typing import Any
 
@@ -569,8 +569,13 @@ def _record(trial: FrozenTrial) -> TrialRecord:
         enqueued=begun.get("enqueued", {}),
         **found,
         started=trial.datetime_start,
-        ended=trial.datetime_complete,
+        ended=_end(trial.datetime_start, trial.datetime_complete, found["seconds"]),
     )
+
+
+def _end(started: datetime, ended: datetime, seconds: float) -> datetime:
+    """When a trial ended; where the clock was set back since it began, by what training it took."""
+    return ended if ended >= started else started + timedelta(seconds=seconds)
 
 
 _NOTHING = '{"curves": {}, "fold_errors": [], "reason": "", "source": "", "replica_epochs": 0, "seconds": 0}'

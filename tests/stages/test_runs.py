@@ -86,6 +86,15 @@ def test_programs_get_params_metrics_and_seconds(tracker: MemoryTracker) -> None
     assert failed["metrics"] == {"cv_validation_error": None}  # NaN is not JSON
 
 
+def test_what_a_run_took_is_not_said_where_the_clock_was_set_back(tracker: MemoryTracker) -> None:
+    """Older versions left runs that end before they begin."""
+    newest = max(tracker.runs, key=lambda run: run.started)
+    newest.ended = newest.started - timedelta(days=1)
+    assert listed(tracker, limit=1)[0]["seconds"] is None
+    text = runs.run(RunsConfig(limit=2), tracker, Silent())
+    assert [line.split("|")[6].strip() for line in text.splitlines()[2:]] == ["-", "5 min"]
+
+
 def test_csv_has_the_same_runs_with_a_column_for_each_param_and_metric(tracker: MemoryTracker) -> None:
     text = runs.run(RunsConfig(format="csv", stage="evaluate"), tracker, Silent())
     rows = [*csv.DictReader(io.StringIO(text))]

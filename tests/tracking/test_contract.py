@@ -97,6 +97,18 @@ def test_a_run_ends_as_told(tracker: Tracker, status: str) -> None:
     assert tracker.get(run.id).status == status
 
 
+def test_no_run_ends_before_it_began(tracker: Tracker) -> None:
+    told = start(tracker, "told")
+    told.end("FINISHED", NOON - timedelta(days=1))
+    later = tracker.start(RunStart(name="later", role="trial", started=datetime.now(UTC) + timedelta(days=1)))
+    later.end("FINISHED")  # as if the clock had been set back meanwhile
+    for run in (told, later):
+        record = tracker.get(run.id)
+        assert record.ended is not None
+        assert record.seconds is not None
+        assert 0 <= record.seconds < 60
+
+
 def test_an_ended_run_can_still_be_described(tracker: Tracker) -> None:
     run = start(tracker, "r")
     run.end("FINISHED")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import signal
 import socket
@@ -28,10 +29,11 @@ from pipeline.models.initial import build_network
 from pipeline.models.registry import get_variant
 from pipeline.processes import process_tag
 from pipeline.tracking import mlflow_tracker as mlflow_tracker_module
+from pipeline.tracking import times
 from pipeline.tracking.address import tracking_uri
 from pipeline.tracking.mlflow_tracker import MlflowTracker
 from pipeline.tracking.port import Metric, ModelToLog, Run, RunStart, curve, stage_run
-from pipeline.tracking.project_run import refuse_project_run
+from pipeline.tracking.project_run import end_project_run, refuse_project_run
 from tests.synthetic import make_digits, make_points
 from tests.tracking.conftest import use
 from tests.tracking.workers import track_one_run
@@ -109,6 +111,49 @@ def test_times_are_kept(mlflow_tracker: MlflowTracker) -> None:
     (metric,) = mlflow_tracker.client.get_metric_history(run.id, "error")
     noon = int(NOON.timestamp() * 1000)
     assert (info.start_time, metric.timestamp, info.end_time) == (noon, noon + 1000, noon + 2000)
+
+
+@pytest.fixture
+def tomorrow(mlflow_tracker: MlflowTracker) -> str:
+    """A run that another process began before the clock was set back by a day."""
+    made = times.now() + 24 * 3600 * 1000
+    tags = {"process": f"{process_tag()}0", "role": "search"}
+    return str(mlflow_tracker.client.create_run(mlflow_tracker.experiment_id, made, tags).info.run_id)
+
+
+def lasted(tracker: MlflowTracker, run_id: str) -> float | None:
+    record = tracker.get(run_id)
+    assert record.ended is not None
+    return record.seconds
+
+
+def test_a_run_lasts_as_long_as_a_clock_says_that_nobody_sets(
+    mlflow_tracker: MlflowTracker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    passed = itertools.count(0, 10_000.0)
+    monkeypatch.setattr(times, "_elapsed", lambda: next(passed))
+    run = mlflow_tracker.start(SEARCH)
+    monkeypatch.setattr(times, "now", lambda: 0)
+    run.end("FINISHED")
+    assert lasted(mlflow_tracker, run.id) == pytest.approx(10_000, abs=60)
+
+
+@pytest.mark.parametrize("how", ["repaired", "discarded", "taken up", "never opened"])
+def test_a_run_of_another_process_does_not_end_before_it_began(
+    mlflow_tracker: MlflowTracker, tomorrow: str, how: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if how == "repaired":
+        assert mlflow_tracker.repair() == 1
+    elif how == "discarded":
+        mlflow_tracker.discard(mlflow_tracker.get(tomorrow))
+    elif how == "taken up":
+        mlflow_tracker.reopen(mlflow_tracker.get(tomorrow), again=True).end("FINISHED")
+    else:
+        monkeypatch.setenv("MLFLOW_RUN_ID", tomorrow)
+        end_project_run()
+    seconds = lasted(mlflow_tracker, tomorrow)
+    assert seconds is not None
+    assert 0 <= seconds < 60
 
 
 def test_the_same_batch_at_the_same_time_is_stored_once(mlflow_tracker: MlflowTracker) -> None:

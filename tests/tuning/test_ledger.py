@@ -1,11 +1,13 @@
 from __future__ import annotations
 
+import contextlib
 import itertools
 import math
 import shutil
+import sqlite3
 import statistics
 from dataclasses import replace
-from datetime import datetime
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -219,6 +221,20 @@ def test_records_keep_what_was_told(path: Path, state: State, reason: str, error
         assert record.curves == {"validation_error": [0.333333, 0.25], "train_loss": [2.0, 0.0]}
         assert record.fold_errors == [[0.123457, 0.2], [1.0, 0.3]]
         assert record.started <= before <= record.ended
+
+
+def test_a_trial_does_not_end_before_it_began(path: Path) -> None:
+    ledger = open_ledger(path)
+    ledger.next_generation()
+    tomorrow = datetime.now() + timedelta(days=1)
+    with contextlib.closing(sqlite3.connect(path)) as database:  # as if the clock had been set back since
+        database.execute("UPDATE trials SET datetime_start = ?", (str(tomorrow),))
+        database.commit()
+    ledger.tell(0, Finding(curves={"validation_error": [0.5]}, fold_errors=[[0.5]], state="complete"), seconds=7.0)
+    for records in (ledger.records(), open_ledger(path).records()):
+        assert [(record.started, record.ended - record.started) for record in records] == [
+            (tomorrow, timedelta(seconds=7))
+        ]
 
 
 @pytest.mark.parametrize("source", ["", "read off trial 3 of study other"])
