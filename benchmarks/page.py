@@ -72,7 +72,7 @@ class Page:
 
 def kept_notes(path: Path) -> str:
     """The notes of an existing page, from their heading to the end of the file."""
-    lines = path.read_text().splitlines() if path.exists() else []
+    lines = path.read_text(encoding="utf-8").splitlines() if path.exists() else []
     return "\n".join(lines[lines.index(NOTES) :]) + "\n" if NOTES in lines else NO_NOTES
 
 

@@ -72,7 +72,7 @@ def _machine() -> tuple[str, str, str]:
 def _started(process: psutil.Process) -> str:
     """Clock ticks from the start of the machine to that of the process; where there is no /proc, a time of day."""
     try:
-        stat = Path(f"/proc/{process.pid}/stat").read_text()
+        stat = Path(f"/proc/{process.pid}/stat").read_text(encoding="utf-8", errors="replace")
     except OSError:
         return f"{process.create_time():.2f}".replace(".", "_")
     return stat.rpartition(")")[2].split()[19]

@@ -136,7 +136,7 @@ def _serve(connection: Connection[Any, Any]) -> None:
 
 def _write_to(log: Path) -> None:
     """Keep what libraries say from the terminal, also what is not Python's; a failure is told over the pipe."""
-    with log.open("w") as file:
+    with log.open("w", encoding="utf-8") as file:
         for stream in (1, 2):
             os.dup2(file.fileno(), stream)
 

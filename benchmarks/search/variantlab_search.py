@@ -26,7 +26,7 @@ STUDIES, RUNS = "optuna.db", "mlflow.db"
 def ready(order: Order) -> Iterator[Search]:
     """Write the space."""
     dimensions = [f"{name}: {dimension}\n" for name, dimension in order.contestant.space.items()]
-    (order.folder / "space.yaml").write_text("".join(dimensions))
+    (order.folder / "space.yaml").write_text("".join(dimensions), encoding="utf-8")
     yield lambda trials: _search(order, trials)
 
 
@@ -45,7 +45,7 @@ def _search(order: Order, trials: int) -> Result:
         ).returncode
         seconds = time.perf_counter() - began
     if status:
-        last = (log.read_text().splitlines() or ["nothing was said"])[-1]
+        last = (log.read_text(encoding="utf-8", errors="replace").splitlines() or ["nothing was said"])[-1]
         raise StageError(f"a search must end with status 0, but `variantlab search` ended with {status}: {last}")
     return _result(order.folder, began_at, seconds)
 

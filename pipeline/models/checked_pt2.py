@@ -40,7 +40,7 @@ def save(network: nn.Module, example: Tensor, path: Path) -> None:
     content = io.BytesIO()
     torch.export.save(exported, content)
     path.write_bytes(content.getvalue())
-    digest_path(path).write_text(_checksum(path.name, content.getvalue()))
+    digest_path(path).write_text(_checksum(path.name, content.getvalue()), encoding="utf-8")
 
 
 def digest_path(path: Path) -> Path:

@@ -111,7 +111,7 @@ def _spaces(variant: Variant) -> list[str]:
     for sampler, what in (("tpe", ""), ("two-step", " --sampler two-step"), ("screen", " --sampler screen")):
         path = default_space(variant, sampler)
         if path.exists():
-            lines = [line for line in path.read_text().splitlines() if not line.startswith("#")]
+            lines = [line for line in path.read_text(encoding="utf-8").splitlines() if not line.startswith("#")]
             shown = path.relative_to(SPACES.parent)
             found.append("\n".join([f"Space of search{what} ({shown}):", *(f"    {line}" for line in lines)]))
     return found

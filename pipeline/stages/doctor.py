@@ -105,7 +105,7 @@ def _requirements() -> list[str]:
     """Those of the project whose code this is; under `mlflow run` it is not installed."""
     project = PROJECT / "pyproject.toml"
     if project.is_file():
-        given: list[str] = tomllib.loads(project.read_text())["project"]["dependencies"]
+        given: list[str] = tomllib.loads(project.read_text(encoding="utf-8"))["project"]["dependencies"]
         return given
     return [text for text in requires(PACKAGE) or [] if "extra ==" not in text]
 

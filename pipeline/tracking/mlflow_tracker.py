@@ -336,7 +336,7 @@ class MlflowTracker:
             if path not in {file.path for file in self.client.list_artifacts(run_id, folder or None)}:
                 return None
             self.client.download_artifacts(run_id, path, into)
-            return (Path(into) / folder / name).read_text()
+            return (Path(into) / folder / name).read_text(encoding="utf-8")
 
     def _search(self, condition: str, experiment: str | None = None) -> Iterator[MlflowRun]:
         experiments = {

@@ -38,7 +38,7 @@ def arithmetic(machine: Mapping[str, str]) -> str:
 def processor() -> str:
     """The name of the processor, as far as the system tells it."""
     try:
-        with open("/proc/cpuinfo") as file:
+        with open("/proc/cpuinfo", encoding="utf-8", errors="replace") as file:
             names = [line.partition(":")[2].strip() for line in file if line.startswith("model name")]
     except OSError:
         names = _ask_sysctl() if platform.system() == "Darwin" else []
