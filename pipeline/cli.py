@@ -12,7 +12,7 @@ import logging
 import os
 import socket
 import sys
-import tempfile
+import traceback
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
@@ -32,7 +32,8 @@ from pipeline.options import (
     select_option,
     storage_option,
 )
-from pipeline.stores import store_error
+from pipeline.stores import not_written
+from pipeline.streams import discard_unwritten, show_all_characters, use_utf8
 from pipeline.terminal import Terminal, is_quiet, own_command, show_next, stage_command
 
 if TYPE_CHECKING:
@@ -54,6 +55,8 @@ class Group(click.Group):
 
     def main(self, *args: Any, **kwargs: Any) -> NoReturn:
         """Run a command and exit."""
+        use_utf8()
+        show_all_characters()
         # Importing torch and MLflow makes millions of objects that live as long as the process: with Python's own
         # threshold the collector walks them again and again, for a third of a short command's time.
         gc.set_threshold(100_000)
@@ -76,7 +79,9 @@ class Group(click.Group):
         except VariantlabError as error:
             self._fail(str(error), error.exit_code)
         except OSError as error:
-            known = store_error(error, error.filename or tempfile.gettempdir(), "write it anew")
+            if was_shown := _was_shown(error):
+                discard_unwritten()
+            known = not_written(error, "standard output" if was_shown else "")
             if known is None:
                 raise
             self._fail(str(known), known.exit_code)
@@ -105,6 +110,11 @@ class Group(click.Group):
 
             refuse_project_run(one_line(message))
         sys.exit(code)
+
+
+def _was_shown(error: OSError) -> bool:
+    """Whether an error came when something was shown: it does not name the stream."""
+    return any(frame.f_code is click.echo.__code__ for frame, _ in traceback.walk_tb(error.__traceback__))
 
 
 @click.group(cls=Group, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import os
 import tempfile
+from collections.abc import Iterable
 from pathlib import Path
 
 from pipeline.errors import StoreError
@@ -14,6 +15,10 @@ NO_SPACE = ("disk is full", "disk I/O error", os.strerror(errno.ENOSPC), os.stre
 the memory that processes share."""
 
 
+PROBE_BYTES = 1 << 20
+"""What has to fit on a disk that is not full."""
+
+
 def no_space(place: Path | str) -> StoreError:
     """The error for a disk that is full, which names the file, folder or database that was being written."""
     return StoreError(
@@ -21,6 +26,24 @@ def no_space(place: Path | str) -> StoreError:
         f"the disk is full at {place}",
         "free some and start the same command again: nothing that was finished is lost",
     )
+
+
+def full_place(places: Iterable[Path]) -> str:
+    """Those of these folders on whose disks there is no room for a file now, or all of them if there is."""
+    among = list(dict.fromkeys(places))
+    return " or ".join(map(str, [place for place in among if _is_full(place)] or among))
+
+
+def _is_full(place: Path) -> bool:
+    folder = next((each for each in (place, *place.absolute().parents) if each.is_dir()), Path.cwd())
+    try:
+        with tempfile.TemporaryFile(dir=folder) as file:
+            file.write(bytes(PROBE_BYTES))
+            file.flush()
+            os.fsync(file.fileno())
+    except OSError as error:
+        return is_no_space(error)
+    return False
 
 
 def is_no_space(error: BaseException) -> bool:
@@ -35,8 +58,25 @@ def is_no_space(error: BaseException) -> bool:
 def write_whole(path: Path, content: bytes) -> None:
     """Write a file beside its place and put it there at once, so that nobody ever sees a part of it.
 
-    Raises OSError where that is not possible; what was there before then stays.
+    Raises OSError, which names the file, where that is not possible; what was there before then stays.
     """
+    try:
+        _write_whole(path, content)
+    except OSError as error:
+        raise OSError(error.errno, error.strerror, str(path)) from error
+
+
+def check_writable(path: Path) -> None:
+    """Raise OSError, which names the file, where `write_whole` could not write it."""
+    try:
+        with tempfile.TemporaryFile(dir=path.parent):
+            if path.is_dir():
+                raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))
+    except OSError as error:
+        raise OSError(error.errno, error.strerror, str(path)) from error
+
+
+def _write_whole(path: Path, content: bytes) -> None:
     descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=path.stem, suffix=".part")
     try:
         with os.fdopen(descriptor, "wb") as file:

@@ -5,12 +5,13 @@ from __future__ import annotations
 import errno
 import os
 import sqlite3
+import tempfile
 from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
 
 from pipeline.errors import StoreError
-from pipeline.files import is_no_space, no_space
+from pipeline.files import full_place, is_no_space, no_space
 
 DAMAGED = ("database disk image is malformed", "file is not a database", "malformed database schema")
 """What SQLite says of a file in which bytes are wrong, or missing, or which never was a database."""
@@ -47,6 +48,17 @@ def store_error(error: BaseException, place: Path | str, if_damaged: str) -> Sto
             if any(text in line for line in said):
                 return StoreError(rule, f"{place} {fault} ({text})", remedy)
     return None
+
+
+def not_written(error: OSError, place: str = "") -> StoreError | None:
+    """The error to raise for one of the system's that says that something cannot be written; None for others.
+
+    `place` is what was being written, if the error itself does not name it.
+    """
+    place = place or os.fsdecode(error.filename or "")
+    if not place and is_no_space(error):
+        place = full_place([Path.cwd(), Path(tempfile.gettempdir())])
+    return store_error(error, place, "write it anew") if place else None
 
 
 def try_to_write(path: Path) -> None:

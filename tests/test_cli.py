@@ -193,7 +193,7 @@ BAD: Sequence[tuple[str, list[str], str]] = [
     (
         "output",
         ["reproduce", "004/disc", "--output", "no/x.md"],
-        "--output must be a file in a folder that exists, but",
+        "--output must be a file that can be written in a folder that exists, but",
     ),
     ("pairs of a table", ["reproduce", "004/disc", "--pairs", "40"], "No such option '--pairs'"),
     ("main", ["main", "--model", "mlp", "--pairs", "5000"], "ask for at most --pairs 1250"),

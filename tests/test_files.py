@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import os
+import re
 import stat
 import threading
 from pathlib import Path
@@ -11,7 +13,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeline.files import write_whole
+from pipeline.files import check_writable, write_whole
+from pipeline.stores import not_written
 
 OLD, NEW = b"what was there before", b"what is there now" * 100_000
 
@@ -89,6 +92,51 @@ def test_what_fails_in_the_middle_leaves_the_old_file(
         write_whole(path, NEW)
     assert path.read_bytes() == OLD
     assert list(tmp_path.iterdir()) == [path]
+
+
+def test_what_keeps_a_file_from_being_written_is_told_with_its_name(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(descriptor: int) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")  # as the system does: without a name
+
+    monkeypatch.setattr(os, "fsync", fail)
+    with pytest.raises(OSError, match="No space left") as caught:
+        write_whole(tmp_path / "report.md", NEW)
+    error = not_written(caught.value)
+    assert f"the disk is full at {tmp_path / 'report.md'};" in str(error)
+
+
+@pytest.mark.parametrize("number", [errno.EACCES, errno.EPERM, errno.EROFS], ids=os.strerror)
+def test_what_must_not_be_written_is_named(number: int) -> None:
+    error = not_written(OSError(number, os.strerror(number), "/there/file"))
+    assert f"/there/file cannot be written ({os.strerror(number)})" in str(error)
+
+
+def test_errors_of_other_kinds_are_not_explained_away() -> None:
+    assert not_written(ConnectionRefusedError(errno.ECONNREFUSED, "refused")) is None
+    assert not_written(OSError(errno.EACCES, "of nothing that has a name")) is None
+
+
+@pytest.mark.parametrize("name", ["report.md", "new.md"])
+def test_a_file_that_can_be_written_is_not_touched_by_asking(tmp_path: Path, name: str) -> None:
+    (tmp_path / "report.md").write_bytes(OLD)
+    check_writable(tmp_path / name)
+    assert [path.name for path in tmp_path.iterdir()] == ["report.md"]
+    assert (tmp_path / "report.md").read_bytes() == OLD
+
+
+@pytest.mark.parametrize(
+    "name",
+    [".", "missing/report.md", "file/report.md", "x" * 300],
+    ids=["a folder", "no folder", "below a file", "long"],
+)
+def test_a_file_that_cannot_be_written_is_known_before(tmp_path: Path, name: str) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(OSError, match=re.escape(str(tmp_path))) as caught:
+        check_writable(tmp_path / name)
+    assert caught.value.filename == str(tmp_path / name)
+    assert [path.name for path in tmp_path.iterdir()] == ["file"]
 
 
 def test_without_its_folder_a_file_is_not_written(tmp_path: Path) -> None:

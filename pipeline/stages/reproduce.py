@@ -7,7 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from pipeline.errors import InputError
-from pipeline.files import write_whole
+from pipeline.files import check_writable, write_whole
 from pipeline.stages.comparing.pictures import Picture
 from pipeline.stages.comparing.report import log_report
 from pipeline.stages.planning import Work
@@ -44,12 +44,14 @@ def run(config: ReproduceConfig, tracker: Tracker, reporter: Reporter, shown: Ca
     Raises InputError before anything is measured for an unknown table, or for an output in no folder.
     """
     tables, output = config.chosen, Path(config.output).absolute()
-    try:
-        is_possible = output.parent.is_dir() and not output.is_dir()
-    except OSError:  # such as a name that is too long
-        is_possible = False
-    if config.output and not is_possible:
-        raise InputError(f"--output must be a file in a folder that exists, but got {config.output}")
+    if config.output:
+        try:
+            check_writable(output)
+        except OSError as error:  # such as a name that is too long
+            raise InputError(
+                f"--output must be a file that can be written in a folder that exists, but {config.output}: "
+                f"{error.strerror}"
+            ) from error
     open_store(tracker, reporter)
     done = []
     for table in tables:

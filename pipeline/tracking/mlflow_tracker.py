@@ -20,6 +20,7 @@ from importlib.metadata import version
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self, cast
+from urllib.parse import urlsplit
 
 os.environ.setdefault("MLFLOW_ALLOW_PICKLE_DESERIALIZATION", "false")  # what is pickled can run anything
 os.environ.setdefault("MLFLOW_UV_AUTO_DETECT", "false")  # no uv.lock of the working folder is kept with a model
@@ -54,7 +55,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from pipeline.data.pools import Pool, Pools
 from pipeline.errors import InputError, StageError, StoreError, UnknownNameError, hide_secrets
-from pipeline.files import is_no_space
+from pipeline.files import full_place, is_no_space
 from pipeline.interruptions import held
 from pipeline.locks import machine_lock
 from pipeline.models import checked_pt2
@@ -238,9 +239,13 @@ class MlflowTracker:
 
     def _written(self, error: Exception) -> str:
         """What was being written when an error came: a file, the folder of artifacts, or the database."""
-        if is_no_space(error) and isinstance(error, OSError) and not error.filename:
-            return str(self.client.get_experiment(self.experiment_id).artifact_location)
-        return str(getattr(error, "filename", None) or self.place)
+        if isinstance(error, OSError) and error.filename:
+            return os.fsdecode(error.filename)
+        if not isinstance(error, OSError) or not is_no_space(error):
+            return self.place
+        locations = [self.client.get_experiment(each).artifact_location for each in self._experiments.values()]
+        artifacts = [Path(urlsplit(each).path) for each in locations if urlsplit(each).scheme in ("", "file")]
+        return full_place([Path(tempfile.gettempdir()), *artifacts])  # MLflow writes there first
 
     def start(self, start: RunStart, parent: Run | None = None) -> Run:
         """Open a run; see `Tracker.start`."""

@@ -17,7 +17,7 @@ from optuna.artifacts import FileSystemArtifactStore, get_all_artifact_meta, upl
 from optuna.trial import FrozenTrial
 
 from pipeline.data.prepared import writable_folder
-from pipeline.files import is_no_space, no_space
+from pipeline.files import full_place, is_no_space, no_space
 from pipeline.tuning.storage import Storage
 
 ADDRESS = "http://127.0.0.1:8080/dashboard"
@@ -74,13 +74,12 @@ class StudyPages:
         self._upload(name, content, study)
 
     def _upload(self, name: str, content: bytes, owner: optuna.Study | FrozenTrial) -> None:
-        with tempfile.TemporaryDirectory() as folder:
+        with self._room(), tempfile.TemporaryDirectory() as folder:
             path = Path(folder, name)
             path.write_bytes(content)
-            with self._room():
-                upload_artifact(
-                    artifact_store=self._files, file_path=str(path), study_or_trial=owner, storage=self._storage
-                )
+            upload_artifact(
+                artifact_store=self._files, file_path=str(path), study_or_trial=owner, storage=self._storage
+            )
 
     @contextmanager
     def _room(self) -> Iterator[None]:
@@ -88,7 +87,7 @@ class StudyPages:
             yield
         except OSError as error:
             if is_no_space(error):
-                raise no_space(self._folder) from error
+                raise no_space(full_place([self._folder, Path(tempfile.gettempdir())])) from error
             raise
 
     def _trial_id(self, number: int) -> int:

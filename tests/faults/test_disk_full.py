@@ -5,12 +5,18 @@ from __future__ import annotations
 import os
 import sqlite3
 import subprocess
+import tempfile
 from collections.abc import Iterator
-from contextlib import closing
+from contextlib import closing, suppress
 from pathlib import Path
 
 import pytest
 
+from pipeline.errors import StageError
+from pipeline.files import write_whole
+from pipeline.stores import not_written
+from pipeline.tracking.mlflow_tracker import MlflowTracker
+from pipeline.tracking.port import RunStart
 from tests.faults.invariants import check_whole, finished_trials, more_trials
 from tests.faults.searches import ENDLESS, SEARCH, complete, said
 from tests.functional.conftest import Workplace
@@ -70,6 +76,37 @@ def test_prepared_data(disk: Path, tmp_path: Path) -> None:
     assert workplace.runs() == []
     grow(disk)
     assert workplace.run(*command)[0] == 0
+
+
+@pytest.mark.parametrize("disk", ["cache"], indirect=True)
+def test_a_report(disk: Path, tmp_path: Path) -> None:
+    with pytest.raises(OSError, match="No space left") as caught:
+        write_whole(disk / "all.md", bytes(100 * 1024))
+    assert str(disk / "all.md") in str(not_written(caught.value))
+    assert list(disk.iterdir()) == []
+
+
+@pytest.mark.parametrize("disk", ["artifacts"], indirect=True)
+def test_artifacts_of_runs_and_the_folder_that_they_pass_through(
+    disk: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """MLflow writes an artifact to the folder of temporary files first, and then to its place."""
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{tmp_path}/mlflow.db")
+    for name in ("MLFLOW_RUN_ID", "MLFLOW_EXPERIMENT_ID", "MLFLOW_EXPERIMENT_NAME"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.chdir(disk)
+    with MlflowTracker() as tracker:
+        monkeypatch.chdir(tmp_path)
+        run = tracker.start(RunStart(name="r", role="search"))
+        with pytest.raises(StageError, match=f"the disk is full at {disk}"):
+            run.text("large.txt", "x" * 100 * 1024)
+        grow(disk)
+        run.text("large.txt", "x" * 100 * 1024)
+        with (disk / "filled").open("wb") as file, suppress(OSError):
+            file.write(bytes(300 << 20))
+        monkeypatch.setattr(tempfile, "tempdir", str(disk))
+        with pytest.raises(StageError, match=f"the disk is full at {disk}"):
+            run.text("larger.txt", "x" * 100 * 1024)
 
 
 def check(workplace: Workplace, disk: Path, place: str, *options: str) -> None:

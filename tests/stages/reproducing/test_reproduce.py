@@ -233,7 +233,9 @@ def test_an_output_that_cannot_be_written_is_refused_before_anything_is_measured
     few: Setting, tmp_path: Path, place: str
 ) -> None:
     other = Lab(few)
-    with pytest.raises(InputError, match=re.escape("--output must be a file in a folder that exists, but got ")):
+    with pytest.raises(
+        InputError, match=re.escape("--output must be a file that can be written in a folder that exists, but ")
+    ):
         other.start(LINEAR, output=str(tmp_path / place))
     assert other.tracker.runs == []
 
