@@ -34,7 +34,7 @@ from pipeline.options import (
 )
 from pipeline.stores import not_written
 from pipeline.streams import discard_unwritten, show_all_characters, use_utf8
-from pipeline.terminal import Terminal, is_quiet, own_command, show_next, stage_command
+from pipeline.terminal import Terminal, is_quiet, own_command, show_next, show_parts, stage_command
 
 if TYPE_CHECKING:
     from pipeline.stages.planning import Work
@@ -321,7 +321,7 @@ def models_command(name: str | None) -> None:
     """List the model variants, or show one: layers, sizes, options, preset, search spaces and source."""
     from pipeline.stages import catalogue
 
-    click.echo(catalogue.describe(name) if name else catalogue.list_variants())
+    show_parts(catalogue.describe(name) if name else catalogue.list_variants())
 
 
 @main.command("runs")
@@ -338,7 +338,11 @@ def runs_command(**options: Any) -> None:
     from pipeline.stages import runs
 
     config = runs.RunsConfig(**options)
-    click.echo(runs.run(config, _tracker(), Terminal()))
+    shown = runs.run(config, _tracker(), Terminal())
+    if config.format == "table":
+        show_parts([shown])
+    else:
+        click.echo(shown)
 
 
 @main.command("ui")
@@ -467,7 +471,7 @@ def check_spaces_command(file: str | None, model: str) -> None:
     """Check a search space file, or all of search_spaces/, and say what is wrong with line and near miss."""
     from pipeline.stages import spaces
 
-    click.echo(spaces.check_file(file, model) if file else spaces.check_all())
+    show_parts([spaces.check_file(file, model) if file else spaces.check_all()])
 
 
 def _show_plan(works: list[Work], setting: Setting | None = None, compute: Compute | None = None) -> None:

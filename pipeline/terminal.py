@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import os
 import shlex
+import shutil
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -15,6 +16,7 @@ import click
 if TYPE_CHECKING:
     from tqdm import tqdm
 
+    from pipeline.reports.layout import Part
     from pipeline.stages.stage import Answer
 
 PROGRESS_AFTER = 2.0
@@ -65,11 +67,22 @@ class Terminal:
 
     def show(self, result: Answer) -> None:
         """Print what was found, or what would be done."""
-        click.echo(f"\n{result.headline}\n")
-        for table in (result.table, *result.more):
-            click.echo(table.markdown())
-        for note in result.notes:
-            click.echo(f"  {note}")
+        notes = ["\n".join(f"  {note}" for note in result.notes)] if result.notes else []
+        click.echo()
+        show_parts([result.headline, result.table, *result.more, *notes])
+
+
+def show_parts(parts: Sequence[Part]) -> None:
+    """Print texts and tables, laid out to the width of the terminal; as they are where something else reads them."""
+    from pipeline.reports.layout import fit, markdown  # which need packages that --help does not wait for
+
+    width = _width()
+    click.echo(markdown(parts) if width is None else fit(parts, width))
+
+
+def _width() -> int | None:
+    """Columns of the terminal that standard output is; None if it is none."""
+    return shutil.get_terminal_size().columns if sys.stdout.isatty() else None
 
 
 def program(name: str) -> str:
@@ -100,7 +113,8 @@ def own_command(name: str, **options: str) -> str:
 
 def show_next(commands: list[tuple[str, str]]) -> None:
     """Print what to type next: pairs of a command and what it does."""
-    width = max(len(command) for command, _ in commands)
-    click.echo("\nNext:")
-    for command, purpose in commands:
-        click.echo(f"  {command.ljust(width)}  # {purpose}")
+    longest = max(len(command) for command, _ in commands)
+    lines = [f"  {command.ljust(longest)}  # {purpose}" for command, purpose in commands]
+    if (width := _width()) is not None and any(len(line) > width for line in lines):
+        lines = [f"  # {purpose}\n  {command}" for command, purpose in commands]  # a command stays on one line
+    click.echo("\n".join(["", "Next:", *lines]))

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from pipeline import mini
 from pipeline.models.registry import get_variant, variants
 from pipeline.models.variant import Variant
+from pipeline.reports.layout import Part
 from pipeline.reports.tables import Table
 from pipeline.stages.searching.config import default_space
 from pipeline.stages.stage import show_hyper, show_value
@@ -22,7 +23,7 @@ TASKS = {
 }
 
 
-def list_variants() -> str:
+def list_variants() -> list[Part]:
     """All variants with family, report, parameter count and options."""
     rows = [
         [
@@ -35,10 +36,10 @@ def list_variants() -> str:
         for variant in sorted(variants().values(), key=lambda variant: variant.report)
     ]
     table = Table(["model", "family", "report", "parameters", "options"], rows)
-    return f"{table.markdown()}\n{len(rows)} variants; `variantlab models NAME` shows one."
+    return [table, f"{len(rows)} variants; `variantlab models NAME` shows one."]
 
 
-def describe(name: str) -> str:
+def describe(name: str) -> list[Part]:
     """One variant: source, layers, sizes, options, preset and search spaces. Raises UnknownNameError."""
     variant = get_variant(name)
     options = Table(
@@ -49,16 +50,15 @@ def describe(name: str) -> str:
         ],
     )
     common = [name for name in variant.hyperparameters if name not in {option.name for option in variant.options}]
-    parts = [
+    return [
         f"{variant.name}: {TASKS[variant.task]}; {variant.parameters:,} parameters",
         variant.source.strip(),
-        _layers(variant).markdown(),
-        options.markdown(),
-        f"Preset: {show_hyper(variant, variant.preset)}\n"
+        _layers(variant),
+        options,
+        f"Preset: {show_hyper(variant, variant.preset)}",
         f"Hyperparameters for --grid, --changes and search spaces: {', '.join(common)}, and the options above.",
         *_spaces(variant),
     ]
-    return "\n\n".join(part.strip() for part in parts)
 
 
 def _layers(variant: Variant) -> Table:

@@ -10,6 +10,7 @@ from typing import Any
 
 from pipeline.errors import InputError, UnknownNameError
 from pipeline.models.registry import get_variant
+from pipeline.reports.layout import Part
 from pipeline.reports.tables import Table
 from pipeline.stages.searching.clock import show_seconds
 from pipeline.stages.stage import Reporter, open_store
@@ -59,8 +60,8 @@ class RunsConfig:
             raise InputError(f"--limit must be at least 0 (all), but got {self.limit}")
 
 
-def run(config: RunsConfig, tracker: Tracker, reporter: Reporter) -> str:
-    """The list as text. Raises InputError for an experiment, or a metric to sort by, that no run has."""
+def run(config: RunsConfig, tracker: Tracker, reporter: Reporter) -> Part:
+    """The list: a table, or text. Raises InputError for an experiment, or a metric to sort by, that no run has."""
     open_store(tracker, reporter)
     tags = {"model": config.model} if config.model else {}
     found = [
@@ -82,7 +83,7 @@ def _ordered(records: Sequence[RunRecord], config: RunsConfig) -> list[RunRecord
     return sorted(having, key=lambda record: record.metrics[config.sort], reverse=config.descending)
 
 
-def _table(records: Sequence[RunRecord], config: RunsConfig) -> str:
+def _table(records: Sequence[RunRecord], config: RunsConfig) -> Part:
     if not records:
         return "No run fits."
     more = [] if config.sort in (NEWEST, *ERRORS) else [config.sort]
@@ -100,7 +101,7 @@ def _table(records: Sequence[RunRecord], config: RunsConfig) -> str:
         for record in records
     ]
     headers = ["run", "stage", "name", "status", "started", "took", "error", *more]
-    return Table(headers, rows).markdown().rstrip()
+    return Table(headers, rows)
 
 
 def _json(records: Sequence[RunRecord], config: RunsConfig) -> str:
@@ -139,4 +140,4 @@ def _whole(record: RunRecord) -> dict[str, Any]:
     return {**fixed, "params": dict(record.params), "metrics": metrics}
 
 
-FORMATS: dict[str, Callable[[Sequence[RunRecord], RunsConfig], str]] = {"table": _table, "json": _json, "csv": _csv}
+FORMATS: dict[str, Callable[[Sequence[RunRecord], RunsConfig], Part]] = {"table": _table, "json": _json, "csv": _csv}

@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 
 from pipeline.errors import InputError
+from pipeline.reports.layout import markdown
 from pipeline.stages import runs
 from pipeline.stages.runs import RunsConfig
 from pipeline.tracking.memory import MemoryTracker
@@ -48,7 +49,9 @@ def tracker() -> MemoryTracker:
 
 def listed(tracker: MemoryTracker, **options: Any) -> list[dict[str, Any]]:
     """What a program reads."""
-    found: list[dict[str, Any]] = json.loads(runs.run(RunsConfig(format="json", **options), tracker, Silent()))
+    found: list[dict[str, Any]] = json.loads(
+        markdown([runs.run(RunsConfig(format="json", **options), tracker, Silent())])
+    )
     return found
 
 
@@ -91,22 +94,22 @@ def test_what_a_run_took_is_not_said_where_the_clock_was_set_back(tracker: Memor
     newest = max(tracker.runs, key=lambda run: run.started)
     newest.ended = newest.started - timedelta(days=1)
     assert listed(tracker, limit=1)[0]["seconds"] is None
-    text = runs.run(RunsConfig(limit=2), tracker, Silent())
+    text = markdown([runs.run(RunsConfig(limit=2), tracker, Silent())])
     assert [line.split("|")[6].strip() for line in text.splitlines()[2:]] == ["-", "5 min"]
 
 
 def test_csv_has_the_same_runs_with_a_column_for_each_param_and_metric(tracker: MemoryTracker) -> None:
-    text = runs.run(RunsConfig(format="csv", stage="evaluate"), tracker, Silent())
+    text = markdown([runs.run(RunsConfig(format="csv", stage="evaluate"), tracker, Silent())])
     rows = [*csv.DictReader(io.StringIO(text))]
     assert [row["run"] for row in rows] == [each["run"] for each in listed(tracker, stage="evaluate")]
     assert [row["metrics.final_test_error"] for row in rows] == ["0.15", "", "0.18"]
     assert {row["params.model"] for row in rows} == {"mlp", "mlp_ws"}
-    empty = runs.run(RunsConfig(format="csv", stage="compare"), tracker, Silent())
+    empty = markdown([runs.run(RunsConfig(format="csv", stage="compare"), tracker, Silent())])
     assert [*csv.DictReader(io.StringIO(empty))] == []
 
 
 def test_people_see_the_error_and_what_they_sorted_by(tracker: MemoryTracker) -> None:
-    text = runs.run(RunsConfig(sort="parameters"), tracker, Silent())
+    text = markdown([runs.run(RunsConfig(sort="parameters"), tracker, Silent())])
     [titles, _, first, second] = [[cell.strip() for cell in line.strip("|").split("|")] for line in text.splitlines()]
     assert titles[-2:] == ["error", "parameters"]
     assert (first[-2:], second[-2:]) == (["15.00 %", "86920"], ["18.00 %", "171538"])
