@@ -29,7 +29,8 @@ class DigitSet(Pool):
     def targets(self, positions: Positions) -> NDArray[np.int64]:
         """1 for each pair at positions (N, 2) whose first digit is lesser than or equal to the second, else 0."""
         first_N, second_N = self.labels_N[positions].T
-        return (first_N <= second_N).astype(np.int64)
+        target_N: NDArray[np.int64] = (first_N <= second_N).astype(np.int64)
+        return target_N
 
     def gather(self, positions: Positions) -> Samples:
         """The pairs of the digits at positions (N, 2)."""

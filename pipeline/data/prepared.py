@@ -10,6 +10,8 @@ import hashlib
 import io
 import logging
 import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -46,6 +48,9 @@ class DataConfig:
             raise UnknownNameError("pooling", self.pooling, POOLINGS)
 
 
+_kept: dict[DataConfig, Pools] | None = None
+
+
 def load_pools(config: DataConfig) -> Pools:
     """The pools of a data set, from the cache or built anew and cached.
 
@@ -55,6 +60,14 @@ def load_pools(config: DataConfig) -> Pools:
         if config.data_dir:
             raise InputError(f"--dataset disc takes no --data-dir, but got {config.data_dir!r}")
         return disc_pools()
+    if _kept is None:
+        return _load_digits(config)
+    if config not in _kept:
+        _kept[config] = _load_digits(config)
+    return _kept[config]
+
+
+def _load_digits(config: DataConfig) -> Pools:
     cache_dir = writable_folder(config.cache_dir, "--cache-dir")
     source = open_source(config.dataset, data_dir=config.data_dir, cache_dir=cache_dir)
     path = _path(cache_dir, source, config.pooling)
@@ -66,6 +79,17 @@ def load_pools(config: DataConfig) -> Pools:
     pools = build_pools(source.read(), source, config.pooling)
     _write(path, pools)
     return pools
+
+
+@contextmanager
+def pools_kept() -> Iterator[None]:
+    """Inside, the pools of a data set are loaded once and no more."""
+    global _kept
+    before, _kept = _kept, {}
+    try:
+        yield
+    finally:
+        _kept = before
 
 
 def is_prepared(config: DataConfig) -> bool:

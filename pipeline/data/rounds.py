@@ -6,9 +6,10 @@
 from __future__ import annotations
 
 import logging
-from functools import cache
+from functools import cache, lru_cache
 
 import numpy as np
+from numpy.typing import NDArray
 
 from pipeline.data.pools import Pool, Positions
 from pipeline.errors import InputError
@@ -30,8 +31,7 @@ def draw_samples(name: str, pool: Pool, count: int, *, seed: int, round_: int) -
             f"a round of {count} {pool.sample}s needs {pool.parts * count} distinct {pool.part}s, but the {name} pool "
             f"holds {len(pool)}; {fewer}use a larger data set"
         )
-    order = numpy_generator(seed, "pairs", name, "round", round_).permutation(len(pool))
-    positions = order[: pool.parts * count].reshape(count, pool.parts).astype(np.int32)
+    positions = _order(len(pool), seed, name, round_)[: pool.parts * count].reshape(count, pool.parts).astype(np.int32)
     targets = pool.targets(positions)
     if (targets == targets[:1]).all():
         _warn(
@@ -39,6 +39,12 @@ def draw_samples(name: str, pool: Pool, count: int, *, seed: int, round_: int) -
             f"always gives it makes no error there; ask for more {option} or use a larger data set"
         )
     return positions
+
+
+@lru_cache(maxsize=64)  # a plan draws the same rounds hundreds of times
+def _order(size: int, seed: int, name: str, round_: int) -> NDArray[np.int64]:
+    order: NDArray[np.int64] = numpy_generator(seed, "pairs", name, "round", round_).permutation(size)
+    return order
 
 
 @cache

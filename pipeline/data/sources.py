@@ -19,7 +19,6 @@ from dataclasses import dataclass
 from http.client import HTTPException
 from importlib.metadata import version
 from pathlib import Path
-from typing import IO
 
 import numpy as np
 from numpy.typing import NDArray
@@ -194,7 +193,9 @@ def _read_bytes(path: Path) -> bytes:
 
 def _read_idx_files(paths: list[Path], contents: list[bytes]) -> RawDigits:
     items = [IMAGE, LABEL, IMAGE, LABEL]
-    arrays = [parse_idx(*of, item=item) for *of, item in zip(contents, map(str, paths), items, strict=True)]
+    arrays = [
+        parse_idx(content, str(path), item=item) for content, path, item in zip(contents, paths, items, strict=True)
+    ]
     for images, labels in ((0, 1), (2, 3)):
         if len(arrays[images]) != len(arrays[labels]):
             raise DataError(
@@ -215,9 +216,8 @@ def parse_idx(content: bytes, name: str, *, item: tuple[int, ...]) -> NDArray[np
     The header is judged before anything behind it is unpacked, and no more is unpacked than it says. Raises DataError
     when the content is damaged, of another type or shape, or of more than `MOST_DIGITS` items.
     """
-    file: IO[bytes] = io.BytesIO(content)
-    if content[:2] == b"\x1f\x8b":
-        file = gzip.GzipFile(fileobj=file)
+    packed = io.BytesIO(content)
+    file = gzip.GzipFile(fileobj=packed) if content[:2] == b"\x1f\x8b" else packed
     try:
         shape = _read_header(file, name, item)
         size = math.prod(shape)
@@ -230,7 +230,7 @@ def parse_idx(content: bytes, name: str, *, item: tuple[int, ...]) -> NDArray[np
     return np.frombuffer(values, np.uint8).reshape(shape)
 
 
-def _read_header(file: IO[bytes], name: str, item: tuple[int, ...]) -> tuple[int, ...]:
+def _read_header(file: io.BufferedIOBase, name: str, item: tuple[int, ...]) -> tuple[int, ...]:
     """The shape that the file has by its header."""
     magic = file.read(4)
     if len(magic) < 4 or magic[:3] != b"\x00\x00\x08":

@@ -3,16 +3,28 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from pipeline.data.prepared import DataConfig, load_pools
+from pipeline.models.registry import get_variant
 from pipeline.reports.tables import Table
 from pipeline.stages.searching.clock import show_seconds
 from pipeline.stages.stage import Answer, Reporter, Setting
 from pipeline.training.compute import Compute
-from pipeline.training.plan import Job
+from pipeline.training.estimate import (
+    Kind,
+    kind_of,
+    nominal_seconds_of,
+    samples_of_kinds,
+    slowness,
+    uncertainty,
+)
+from pipeline.training.plan import Chunk, Job, compose_chunks
 from pipeline.training.pool import Trainer
+
+TIMING_SECONDS = 12.0
+"""After which no more kinds of training are timed."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -50,14 +62,14 @@ class Work:
 
 def answer(works: Sequence[Work], setting: Setting | None, compute: Compute | None, reporter: Reporter) -> Answer:
     """What would be done, with the time that it would take."""
-    seconds = [0.0] * len(works)
+    seconds, notes = [0.0] * len(works), list[str]()
     if setting is not None and compute is not None and any(work.jobs for work in works):
         reporter.say("timing a few steps ...")
-        seconds = _timed(works, setting.data, compute)
+        seconds, notes = _timed(works, setting.data, compute, reporter)
     total, replica_epochs = sum(seconds), sum(work.replica_epochs for work in works)
     workers = "" if compute is None else f" with {compute.resolved().workers} worker(s)"
     return Answer(
-        headline=f"Would train {replica_epochs:.0f} replica-epochs, in about {show_seconds(total)}{workers}"
+        headline=f"Would train {replica_epochs:.0f} replica-epochs, in about {_about(total)}{workers}"
         if replica_epochs
         else "Would train nothing",
         table=Table(
@@ -69,25 +81,55 @@ def answer(works: Sequence[Work], setting: Setting | None, compute: Compute | No
                     work.epochs,
                     f"{work.replica_epochs:.0f}" if work.jobs else "-",
                     work.done,
-                    show_seconds(taken) if work.jobs else "-",
+                    _about(taken) if work.jobs else "-",
                 ]
                 for work, taken in zip(works, seconds, strict=True)
             ],
         ),
-        notes=[work.note for work in works if work.note],
+        notes=[*(work.note for work in works if work.note), *notes],
     )
 
 
-def _timed(works: Sequence[Work], data: DataConfig, compute: Compute) -> list[float]:
-    """Seconds that each would take."""
-    seconds = [0.0] * len(works)
-    alike: dict[tuple[DataConfig, bool], list[int]] = defaultdict(list)
-    for number, work in enumerate(works):
-        if work.jobs:
-            alike[work.data or data, work.test_data].append(number)
-    for (of, test_data), numbers in alike.items():
-        pools = load_pools(of)
-        with Trainer(pools.train, pools.test if test_data else pools.train, compute) as trainer:
-            for number in numbers:
-                seconds[number] = trainer.estimate(works[number].jobs) / works[number].share
-    return seconds
+def _about(seconds: float) -> str:
+    """With two digits: no more are known."""
+    hours = seconds / 3600
+    return f"{float(f'{hours:.2g}'):.0f} h" if hours >= 10 else show_seconds(float(f"{seconds:.2g}"))
+
+
+def _timed(
+    works: Sequence[Work], data: DataConfig, compute: Compute, reporter: Reporter
+) -> tuple[list[float], list[str]]:
+    """Seconds that each would take, and what a reader should know of how they were found."""
+    resolved = compute.resolved()
+    chunks = [compose_chunks(work.jobs, device=resolved.device, limit=resolved.chunk) for work in works]
+    samples: dict[Kind, Chunk] = {}
+    timed: dict[Kind, float] = {}
+    by_task: dict[bool, list[int]] = defaultdict(list)
+    for number, parts in enumerate(chunks):
+        if parts:
+            by_task[get_variant(parts[0].variant).task == "points"].append(number)
+    for numbers in by_task.values():
+        pool = load_pools(works[numbers[0]].data or data).train  # what a step takes does not depend on its samples
+        kinds = samples_of_kinds((chunk for number in numbers for chunk in chunks[number]), pool)
+        with Trainer(pool, pool, compute) as trainer, reporter.progress("timing", len(kinds)) as bar:
+            timed |= trainer.time_epochs(kinds, TIMING_SECONDS, lambda done, _: bar.update(done))
+        samples |= kinds
+    slower = slowness(samples, timed)
+    seconds = [
+        sum(nominal_seconds_of(chunk) * slower[kind_of(chunk)] for chunk in parts)
+        / max(1, min(resolved.workers, len(parts)))
+        / work.share
+        for work, parts in zip(works, chunks, strict=True)
+    ]
+    return seconds, _how(samples, timed)
+
+
+def _how(samples: Mapping[Kind, Chunk], timed: Mapping[Kind, float]) -> list[str]:
+    if len(timed) == len(samples):
+        return []
+    factor = uncertainty(samples, timed)
+    error = "" if factor is None else f"; nine of ten of these are right within a factor of {factor:.1f}"
+    return [
+        f"{len(timed)} of {len(samples)} kinds of training were timed, those that take longest; the time of the others "
+        f"is computed from their size and from those that are like them{error}."
+    ]

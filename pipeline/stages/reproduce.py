@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
+from pipeline.data.prepared import pools_kept
 from pipeline.errors import InputError
 from pipeline.files import check_writable, write_whole
 from pipeline.stages.comparing.pictures import Picture
@@ -35,7 +36,8 @@ NOTES = (
 def plan(config: ReproduceConfig, tracker: Tracker) -> list[Work]:
     """What would have to be measured, table by table."""
     planned: set[object] = set()
-    return [work for table in config.chosen for work in bench(config, table, tracker).plan(planned)]
+    with pools_kept():
+        return [work for table in config.chosen for work in bench(config, table, tracker).plan(planned)]
 
 
 def run(config: ReproduceConfig, tracker: Tracker, reporter: Reporter, shown: Callable[[Answer], None]) -> None:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from functools import cache
+
 import torch
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
-from pipeline.models.hyperparameters import Hyperparameters
+from pipeline.models.hyperparameters import Hyperparameters, Structure
 from pipeline.models.variant import Variant
 
 FLOPS_A_SECOND, SECONDS_A_STEP = 135e9, 83e-6
@@ -17,16 +19,23 @@ batch 100, 25 and 8."""
 def nominal_seconds(variant: Variant, hyper: Hyperparameters, samples: int) -> float:
     """The time of one training on `samples`, as a machine of stated speed would take it."""
     steps = -(-samples // hyper.batch_size)
-    epoch = samples * _flops(variant, hyper) / FLOPS_A_SECOND + steps * SECONDS_A_STEP
+    epoch = samples * _flops(variant, hyper.structure) / FLOPS_A_SECOND + steps * SECONDS_A_STEP
     return hyper.epochs * epoch
 
 
-def _flops(variant: Variant, hyper: Hyperparameters) -> float:
+def nominal_epoch_seconds(variant: Variant, hyper: Hyperparameters, samples: int, held_out: int) -> float:
+    """The time of one epoch on `samples`, with a look at the held-out ones, which need the forward pass alone."""
+    looked = held_out * _flops(variant, hyper.structure) / 3 / FLOPS_A_SECOND
+    return nominal_seconds(variant, hyper, samples) / hyper.epochs + looked
+
+
+@cache
+def _flops(variant: Variant, structure: Structure) -> float:
     """Of one sample, forward and backward; the backward pass is twice the forward one."""
     with torch.device("meta"):
-        network = variant.build(hyper.structure)
+        network = variant.build(structure)
         if not isinstance(network, nn.Module):
-            return 6.0 * variant.count(hyper.structure)  # a multiplication and an addition for each weight
+            return 6.0 * variant.count(structure)  # a multiplication and an addition for each weight
         with FlopCounterMode(display=False) as counter, torch.inference_mode():
             network.eval()(torch.zeros(1, 2, 14, 14))
     return 3.0 * float(counter.get_total_flops())

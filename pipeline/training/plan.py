@@ -15,6 +15,7 @@ import math
 from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cache
 from typing import Any, Literal, Protocol
 
 import numpy as np
@@ -306,18 +307,21 @@ def chunk_limit(variant: str, replica: Replica, device: str = "cpu") -> int:
     `CHUNK_MIN` and `CHUNK_MAX`."""
     row = get_variant(variant)
     # Weight, gradient and Adam's two moments; each sample's activations and their gradients.
-    size = 16 * row.count(replica.hyper.structure) + 8 * _activations(row, replica) * replica.hyper.batch_size
+    parameters, activations = _size(row, replica.hyper.structure)
+    size = 16 * parameters + 8 * activations * replica.hyper.batch_size
     fitting = CHUNK_BYTES[device] / size
     if row.task != "points":  # of which even fifty thousand are few bytes
         fitting = min(fitting, SAMPLE_BYTES / (PAIR_BYTES * (len(replica.train) + len(replica.held_out))))
     return int(np.clip(fitting, CHUNK_MIN, CHUNK_MAX[device]))
 
 
-def _activations(variant: Variant, replica: Replica) -> int:
-    """How many numbers the leaves of the network give for one sample; few for a network of the mini framework."""
-    network = variant.build(replica.hyper.structure)
+@cache  # a plan asks hundreds of times
+def _size(variant: Variant, structure: Structure) -> tuple[int, int]:
+    """How many numbers a network trains, and how many its leaves give for one sample; of those few for a network of the
+    mini framework."""
+    network, parameters = variant.build(structure), variant.count(structure)
     if not isinstance(network, nn.Module):
-        return 0
+        return parameters, 0
     network.eval()
     activations = 0
 
@@ -330,4 +334,4 @@ def _activations(variant: Variant, replica: Replica) -> int:
             layer.register_forward_hook(count)
     with torch.inference_mode():
         network(torch.zeros(1, 2, 14, 14))
-    return activations
+    return parameters, activations

@@ -9,13 +9,14 @@ from __future__ import annotations
 import ctypes
 import io
 import logging
+import math
 import multiprocessing
 import os
 import signal
 import threading
 import time
 from collections import defaultdict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import suppress
@@ -43,6 +44,7 @@ log = logging.getLogger(__name__)
 Progress = Callable[[int, int], None]
 """Called with (replica-epochs done, replica-epochs planned), several times a second."""
 Result = TypeVar("Result")
+Key = TypeVar("Key")
 MAX_REASON = 300
 """Characters of an error that are kept."""
 POLL_SECONDS = 0.1
@@ -192,13 +194,28 @@ class Trainer:
             return "killed, as the system does when memory is short: try fewer --workers"
         return signal.strsignal(code) or "it was signalled" if code > 0 else f"it exited with status {-code}"
 
-    def estimate(self, jobs: Sequence[Job]) -> float:
-        """Seconds that jobs would take, from a few timed steps of every program in them."""
-        chunks = compose_chunks(jobs, device=self.compute.device, limit=self.compute.chunk)
-        programs = {chunk.program: chunk for chunk in chunks}
-        timed = {program: self._submit(_seconds_per_epoch, chunk) for program, chunk in programs.items()}
-        seconds = sum(timed[chunk.program].result() * chunk.replica_epochs / len(chunk.replicas) for chunk in chunks)
-        return seconds / max(1, min(self.compute.workers, len(chunks)))
+    def time_epochs(
+        self, chunks: Mapping[Key, Chunk], within: float, progress: Progress = lambda done, planned: None
+    ) -> dict[Key, float]:
+        """Seconds of an epoch of each of these chunks, from a few steps.
+
+        In their order, and no more of them once `within` seconds have passed since the first was timed, before which
+        the workers start; one for each worker in any case.
+        """
+        left, enough = list(chunks.items()), math.inf
+        pending: dict[Future[float], Key] = {}
+        timed: dict[Key, float] = {}
+        while left or pending:
+            while left and len(pending) < self.compute.workers:
+                key, chunk = left.pop(0)
+                pending[self._submit(_seconds_per_epoch, chunk)] = key
+            for future in wait(pending, return_when=FIRST_COMPLETED).done:
+                timed[pending.pop(future)] = future.result()
+            enough = min(enough, time.monotonic() + within)
+            if time.monotonic() >= enough:
+                left.clear()
+            progress(len(timed), len(chunks))
+        return timed
 
     def _settled(self, chunks: list[Chunk]) -> list[Chunk]:
         """With the decision what is compiled."""

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from pipeline.data.prepared import DataConfig, load_pools, pool_2x2
+from pipeline.data.prepared import DataConfig, load_pools, pool_2x2, pools_kept
 from pipeline.errors import InputError, UnknownNameError
 from pipeline.seeds import numpy_generator
 from tests.idx_files import make_raw_digits
@@ -62,6 +62,14 @@ def test_a_second_load_equals_the_first_without_reading_the_source(
     for array, expected in zip(second.train.arrays, first.train.arrays, strict=True):
         assert array.dtype == expected.dtype
     assert not caplog.records
+
+
+def test_pools_that_are_kept_are_loaded_once(config: DataConfig) -> None:
+    with pools_kept():
+        first = load_pools(config)
+        assert load_pools(config) is first
+        assert load_pools(replace(config, pooling="max")) is not first
+    assert load_pools(config) is not first
 
 
 def test_each_pooling_has_a_cache_file_of_its_own(config: DataConfig) -> None:

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from pipeline.errors import InputError
-from pipeline.stages import compare, cross_validate, evaluate, prepare
+from pipeline.stages import compare, cross_validate, evaluate, planning, prepare
 from pipeline.stages import main as whole
 from pipeline.stages.compare import CompareConfig
 from pipeline.stages.cross_validate import CrossValidateConfig
@@ -101,6 +101,25 @@ def test_a_plan_counts_what_would_be_trained_and_leaves_nothing(stage: str, sett
 def test_a_plan_of_folds_needs_no_more_test_digits_than_there_are(all_of_few: Setting) -> None:
     config = CrossValidateConfig(setting=all_of_few, model="mlp_ws", grid="epochs=2", folds=2)
     assert answer(cross_validate.plan(config), all_of_few, ONE, Silent()).headline.startswith("Would train 4 ")
+
+
+def test_a_plan_without_time_says_what_is_computed_and_how_well(
+    setting: Setting, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(planning, "TIMING_SECONDS", 0.0)
+    config = CrossValidateConfig(
+        setting=replace(setting, pairs=60), model="mlp_ws", grid="epochs=1 batch_size=10,20,30", folds=2
+    )
+    shown = answer(cross_validate.plan(config), setting, ONE, Silent())
+    assert shown.notes[-1].startswith("1 of 3 kinds of training were timed, those that take longest; the time of")
+
+
+@pytest.mark.parametrize(
+    ("seconds", "shown"),
+    [(0.0, "0.0 s"), (7.64, "7.6 s"), (252.0, "4 min 10 s"), (15_234.0, "4 h 10 min"), (319_980.0, "89 h")],
+)
+def test_a_planned_time_has_no_more_digits_than_are_known(seconds: float, shown: str) -> None:
+    assert planning._about(seconds) == shown
 
 
 def test_the_plan_of_compare_names_the_evaluations_that_it_reads(setting: Setting) -> None:
