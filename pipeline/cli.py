@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 import click
 
+from pipeline import __version__
 from pipeline.errors import InputError, StageError, UnknownNameError, VariantlabError, hide_secrets, one_line
 from pipeline.interruptions import raise_on_signals
 from pipeline.options import (
@@ -118,7 +119,7 @@ def _was_shown(error: OSError) -> bool:
 
 
 @click.group(cls=Group, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
-@click.version_option(package_name="variantlab")
+@click.version_option(__version__)
 def main() -> None:
     """Which of my model variants is better, by how much, and can I make that figure again?
 
@@ -355,6 +356,7 @@ def ui_command(storage: str, artifacts: str, host: str) -> None:
     They listen on loopback. With another --host MLflow asks for a user and a password: admin and what is in
     MLFLOW_AUTH_ADMIN_PASSWORD. optuna-dashboard cannot, and stays.
     """
+    from pipeline.extras import how_to_install, is_installed
     from pipeline.tracking.address import server_page, tracking_uri
     from pipeline.viewers import LOOPBACK, LOOPBACKS, check_host, dashboard_viewer, mlflow_viewer, serving, watch
 
@@ -369,6 +371,9 @@ def ui_command(storage: str, artifacts: str, host: str) -> None:
     dashboard = dashboard_viewer(storage, artifacts)
     if dashboard is None:
         Terminal().say(f"there are no studies in {hide_secrets(storage)} yet, so optuna-dashboard is not started")
+    elif not is_installed("ui"):
+        Terminal().say(f"optuna-dashboard, which shows studies, is not installed: {how_to_install('ui')}")
+        dashboard = None
     viewers = [*([] if is_server else [mlflow_viewer(uri, experiment, host)]), *([dashboard] if dashboard else [])]
     try:
         with serving(viewers) as servers:

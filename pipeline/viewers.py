@@ -17,7 +17,6 @@ import urllib.request
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field
-from importlib.util import find_spec
 from pathlib import Path
 from typing import IO, NoReturn
 
@@ -26,6 +25,7 @@ from sqlalchemy import URL, make_url
 from sqlalchemy.exc import ArgumentError
 
 from pipeline.errors import InputError, StageError, hide_secrets
+from pipeline.extras import how_to_install, is_installed
 
 LOOPBACK = "127.0.0.1"
 LOOPBACKS = (LOOPBACK, "localhost", "::1")
@@ -37,6 +37,11 @@ START_SECONDS = 120
 """How long a server may take to answer for the first time."""
 STOP_SECONDS = 10
 """How long it may take to stop when it is asked to."""
+DASHBOARD = """from importlib.metadata import entry_points
+[program] = entry_points(group="console_scripts", name="optuna-dashboard")
+program.load()()
+"""
+"""Python that starts optuna-dashboard, wherever its own program was put."""
 PAUSE = 0.2
 """Seconds between two looks at the servers."""
 TOLD = 2000
@@ -83,7 +88,10 @@ def mlflow_viewer(uri: str, experiment: str, host: str = LOOPBACK) -> Viewer:
 
 
 def dashboard_viewer(storage: str, artifacts: str) -> Viewer | None:
-    """optuna-dashboard, if there is a study to show: it would make an empty database where there is none."""
+    """optuna-dashboard, if there is a study to show: it would make an empty database where there is none.
+
+    Raises InputError if it is not a database, or has a password that could not be kept off the command line.
+    """
     try:
         url = make_url(storage)
     except ArgumentError as error:
@@ -91,7 +99,7 @@ def dashboard_viewer(storage: str, artifacts: str) -> Viewer | None:
     if url.get_backend_name() == "sqlite" and not (url.database and Path(url.database).is_file()):
         return None
     bare, environment = _without_password(url)
-    command = [str(Path(sys.executable).parent / "optuna-dashboard"), bare]
+    command = [sys.executable, "-c", DASHBOARD, bare]
     if Path(artifacts).is_dir():
         command += ["--artifact-dir", artifacts]
     return Viewer(
@@ -114,8 +122,8 @@ def check_host(host: str) -> None:
         missing.append(f"a password of at least {PASSWORD_CHARACTERS} characters in MLFLOW_AUTH_ADMIN_PASSWORD")
     if not os.environ.get("MLFLOW_FLASK_SERVER_SECRET_KEY"):
         missing.append("a random text in MLFLOW_FLASK_SERVER_SECRET_KEY")
-    if find_spec("flask_wtf") is None:
-        missing.append("the package Flask-WTF (pip install 'variantlab[auth]')")
+    if not is_installed("auth"):
+        missing.append(f"the package Flask-WTF ({how_to_install('auth')})")
     if missing:
         raise InputError(
             f"--host must be {', '.join(LOOPBACKS)}, or MLflow must be able to ask for a password, but it is {host} "

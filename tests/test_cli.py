@@ -17,11 +17,13 @@ import click
 import pytest
 from click.testing import CliRunner, Result
 
+import variantlab
 from pipeline.cli import main
 from pipeline.models.hyperparameters import Hyperparameters
 from pipeline.models.registry import variants
 from pipeline.models.variant import Variant
 from pipeline.options import Duration
+from pipeline.stages import spaces
 from pipeline.stages.reproducing.published import Row, load_published
 from pipeline.tuning.pruning import PRUNERS
 from pipeline.tuning.samplers import SAMPLERS
@@ -249,6 +251,37 @@ def test_all_search_spaces_are_checked(folder: Path) -> None:
     assert checked == [str(path.relative_to(SPACES)) for path in sorted(SPACES.rglob("*.yaml"))]
     assert all(": correct for " in line for line in result.stdout.splitlines())
     assert runs_in(folder) == []
+
+
+def test_no_search_space_at_all_is_an_error(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(spaces, "SPACES", folder / "search_spaces")
+    result = invoke("spaces", "check")
+    assert result.exit_code == 1
+    assert result.stderr == (
+        f"Error: the search spaces are *.yaml files, but {folder}/search_spaces has none; install variantlab again\n"
+    )
+
+
+@pytest.mark.parametrize("name", ["search_spaces/reports/000_table_1.yaml", "reports/000_table_1.yaml"])
+def test_a_space_that_comes_with_the_code_is_found_from_anywhere_unless_there_is_one_here(
+    folder: Path, name: str
+) -> None:
+    result = invoke("spaces", "check", name, "--model", "mlp")
+    assert result.stdout.startswith(f"{SPACES / 'reports' / '000_table_1.yaml'}: correct for mlp\n")
+    (folder / name).parent.mkdir(parents=True)
+    (folder / name).write_text(SPACE)
+    assert invoke("spaces", "check", name, "--model", "mlp").stdout.startswith(f"{name}: correct for mlp\n")
+
+
+@pytest.mark.parametrize("name", ["../pyproject.toml", "reports", "search_spaces", ""])
+def test_what_is_no_space_is_not_looked_for_among_those_of_the_code(folder: Path, name: str) -> None:
+    result = invoke("search", "--model", "mlp", "--space", name or "search_spaces/")
+    assert result.exit_code == 2
+    assert "unknown search space" in result.stderr
+
+
+def test_the_version_needs_no_installation() -> None:
+    assert invoke("--version").stdout == f"variantlab, version {variantlab.__version__}\n"
 
 
 SPACE = """

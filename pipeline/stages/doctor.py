@@ -19,23 +19,28 @@ from packaging.requirements import Requirement
 
 from pipeline.data.prepared import writable_folder
 from pipeline.errors import StoreError, VariantlabError
+from pipeline.extras import EXTRAS, how_to_install, is_installed
 from pipeline.processes import is_dead, show_process
 from pipeline.reports.tables import Table
+from pipeline.resources import CHECKOUT, DISTRIBUTION
 from pipeline.stages.stage import Answer
 from pipeline.stores import damage
 from pipeline.tracking.address import IF_DAMAGED as TRACKING_IF_DAMAGED
 from pipeline.tracking.address import is_sqlite, sqlite_file, tracking_uri
 from pipeline.tracking.heartbeat import abandoned
 from pipeline.tracking.port import Tracker
-from pipeline.tracking.provenance import PROJECT
 from pipeline.tuning.dashboard import ADDRESS
 from pipeline.tuning.lease import free_abandoned, leases, left_running
 from pipeline.tuning.storage import IF_DAMAGED as STUDIES_IF_DAMAGED
 from pipeline.tuning.storage import database_file, is_there, open_storage
 
-PACKAGE = "variantlab"
-MODULES = ("torch", "torchvision", "mlflow", "optuna", "sklearn", "scipy", "matplotlib", "psycopg")
+MODULES = ("torch", "torchvision", "mlflow", "optuna", "sklearn", "scipy", "matplotlib")
 """Those whose import fails when a part of them does not fit the machine or another part."""
+PACKAGES_AGAIN, ENVIRONMENT_AGAIN = (
+    (f"pip install --upgrade {DISTRIBUTION}", f"install {DISTRIBUTION} into a new environment")
+    if CHECKOUT is None
+    else ("pip install -r requirements.txt", "make the environment anew: make clean, then the command again")
+)
 LEAST_GIB = 1.0
 """Free space below which a search of the usual size may not end."""
 SHOWN = 5
@@ -84,9 +89,9 @@ def run(config: DoctorConfig, open_tracker: Callable[[], Tracker]) -> tuple[Answ
 
 
 def _versions() -> Check:
-    """Whether the installed packages are those that this version was tested with."""
+    """Whether the installed packages are those that this version works with; an extra may be left out."""
     name = f"packages of Python {sys.version.split()[0]}"
-    wanted = [Requirement(text) for text in _requirements()]
+    wanted = _requirements()
     wrong = []
     for requirement in wanted:
         try:
@@ -97,28 +102,32 @@ def _versions() -> Check:
             if not requirement.specifier.contains(installed, prereleases=True):
                 wrong.append(f"{requirement.name} is {installed}, not {requirement.specifier}")
     if wrong:
-        return Check(name, "; ".join(wrong), "pip install -r requirements.txt")
+        return Check(name, "; ".join(wrong), PACKAGES_AGAIN)
     return Check(name, f"{len(wanted)} as required")
 
 
-def _requirements() -> list[str]:
-    """Those of the project whose code this is; under `mlflow run` it is not installed."""
-    project = PROJECT / "pyproject.toml"
-    if project.is_file():
-        given: list[str] = tomllib.loads(project.read_text(encoding="utf-8"))["project"]["dependencies"]
-        return given
-    return [text for text in requires(PACKAGE) or [] if "extra ==" not in text]
+def _requirements() -> list[Requirement]:
+    """What has to be installed, by the project whose code this is: under `mlflow run` it is not installed."""
+    present = ["", *(extra for extra in EXTRAS if is_installed(extra))]
+    if CHECKOUT is None:
+        given = [Requirement(text) for text in requires(DISTRIBUTION) or []]
+        return [
+            each for each in given if each.marker is None or any(each.marker.evaluate({"extra": e}) for e in present)
+        ]
+    project = tomllib.loads((CHECKOUT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    groups = {"": project["dependencies"], **project["optional-dependencies"]}
+    return [Requirement(text) for extra in present for text in groups[extra]]
 
 
 def _imports() -> Check:
     failed = []
-    for name in MODULES:
+    for name in (*MODULES, *([EXTRAS["postgres"]] if is_installed("postgres") else [])):
         try:
             importlib.import_module(name)
         except (ImportError, OSError, RuntimeError) as error:
             failed.append(f"{name}: {' '.join(str(error).split())[:200]}")
     if failed:
-        return Check("imports", "; ".join(failed), "make the environment anew: make clean, then the command again")
+        return Check("imports", "; ".join(failed), ENVIRONMENT_AGAIN)
     return Check("imports", ", ".join(f"{name} {version(_distribution(name))}" for name in MODULES[:4]))
 
 
@@ -162,7 +171,7 @@ def _tracking(config: DoctorConfig, open_tracker: Callable[[], Tracker]) -> Iter
     named = [f"{len(others)} open ({', '.join(sorted({_whose(run.tags) for run in others}))})"] if others else []
     zombies = [f"{len(dead)} of dead processes: {', '.join(run.name for run in dead[:SHOWN])}"] if dead else []
     found = "; ".join([*repaired, *named, *zombies]) or "none is open"
-    yield Check("open runs", found, f"{PACKAGE} doctor --repair ends them; so does every stage" if dead else "")
+    yield Check("open runs", found, f"{DISTRIBUTION} doctor --repair ends them; so does every stage" if dead else "")
 
 
 def _whose(tags: Mapping[str, str]) -> str:
@@ -191,7 +200,7 @@ def _studies(config: DoctorConfig) -> Iterator[Check]:
     repaired = [f"{freed} wait now"] if freed else []
     zombies = [f"{trials} of {study}, which nobody searches" for study, trials in running.items()]
     found = "; ".join([*repaired, *searched, *zombies]) or "none runs"
-    advice = f"{PACKAGE} doctor --repair lets them wait until their search goes on; so does every search"
+    advice = f"{DISTRIBUTION} doctor --repair lets them wait until their search goes on; so does every search"
     yield Check("running trials", found, advice if zombies else "")
 
 
@@ -225,7 +234,6 @@ def _space(config: DoctorConfig) -> Iterator[Check]:
 
 
 def _dashboard() -> Check:
-    program = Path(sys.executable).parent / "optuna-dashboard"
-    if not program.exists():
-        return Check("optuna-dashboard", f"{program} is missing", "pip install -r requirements.txt")
-    return Check("optuna-dashboard", f"{PACKAGE} ui shows studies at {ADDRESS}")
+    if not is_installed("ui"):
+        return Check("optuna-dashboard", f"not installed, so studies are not shown; {how_to_install('ui')}")
+    return Check("optuna-dashboard", f"{DISTRIBUTION} ui shows studies at {ADDRESS}")

@@ -5,13 +5,14 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-from pipeline.errors import InputError
+from pipeline.errors import InputError, StageError
 from pipeline.models.registry import get_variant, variants
 from pipeline.models.variant import Variant
+from pipeline.resources import DISTRIBUTION
 from pipeline.stages.searching.config import default_space
 from pipeline.tuning.dimensions import Dimension
 from pipeline.tuning.space import Space
-from pipeline.tuning.space_file import SPACES, listed_models, load_space
+from pipeline.tuning.space_file import SPACES, listed_models, load_space, space_path
 
 
 def check_file(file: str, model: str = "") -> str:
@@ -19,7 +20,7 @@ def check_file(file: str, model: str = "") -> str:
 
     Raises SpaceError for the first mistake, and InputError when no variant is known.
     """
-    path = Path(file)
+    path = space_path(file)
     names = [model] if model else listed_models(path) or [path.stem]
     if not model and names == [path.stem] and path.stem not in variants():
         raise InputError(f"a space is checked for a model, but {path} names none; give one with --model")
@@ -28,8 +29,12 @@ def check_file(file: str, model: str = "") -> str:
 
 
 def check_all() -> str:
-    """All files in `search_spaces/`, each for every variant that reads it. Raises SpaceError for the first mistake."""
+    """All files in `search_spaces/`, each for every variant that reads it. Raises SpaceError for the first mistake, and
+    StageError if there is none.
+    """
     readers: dict[Path, list[Variant]] = {path: [] for path in sorted(SPACES.rglob("*.yaml"))}
+    if not readers:
+        raise StageError(f"the search spaces are *.yaml files, but {SPACES} has none; install {DISTRIBUTION} again")
     for variant in variants().values():
         for sampler in ("tpe", "two-step", "screen"):
             path = default_space(variant, sampler)
@@ -48,8 +53,8 @@ def check_all() -> str:
 
 def _is_complete(path: Path) -> bool:
     """Whether a file is for searches of all combinations: those in the folders of `search_spaces/`."""
-    real = Path(os.path.realpath(path))  # `resolve` raises for a link to itself
-    return real.parent != SPACES and SPACES in real.parents
+    real, spaces = (Path(os.path.realpath(each)) for each in (path, SPACES))  # `resolve` raises for a link to itself
+    return real.parent != spaces and spaces in real.parents
 
 
 def _describe(space: Space) -> str:

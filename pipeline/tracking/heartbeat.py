@@ -17,11 +17,10 @@ from datetime import UTC, datetime, timedelta
 import mlflow
 import requests
 from mlflow.exceptions import MlflowException
-from mlflow.utils.mlflow_tags import MLFLOW_SOURCE_NAME
 
 from pipeline.processes import is_dead, process_tag
 from pipeline.tracking.port import RunRecord
-from pipeline.tracking.provenance import PROJECT
+from pipeline.tracking.provenance import is_of_this_project
 
 BEAT_SECONDS = 600.0
 GRACE = timedelta(days=1)
@@ -57,8 +56,7 @@ def _is_silent(runs: Sequence[RunRecord]) -> bool:
 
 def _is_unclaimed(run: RunRecord) -> bool:
     """Whether `mlflow run` made it for a stage of this project, which has not come to open it for long."""
-    is_ours = run.tags.get(MLFLOW_SOURCE_NAME) == PROJECT.as_uri()
-    return is_ours and "process" not in run.tags and datetime.now(UTC) - run.started > GRACE
+    return is_of_this_project(run.tags) and "process" not in run.tags and datetime.now(UTC) - run.started > GRACE
 
 
 class Heart:

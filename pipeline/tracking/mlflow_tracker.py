@@ -55,6 +55,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from pipeline.data.pools import Pool, Pools
 from pipeline.errors import InputError, StageError, StoreError, UnknownNameError, hide_secrets
+from pipeline.extras import explain_missing
 from pipeline.files import full_place, is_no_space
 from pipeline.interruptions import held
 from pipeline.locks import machine_lock
@@ -75,7 +76,7 @@ from pipeline.tracking.port import (
     param_text,
 )
 from pipeline.tracking.project_run import is_elsewhere
-from pipeline.tracking.provenance import PROJECT, code_tags, user_name
+from pipeline.tracking.provenance import code_tags, is_of_this_project, user_name
 from pipeline.tracking.times import Span, end_of
 from pipeline.tracking.views import VIEWS
 from pipeline.training.machine import this_machine
@@ -141,7 +142,8 @@ class MlflowTracker:
         except StoreError as error:
             raise _unusable(f"{error.fault}; {error.remedy}") from error
         except (MlflowException, SQLAlchemyError, sqlite3.Error, ImportError, OSError, ValueError) as error:
-            raise _unusable(hide_secrets(" ".join(f"{uri}: {error}".split()))[:MAX_REASON]) from error
+            said = " ".join(f"{uri}: {explain_missing(error)}".split())
+            raise _unusable(hide_secrets(said)[:MAX_REASON]) from error
         self.open: dict[str, OpenRun] = {}
         """Runs that were started and have not ended."""
         self._heart: Heart | None = None
@@ -591,8 +593,8 @@ def _another_may_have_made_it() -> Iterator[None]:
 
 def _is_ours(run: MlflowRun) -> bool:
     """Whether a stage has opened it, or `mlflow run` made it for one, such as for this process."""
-    is_of_project = run.data.tags.get(MLFLOW_SOURCE_NAME) == PROJECT.as_uri()
-    return "role" in run.data.tags or is_of_project or run.info.run_id == os.environ.get("MLFLOW_RUN_ID")
+    tags = run.data.tags
+    return "role" in tags or is_of_this_project(tags) or run.info.run_id == os.environ.get("MLFLOW_RUN_ID")
 
 
 def _record(run: MlflowRun) -> RunRecord:

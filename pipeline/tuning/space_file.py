@@ -28,15 +28,26 @@ from pipeline.errors import InputError, SpaceError, UnknownNameError, near_misse
 from pipeline.models.hyperparameters import BATCH_NORM, Value
 from pipeline.models.registry import variants
 from pipeline.models.variant import Variant
+from pipeline.resources import resource_folder
 from pipeline.tuning.constraints import Constraint, parse_constraint
 from pipeline.tuning.dimension_reader import DimensionReader
 from pipeline.tuning.dimensions import Choice
 from pipeline.tuning.space import Condition, Space
 from pipeline.tuning.strict_yaml import Node, read_yaml
 
-SPACES = Path(__file__).parents[2] / "search_spaces"
+SPACES = resource_folder("search_spaces")
 MODELS, CONSTRAINTS = "models", "constraints"
 MAX_COMBINATIONS, MAX_CONSTRAINTS = 5000, 10
+
+
+def space_path(given: str) -> Path:
+    """The file that a person names: their own, or one of `search_spaces/`, with or without the name of that folder."""
+    path = Path(given)
+    parts = path.parts[1:] if path.parts[:1] == (SPACES.name,) else path.parts
+    if os.path.exists(path) or path.is_absolute() or ".." in parts:
+        return path
+    shipped = SPACES.joinpath(*parts)
+    return shipped if os.path.isfile(shipped) else path
 
 
 def load_space(variant: Variant, path: Path | None = None, *, complete: bool = False) -> Space:
@@ -48,7 +59,7 @@ def load_space(variant: Variant, path: Path | None = None, *, complete: bool = F
     """
     path = path or SPACES / f"{variant.name}.yaml"
     if not os.path.exists(path):  # which is False for a name that is too long to be one
-        spaces = (f"{SPACES.name}/{other.name}" for other in SPACES.glob("*.yaml"))
+        spaces = (other.relative_to(SPACES.parent).as_posix() for other in SPACES.rglob("*.yaml"))
         raise UnknownNameError("search space", str(path), spaces)
     name, fields = str(path), _fields(path)
     _check_models(name, fields.pop(MODELS, None), variant)

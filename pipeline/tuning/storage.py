@@ -21,6 +21,7 @@ from sqlalchemy import BigInteger, Column, MetaData, Table, Text, event, update
 from sqlalchemy.engine import ExceptionContext
 
 from pipeline.errors import InputError, hide_secrets
+from pipeline.extras import explain_missing
 from pipeline.interruptions import held
 from pipeline.locks import machine_lock
 from pipeline.outages import outlast
@@ -134,7 +135,7 @@ def open_storage(url: str) -> Storage:
         RuntimeError,
         ValueError,
     ) as error:
-        reason = str(getattr(error, "orig", None) or error).strip().splitlines()[0]
+        reason = explain_missing(getattr(error, "orig", None) or error).strip().splitlines()[0]
         if URL.match(url) and (known := store_error(error, hide_secrets(url), IF_DAMAGED)) is not None:
             raise InputError(
                 f"--storage must be the URL of a database that can be written, but {known.fault}; {known.remedy}"

@@ -75,7 +75,15 @@ def test_main_holds_the_stages_and_search_holds_the_trials(lab: Workplace) -> No
 def test_every_run_says_what_it_is_and_where_it_comes_from(lab: Workplace) -> None:
     for run in lab.runs():
         tags = run.data.tags
-        assert {"role", "git_commit", "git_dirty", "process", "mlflow.note.content", "mlflow.user"} <= tags.keys()
+        assert {
+            "role",
+            "variantlab_version",
+            "git_commit",
+            "git_dirty",
+            "process",
+            "mlflow.note.content",
+            "mlflow.user",
+        } <= tags.keys()
         assert tags.items() >= this_machine().items()
         assert datasets_of(run), f"{run.info.run_name} has no dataset"
         assert tags["dataset"] == "mnist5k"

@@ -5,11 +5,11 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from pipeline.processes import process_tag
+from pipeline.resources import CHECKOUT
 from pipeline.tracking import heartbeat
 from pipeline.tracking.heartbeat import abandoned
 from pipeline.tracking.mlflow_tracker import MlflowTracker
 from pipeline.tracking.port import RunRecord, RunStart
-from pipeline.tracking.provenance import PROJECT
 from tests.waiting import wait_until
 
 ELSEWHERE = "lab:7:a.b.c.1"
@@ -54,8 +54,11 @@ def test_who_is_known_to_be_gone_is_not_waited_for() -> None:
     assert abandoned(runs, gone=ELSEWHERE) == runs
 
 
+assert CHECKOUT is not None  # tests are of a checkout
+
+
 @pytest.mark.parametrize(
-    ("source", "days", "given_up"), [(PROJECT.as_uri(), 2, 1), (PROJECT.as_uri(), 0, 0), ("file:///other", 2, 0)]
+    ("source", "days", "given_up"), [(CHECKOUT.as_uri(), 2, 1), (CHECKOUT.as_uri(), 0, 0), ("file:///other", 2, 0)]
 )
 def test_a_run_of_this_project_that_no_stage_came_to_open_is_given_up_after_a_day(
     mlflow_tracker: MlflowTracker, source: str, days: int, given_up: int

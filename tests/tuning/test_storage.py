@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import sqlite3
+import sys
 from contextlib import closing
 from pathlib import Path
 
@@ -78,6 +79,15 @@ def test_a_bad_url_is_refused_in_one_line_without_its_password(
     monkeypatch.chdir(tmp_path)
     with pytest.raises(InputError, match=rf"^--storage must be the URL of a database .*{reason}") as caught:
         open_storage(bad)
+    assert "\n" not in str(caught.value)
+    assert "secret" not in str(caught.value)
+
+
+@pytest.mark.parametrize("driver", ["psycopg", "psycopg2"])
+def test_a_postgresql_without_its_driver_says_how_to_get_it(monkeypatch: pytest.MonkeyPatch, driver: str) -> None:
+    monkeypatch.setitem(sys.modules, driver, None)
+    with pytest.raises(InputError, match=r"needs pip install 'variantlab\[postgres\]'\)$") as caught:
+        open_storage(f"postgresql+{driver}://me:secret@host/x")
     assert "\n" not in str(caught.value)
     assert "secret" not in str(caught.value)
 

@@ -183,5 +183,9 @@ def _capital(text: str) -> str:
 
 
 def _commit(tags: Mapping[str, str]) -> str:
+    """Which code a run was made by: its commit, or of an installation the version."""
+    number = tags.get("variantlab_version")
+    if number and tags.get("git_commit") == "unknown":
+        return f"version {number}"
     dirty = " with changes" if tags.get("git_dirty") == "true" else ""
     return f"{tags.get('git_commit', 'unknown')[:12]}{dirty}"

@@ -37,12 +37,13 @@ from pipeline.data.prepared import POOLINGS
 from pipeline.errors import InputError
 from pipeline.models.hyperparameters import Hyperparameters
 from pipeline.models.registry import get_variant, variants
+from pipeline.resources import resource_folder
 from pipeline.stages.configurations import parse_changes
 from pipeline.stages.reproducing.part import Part
 from pipeline.tuning.strategies import STRATEGIES
 from pipeline.tuning.strict_yaml import read_yaml
 
-PUBLISHED = Path(__file__).parents[3] / "published"
+PUBLISHED = resource_folder("published")
 BEST_EPOCH: Literal["best"] = "best"
 OWN_BEST_EPOCH: Literal["best of each round"] = "best of each round"
 Epoch = int | Literal["best", "best of each round"]

@@ -18,7 +18,7 @@ from pipeline.tuning.ledger import Method
 from pipeline.tuning.pruning import LEAST_FOLDS, PRUNERS
 from pipeline.tuning.samplers import TWO_OBJECTIVES
 from pipeline.tuning.space import Space
-from pipeline.tuning.space_file import SPACES, load_space
+from pipeline.tuning.space_file import SPACES, load_space, space_path
 from pipeline.tuning.strategies import ALPHA, COMPLETE, STRATEGIES, Strategy, make_strategy
 
 MAX_TRIALS = 100_000
@@ -201,7 +201,7 @@ def default_space(variant: Variant, sampler: str) -> Path:
 def space_of(config: SearchConfig) -> Space:
     """What the search may vary: its file, read."""
     variant = get_variant(config.model)
-    path = Path(config.space) if config.space else default_space(variant, config.sampler)
+    path = space_path(config.space) if config.space else default_space(variant, config.sampler)
     if config.sampler == "screen" and not config.space and not path.exists():
         raise InputError(f"there is no space to screen {variant.name} over; give one with --space")
     space = load_space(variant, path, complete=config.make_strategy().complete)
