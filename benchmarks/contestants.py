@@ -146,7 +146,7 @@ def _serve(connection: Connection[Any, Any], peer: Peer, part: int) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     threading.Thread(target=_end_with_parent, daemon=True).start()
     os.environ.update(peer.environment)
-    if peer.processes > 1 and hasattr(os, "sched_setaffinity"):
+    if peer.processes > 1 and hasattr(os, "sched_getaffinity"):
         cores = sorted(os.sched_getaffinity(0))
         os.sched_setaffinity(0, {cores[part % len(cores)]})
     build: Any = None

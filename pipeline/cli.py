@@ -44,6 +44,9 @@ if TYPE_CHECKING:
     from pipeline.training.compute import Compute
 
 
+NOT_WINDOWS = (
+    "variantlab runs on Linux and macOS, whose processes, signals and shell it uses, but this is Windows; run it in WSL"
+)
 PROJECT_RUN = "MLFLOW_RUN_ID"
 """The variable in which `mlflow run` names the run that it has made."""
 LAUNCHER = "VARIANTLAB_LAUNCHER"
@@ -56,6 +59,9 @@ class Group(click.Group):
 
     def main(self, *args: Any, **kwargs: Any) -> NoReturn:
         """Run a command and exit."""
+        if sys.platform == "win32":
+            click.echo(f"Error: {NOT_WINDOWS}", err=True)
+            sys.exit(InputError.exit_code)
         use_utf8()
         show_all_characters()
         # Importing torch and MLflow makes millions of objects that live as long as the process: with Python's own

@@ -10,7 +10,8 @@ from pathlib import Path
 
 from pipeline.errors import StoreError
 
-NO_SPACE = ("disk is full", "disk I/O error", os.strerror(errno.ENOSPC), os.strerror(errno.EDQUOT))
+FULL = [number for name in ("ENOSPC", "EDQUOT") if (number := getattr(errno, name, None))]
+NO_SPACE = ("disk is full", "disk I/O error", *map(os.strerror, FULL))
 """What SQLite, PostgreSQL and the system say when a disk is full; SQLite calls it an I/O error where it needs room for
 the memory that processes share."""
 

@@ -12,11 +12,15 @@ import select
 import signal
 import socket
 import threading
+import uuid
 from contextlib import suppress
 from functools import cache
 from pathlib import Path
 
 import psutil
+
+RANDOM_NODE = 1 << 40
+"""The bit that Python sets in the address of a network card that it could not find and has made up."""
 
 
 def process_tag(pid: int | None = None) -> str:
@@ -60,13 +64,20 @@ def show_process(tag: str) -> str:
 def _machine() -> tuple[str, str, str]:
     """What tells this machine from others, this start of it from others, and this container from others."""
     machine, boot = (
-        hashlib.sha256(Path(path).read_bytes()).hexdigest()[:8] if Path(path).is_file() else "-"
+        _digest(Path(path).read_bytes()) if Path(path).is_file() else "-"
         for path in ("/etc/machine-id", "/proc/sys/kernel/random/boot_id")
     )
+    if machine == boot == "-":  # not Linux: names of hosts are not unique, addresses of network cards are
+        node = uuid.getnode()
+        machine = "-" if node & RANDOM_NODE else _digest(node.to_bytes(6))
     try:
         return machine, boot, str(os.stat("/proc/self/ns/pid").st_ino)
     except OSError:
         return machine, boot, "-"
+
+
+def _digest(content: bytes) -> str:
+    return hashlib.sha256(content).hexdigest()[:8]
 
 
 def _started(process: psutil.Process) -> str:

@@ -280,6 +280,18 @@ def test_what_is_no_space_is_not_looked_for_among_those_of_the_code(folder: Path
     assert "unknown search space" in result.stderr
 
 
+def test_windows_is_refused_in_one_line_before_anything_is_written(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sys, "platform", "win32")
+    result = invoke("prepare")
+    assert result.exit_code == 2
+    assert result.stderr.startswith("Error: variantlab runs on Linux and macOS")
+    assert result.output.count("\n") == 1
+    assert [path.name for path in folder.iterdir()] == ["mlflow.db"]
+    assert runs_in(folder) == []
+
+
 def test_the_version_needs_no_installation() -> None:
     assert invoke("--version").stdout == f"variantlab, version {variantlab.__version__}\n"
 

@@ -1,14 +1,22 @@
 from __future__ import annotations
 
+import errno
 import os
+import signal
 import subprocess
 import sys
+import threading
+import uuid
+from collections.abc import Iterator
 from datetime import timedelta
+from pathlib import Path
+from typing import Any
 
 import psutil
 import pytest
 
-from pipeline.processes import is_dead, process_tag, show_process
+from pipeline import processes
+from pipeline.processes import RANDOM_NODE, end_with, is_dead, process_tag, show_process
 
 
 def test_this_process_lives() -> None:
@@ -56,6 +64,52 @@ def test_the_time_of_day_is_no_part_of_a_tag(monkeypatch: pytest.MonkeyPatch) ->
     created = psutil.Process().create_time()
     monkeypatch.setattr(psutil.Process, "create_time", lambda _: created + timedelta(hours=1).total_seconds())
     assert process_tag() == before
+
+
+@pytest.fixture
+def without_proc(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """A system that tells nothing by files, and has no file descriptors of processes."""
+    hidden = ("/proc", "/etc/machine-id")
+    stat, read = os.stat, Path.read_text
+
+    def stat_others(path: Any, **options: Any) -> os.stat_result:
+        if str(path).startswith(hidden):
+            raise FileNotFoundError(errno.ENOENT, "hidden", str(path))
+        return stat(path, **options)
+
+    def read_others(path: Path, *arguments: Any) -> str:
+        return read(Path("/nowhere") if str(path).startswith(hidden) else path, *arguments)
+
+    monkeypatch.setattr(os, "stat", stat_others)
+    monkeypatch.setattr(Path, "read_text", read_others)
+    monkeypatch.delattr(os, "pidfd_open", raising=False)
+    processes._machine.cache_clear()
+    yield
+    processes._machine.cache_clear()
+
+
+@pytest.mark.usefixtures("without_proc")
+@pytest.mark.parametrize("node", [0x0242AC110002, 0x0242AC110002 | RANDOM_NODE])
+def test_without_proc_a_process_is_known_by_its_time_of_start(monkeypatch: pytest.MonkeyPatch, node: int) -> None:
+    monkeypatch.setattr(uuid, "getnode", lambda: node)
+    tag = process_tag()
+    assert not is_dead(tag)
+    assert is_dead(f"{tag}1")
+    machine = tag.rsplit(":", 1)[1].split(".")[0]
+    assert (machine == "-") == bool(node & RANDOM_NODE)
+    assert is_dead(tag.replace(f":{machine}.", ":other.")) is None
+
+
+@pytest.mark.usefixtures("without_proc")
+def test_without_descriptors_of_processes_the_end_of_one_is_noticed() -> None:
+    ended = threading.Event()
+    before = signal.signal(signal.SIGTERM, lambda *_: ended.set())
+    with subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE) as process:
+        end_with(process.pid)
+        assert process.stdin is not None
+        process.stdin.close()
+    assert ended.wait(30)
+    signal.signal(signal.SIGTERM, before)
 
 
 def test_people_read_the_process_and_where_it_is() -> None:
