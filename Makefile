@@ -48,7 +48,7 @@ format: .venv/ready-dev ## let ruff format and fix
 	ruff check --fix .
 
 lock: ## write requirements.txt anew from pyproject.toml (needs uv)
-	uv pip compile pyproject.toml --universal --python-version 3.11 --quiet --custom-compile-command "make lock" -o requirements.txt
+	uv pip compile pyproject.toml --extra postgres --extra ui --universal --python-version 3.11 --quiet --custom-compile-command "make lock" -o requirements.txt
 
 ui: .venv/ready ## MLflow and optuna-dashboard over mlflow.db and optuna.db
 	variantlab ui

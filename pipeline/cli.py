@@ -362,9 +362,17 @@ def ui_command(storage: str, artifacts: str, host: str) -> None:
     They listen on loopback. With another --host MLflow asks for a user and a password: admin and what is in
     MLFLOW_AUTH_ADMIN_PASSWORD. optuna-dashboard cannot, and stays.
     """
-    from pipeline.extras import how_to_install, is_installed
     from pipeline.tracking.address import server_page, tracking_uri
-    from pipeline.viewers import LOOPBACK, LOOPBACKS, check_host, dashboard_viewer, mlflow_viewer, serving, watch
+    from pipeline.viewers import (
+        LOOPBACK,
+        LOOPBACKS,
+        check_host,
+        dashboard_viewer,
+        mlflow_viewer,
+        serving,
+        watch,
+        why_no_dashboard,
+    )
 
     uri = tracking_uri()
     is_server = uri.startswith("http")
@@ -374,12 +382,9 @@ def ui_command(storage: str, artifacts: str, host: str) -> None:
         )
     check_host(host)
     experiment = _tracker().experiment_id  # makes the tables that MLflow's server would make
-    dashboard = dashboard_viewer(storage, artifacts)
-    if dashboard is None:
-        Terminal().say(f"there are no studies in {hide_secrets(storage)} yet, so optuna-dashboard is not started")
-    elif not is_installed("ui"):
-        Terminal().say(f"optuna-dashboard, which shows studies, is not installed: {how_to_install('ui')}")
-        dashboard = None
+    if reason := why_no_dashboard(storage):
+        Terminal().say(reason)
+    dashboard = None if reason else dashboard_viewer(storage, artifacts)
     viewers = [*([] if is_server else [mlflow_viewer(uri, experiment, host)]), *([dashboard] if dashboard else [])]
     try:
         with serving(viewers) as servers:

@@ -87,18 +87,25 @@ def mlflow_viewer(uri: str, experiment: str, host: str = LOOPBACK) -> Viewer:
     )
 
 
-def dashboard_viewer(storage: str, artifacts: str) -> Viewer | None:
-    """optuna-dashboard, if there is a study to show: it would make an empty database where there is none.
+def why_no_dashboard(storage: str) -> str:
+    """Why the studies in a database cannot be shown; empty if they can. Raises InputError if it is no database.
 
-    Raises InputError if it is not a database, or has a password that could not be kept off the command line.
+    optuna-dashboard would make an empty database where there is none.
     """
-    try:
-        url = make_url(storage)
-    except ArgumentError as error:
-        raise InputError(f"--storage must be a database URL, but {hide_secrets(str(error))}") from None
+    url = _database(storage)
     if url.get_backend_name() == "sqlite" and not (url.database and Path(url.database).is_file()):
-        return None
-    bare, environment = _without_password(url)
+        return f"there are no studies in {hide_secrets(storage)} yet, so optuna-dashboard is not started"
+    if not is_installed("ui"):
+        return f"optuna-dashboard, which shows studies, is not installed: {how_to_install('ui')}"
+    return ""
+
+
+def dashboard_viewer(storage: str, artifacts: str) -> Viewer:
+    """optuna-dashboard, over studies that it can show.
+
+    Raises InputError if their database has a password that could not be kept off the command line.
+    """
+    bare, environment = _without_password(_database(storage))
     command = [sys.executable, "-c", DASHBOARD, bare]
     if Path(artifacts).is_dir():
         command += ["--artifact-dir", artifacts]
@@ -110,6 +117,13 @@ def dashboard_viewer(storage: str, artifacts: str) -> Viewer | None:
         usual_port=8080,
         environment=environment,
     )
+
+
+def _database(storage: str) -> URL:
+    try:
+        return make_url(storage)
+    except ArgumentError as error:
+        raise InputError(f"--storage must be a database URL, but {hide_secrets(str(error))}") from None
 
 
 def check_host(host: str) -> None:

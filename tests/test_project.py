@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import ast
 import re
+import sys
 import tomllib
+from importlib.metadata import packages_distributions
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +14,7 @@ import click
 import pytest
 import yaml
 from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
 from packaging.version import Version
 
 from pipeline.cli import main
@@ -66,6 +70,39 @@ def pyproject() -> dict[str, Any]:
     return tomllib.loads((ROOT / "pyproject.toml").read_text())
 
 
+def asked_for(*groups: str) -> list[Requirement]:
+    """What the project depends on, and these extras bring; the empty name is for the first."""
+    project = pyproject()["project"]
+    listed = {"": project["dependencies"], **project["optional-dependencies"]}
+    return [Requirement(text) for group in groups for text in listed[group]]
+
+
+def imported() -> set[str]:
+    """The modules from elsewhere that the package imports, by their first names."""
+    names: set[str] = set()
+    for path in (ROOT / "pipeline").rglob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.Import):
+                names |= {alias.name.partition(".")[0] for alias in node.names}
+            elif isinstance(node, ast.ImportFrom):
+                names.add(str(node.module).partition(".")[0])
+    return names - set(sys.stdlib_module_names) - {"pipeline"}
+
+
+def test_what_is_imported_is_depended_on_and_nothing_else() -> None:
+    by_module = packages_distributions()
+    depended_on = {canonicalize_name(requirement.name) for requirement in asked_for("")}
+    providers = {module: {canonicalize_name(name) for name in by_module[module]} for module in imported()}
+    assert [module for module, names in providers.items() if not names & depended_on] == []
+    assert depended_on - set().union(*providers.values()) == {"cmaes"}  # which Optuna imports
+
+
+def test_dependencies_are_ranges_that_begin_where_they_were_tried_and_pins_are_in_the_lock_alone() -> None:
+    for requirement in asked_for("", "auth", "postgres", "ui"):
+        operators = {each.operator for each in requirement.specifier}
+        assert operators in ({">="}, {">=", "<"}), requirement
+
+
 def locked() -> dict[str, tuple[Version, bool]]:
     """Package -> the version in the lock, and whether it stands there because pyproject.toml asks for it."""
     blocks = re.split(r"\n(?=\S)", (ROOT / "requirements.txt").read_text())
@@ -78,7 +115,7 @@ def locked() -> dict[str, tuple[Version, bool]]:
 
 
 def test_the_lock_holds_what_pyproject_asks_for_and_nothing_that_it_does_not() -> None:
-    wanted = {Requirement(text).name: Requirement(text) for text in pyproject()["project"]["dependencies"]}
+    wanted = {requirement.name: requirement for requirement in asked_for("", "postgres", "ui")}
     pins = locked()
     for name, requirement in wanted.items():
         assert name in pins, f"{name} is not locked; run `make lock`"

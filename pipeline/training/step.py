@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from typing import Any
@@ -171,9 +172,7 @@ class CompiledStep(NetworkStep):
     def __init__(self, networks: ReplicaNetworks, hypers: Sequence[Hyperparameters], variant: Variant) -> None:
         super().__init__(networks, hypers, variant)
         self._shape: torch.Size | None = None
-        self._compiled = torch.compile(  # type: ignore[call-overload]  # its overloads have no recompile_limit yet
-            self._graph, fullgraph=True, dynamic=False, recompile_limit=PROGRAMS
-        )
+        self._compiled = torch.compile(self._graph, fullgraph=True, dynamic=False, **_limit_of_programs())
 
     def _learn(self, x: Tensor, target: Tensor, digits: Tensor) -> tuple[Tensor, Tensor]:
         self._shape = self._shape or x.shape
@@ -192,6 +191,14 @@ class CompiledStep(NetworkStep):
         self.optimiser.step(gradient)
         self.networks.refresh()
         return loss_R, verdict
+
+
+def _limit_of_programs() -> dict[str, Any]:
+    """An option of torch.compile from torch 2.14 on; before, the limit is one for all that a process compiles."""
+    if "recompile_limit" in inspect.signature(torch.compile).parameters:
+        return {"recompile_limit": PROGRAMS}
+    torch._dynamo.config.recompile_limit = PROGRAMS
+    return {}
 
 
 class GraphedStep(NetworkStep):
