@@ -23,6 +23,8 @@ check: .venv/ready-dev ## the same
 	ruff check .
 	mypy
 	lint-imports
+	hadolint Dockerfile
+	cffconvert --validate
 	pytest
 
 test-faults: .venv/ready-dev ## what is killed, cut off, full or damaged, in full: about an hour

@@ -17,6 +17,7 @@ from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 from packaging.version import Version
 
+import variantlab
 from pipeline.cli import main
 
 ROOT = Path(__file__).parents[1]
@@ -121,6 +122,20 @@ def test_the_lock_holds_what_pyproject_asks_for_and_nothing_that_it_does_not() -
         assert name in pins, f"{name} is not locked; run `make lock`"
         assert pins[name][0] in requirement.specifier, f"{name} is locked outside its range; run `make lock`"
     assert {name for name, (_, direct) in pins.items() if direct} == set(wanted), "run `make lock`"
+
+
+def test_whoever_cites_this_finds_its_version_and_licence() -> None:
+    citation = yaml.safe_load((ROOT / "CITATION.cff").read_text())
+    assert citation["version"] == variantlab.__version__
+    assert citation["license"] == pyproject()["project"]["license"]
+
+
+def test_every_report_whose_figures_are_here_is_credited() -> None:
+    notice = (ROOT / "NOTICE").read_text()
+    for path in sorted((ROOT / "published").glob("[0-9]*.yaml")):
+        report = yaml.safe_load(path.read_text())
+        assert f"{report['report']}  {report['authors']}:" in notice
+        assert report["title"] in notice
 
 
 def test_both_environment_files_point_to_the_lock() -> None:
