@@ -221,10 +221,11 @@ def cross_validate_command(dry_run: bool, **options: Any) -> None:
 @dry_run_option
 def search_command(dry_run: bool, **options: Any) -> None:
     """Search hyperparameters with Optuna by cross validation on training digits; start again to resume."""
-    from pipeline.stages.searching.config import SearchConfig
+    from pipeline.stages.searching.config import SearchConfig, space_of
 
     setting = _setting(options)
     config = SearchConfig(setting=setting, compute=_compute(options), **options)
+    space_of(config)  # raises for a bad one, before there is a tracking store
     if dry_run:
         from pipeline.stages.searching.plan import plan
 

@@ -253,6 +253,12 @@ def test_all_search_spaces_are_checked(folder: Path) -> None:
     assert runs_in(folder) == []
 
 
+def test_a_bad_space_is_refused_before_a_tracking_store_is_made(folder: Path) -> None:
+    (folder / "mlflow.db").unlink()
+    assert invoke("search", "--model", "mlp", "--space", "no.yaml").exit_code == 2
+    assert list(folder.iterdir()) == []
+
+
 def test_no_search_space_at_all_is_an_error(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(spaces, "SPACES", folder / "search_spaces")
     result = invoke("spaces", "check")
