@@ -56,7 +56,7 @@ ui: .venv/ready ## MLflow and optuna-dashboard over mlflow.db and optuna.db
 	variantlab ui
 
 clean: ## remove the environment and caches
-	rm -rf .venv .mypy_cache .pytest_cache .ruff_cache .import_linter_cache build *.egg-info
+	rm -rf .venv .mypy_cache .pytest_cache .ruff_cache .import_linter_cache build dist *.egg-info
 
 .venv/ready: requirements.txt pyproject.toml
 	$(PYTHON) -c 'import sys; sys.exit(0 if sys.version_info >= (3, 11) else "variantlab needs Python 3.11 or newer, but $(PYTHON) is " + sys.version.split()[0] + "; choose another: make PYTHON=python3.11")'
