@@ -103,8 +103,8 @@ class Hyperparameters:
     @property
     def canonical(self) -> Hyperparameters:
         """Equal for configurations that are the same training: what has no effect is as its default."""
-        idle: dict[str, Any] = {name: DEFAULTS[name] for name in self._idle}
-        return replace(self, **idle)
+        idle: dict[str, Any] = {name: DEFAULTS[name] for name in self._idle if getattr(self, name) != DEFAULTS[name]}
+        return replace(self, **idle) if idle else self
 
     @property
     def hash(self) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from pipeline.errors import InputError, UnknownNameError
@@ -14,7 +14,7 @@ from pipeline.reports.layout import Part
 from pipeline.reports.tables import Table
 from pipeline.stages.searching.clock import show_seconds
 from pipeline.stages.stage import Reporter, open_store
-from pipeline.tracking.port import RunRecord, Tracker
+from pipeline.tracking.port import RunQuery, RunRecord, Tracker
 
 STAGES = (
     *("main", "prepare", "cross_validate", "search", "evaluate", "compare", "reproduce"),
@@ -26,6 +26,8 @@ STATUSES = ("RUNNING", "FINISHED", "FAILED", "KILLED")
 ERRORS = ("final_test_error", "cv_validation_error")
 """What a run is shown with, the first that it has."""
 NEWEST = "started"
+SAMPLE = 100
+"""Of the newest runs so many are looked at for the names of metrics."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -63,24 +65,22 @@ class RunsConfig:
 def run(config: RunsConfig, tracker: Tracker, reporter: Reporter) -> Part:
     """The list: a table, or text. Raises InputError for an experiment, or a metric to sort by, that no run has."""
     open_store(tracker, reporter)
-    tags = {"model": config.model} if config.model else {}
-    found = [
-        record
-        for record in tracker.find(config.stage, experiment=config.experiment or None, **tags)
-        if (config.stage or record.tags.get("role") not in PARTS)
-        and (not config.status or record.status == config.status)
-    ]
-    ordered = _ordered(found, config)
-    return FORMATS[config.format](ordered[: config.limit or None], config)
-
-
-def _ordered(records: Sequence[RunRecord], config: RunsConfig) -> list[RunRecord]:
-    if config.sort == NEWEST:
-        return list(reversed(records)) if config.descending else list(records)
-    having = [record for record in records if config.sort in record.metrics]
-    if records and not having:
-        raise UnknownNameError("metric", config.sort, sorted({name for record in records for name in record.metrics}))
-    return sorted(having, key=lambda record: record.metrics[config.sort], reverse=config.descending)
+    query = RunQuery(
+        role=config.stage,
+        other_than=() if config.stage else PARTS,
+        tags={"model": config.model} if config.model else {},
+        status=config.status,
+        experiment=config.experiment or None,
+        metric="" if config.sort == NEWEST else config.sort,
+        reverse=config.descending,
+        limit=config.limit,
+    )
+    found = list(tracker.search(query))
+    if query.metric and not found:
+        alike = list(tracker.search(replace(query, metric="", reverse=False, limit=SAMPLE)))
+        if alike:
+            raise UnknownNameError("metric", config.sort, sorted({name for run in alike for name in run.metrics}))
+    return FORMATS[config.format](found, config)
 
 
 def _table(records: Sequence[RunRecord], config: RunsConfig) -> Part:

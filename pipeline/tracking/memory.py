@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import uuid
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from itertools import count
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
 from pipeline.errors import InputError, UnknownNameError
-from pipeline.tracking.port import VARIANTS, Metric, ModelToLog, Run, RunRecord, RunStart, Status, param_text
+from pipeline.tracking.port import VARIANTS, Metric, ModelToLog, Run, RunQuery, RunRecord, RunStart, Status, param_text
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -83,7 +83,6 @@ class MemoryTracker:
         self.seconds = 0.0
         self.place = "memory"
         self.runs: list[MemoryRun] = []
-        self._ids = count()
         self.registered: dict[str, list[str]] = {}
         """Name of a registered model -> run of each version."""
         self.champions: dict[str, str] = {}
@@ -108,7 +107,7 @@ class MemoryTracker:
     def start(self, start: RunStart, parent: Run | None = None) -> MemoryRun:
         """Open a run."""
         run = MemoryRun(
-            f"run-{next(self._ids)}",
+            uuid.uuid4().hex,
             start.name,
             start.started or datetime.now(UTC),
             None if parent is None else parent.id,
@@ -129,11 +128,17 @@ class MemoryTracker:
 
     def find(self, role: str = "", *, experiment: str | None = None, **tags: str) -> list[RunRecord]:
         """Find runs, newest first; there is one experiment."""
-        if experiment not in (None, "", VARIANTS):
-            raise UnknownNameError("experiment", str(experiment), [VARIANTS])
-        wanted = {**({"role": role} if role else {}), **tags}
-        oldest = sorted(self.runs, key=lambda run: run.started)
-        return [self._record(run) for run in reversed(oldest) if wanted.items() <= run.tags.items()]
+        return list(self.search(RunQuery(role=role, experiment=experiment, tags=tags)))
+
+    def search(self, query: RunQuery) -> Iterator[RunRecord]:
+        """Find runs in an order."""
+        if query.experiment not in (None, "", VARIANTS):
+            raise UnknownNameError("experiment", str(query.experiment), [VARIANTS])
+        found = [record for record in map(self._record, reversed(self.runs)) if query.admits(record)]
+        found.sort(key=lambda record: record.started, reverse=not (query.reverse and not query.metric))
+        if query.metric:
+            found.sort(key=lambda record: record.metrics[query.metric], reverse=query.reverse)
+        return iter(found[: query.limit or None])
 
     def get(self, run_id: str) -> RunRecord:
         """Read one run."""
@@ -141,6 +146,10 @@ class MemoryTracker:
             if run.id == run_id:
                 return self._record(run)
         raise InputError(f"there is no run {run_id!r} in memory")
+
+    def has(self, run_id: str) -> bool:
+        """Whether there is a run of this id."""
+        return any(run.id == run_id for run in self.runs)
 
     def history(self, run_id: str, metric: str) -> list[float]:
         """All values of a metric by step."""

@@ -99,6 +99,40 @@ class RunRecord:
 
 
 @dataclass(frozen=True, kw_only=True)
+class RunQuery:
+    """Which runs are wanted, and in which order."""
+
+    role: str = ""
+    """Empty for any."""
+    other_than: Sequence[str] = ()
+    """Roles that are not wanted."""
+    tags: Mapping[str, str] = field(default_factory=dict)
+    """What their tags must be."""
+    lacking: str = ""
+    """A tag that they must not have."""
+    status: str = ""
+    experiment: str | None = None
+    """Name of the only experiment; "" is the present one, None all."""
+    metric: str = ""
+    """Sort by it, the least first, and leave out runs without it; empty: by start, the newest first."""
+    reverse: bool = False
+    """The other way round."""
+    limit: int = 0
+    """The most runs; 0 for all."""
+
+    def admits(self, record: RunRecord) -> bool:
+        """Whether it wants this run, whatever the order, limit and experiment."""
+        wanted = {**self.tags, **({"role": self.role} if self.role else {})}
+        return (
+            wanted.items() <= record.tags.items()
+            and record.tags.get("role") not in self.other_than
+            and self.lacking not in record.tags
+            and self.status in ("", record.status)
+            and (not self.metric or self.metric in record.metrics)
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
 class ModelToLog:
     """A network with what is needed to use it elsewhere."""
 
@@ -185,8 +219,17 @@ class Tracker(Protocol):
         Raises InputError for an experiment that does not exist.
         """
 
+    def search(self, query: RunQuery) -> Iterator[RunRecord]:
+        """Runs as a query wants them; of many, a page at a time is read.
+
+        Raises InputError for an experiment that does not exist.
+        """
+
     def get(self, run_id: str) -> RunRecord:
         """One run. Raises InputError when there is none of this id."""
+
+    def has(self, run_id: str) -> bool:
+        """Whether there is a run of this id."""
 
     def history(self, run_id: str, metric: str) -> list[float]:
         """All values of a metric in the order of their steps."""

@@ -24,6 +24,7 @@ from sqlalchemy.exc import IntegrityError
 from pipeline.errors import StageError
 from pipeline.interruptions import held
 from pipeline.processes import is_dead, process_tag, show_process
+from pipeline.tuning.records import running
 from pipeline.tuning.storage import LEASES, DatabaseAwayError, Storage
 
 BEAT_SECONDS = 2.0
@@ -108,24 +109,18 @@ def left_running(storage: Storage) -> dict[str, int]:
     """Study -> how many of its trials run although no living process is known to search it."""
     held = leases(storage)
     return {
-        study.study_name: running
-        for study in storage.get_all_studies()
-        if (study.study_name not in held or is_dead(held[study.study_name].owner))
-        and (running := storage.get_n_trials(study._study_id, TrialState.RUNNING))
+        study: len(trials)
+        for study, trials in running(storage).items()
+        if study not in held or is_dead(held[study].owner)
     }
 
 
 def put_back(storage: Storage, study: str) -> int:
     """Let the running trials of a study wait; how many there were."""
-    running = [
-        trial._trial_id
-        for each in storage.get_all_studies()
-        if each.study_name == study
-        for trial in storage.get_all_trials(each._study_id, deepcopy=False, states=(TrialState.RUNNING,))
-    ]
-    for trial_id in running:
+    trials = running(storage).get(study, [])
+    for trial_id in trials:
         storage.set_trial_state_values(trial_id, TrialState.WAITING)
-    return len(running)
+    return len(trials)
 
 
 def _wait_for(storage: Storage, study: str, say: Callable[[str], None], check: Callable[[], None]) -> tuple[int, str]:

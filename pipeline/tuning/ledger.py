@@ -16,10 +16,10 @@ import json
 import logging
 import uuid
 import warnings
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import datetime
 from functools import partial
 from typing import Any
 
@@ -34,22 +34,18 @@ from pipeline.training.machine import UNKNOWN
 from pipeline.training.plan import StopRule
 from pipeline.tuning.paths import Known
 from pipeline.tuning.pruning import stop_rules
+from pipeline.tuning.records import BEGUN, FOUND, count_trials, finished_since, first_unfinished
 from pipeline.tuning.samplers import SAMPLERS, Proposer
 from pipeline.tuning.space import Space
 from pipeline.tuning.storage import Storage
 from pipeline.tuning.strategies import Proposal, Strategy
-from pipeline.tuning.trials import Asked, Finding, Generation, Recheck, State, TrialRecord, selection_score
+from pipeline.tuning.trials import Asked, Finding, Generation, Recheck, TrialRecord, selection_score
 
-STATES: dict[TrialState, State] = {
-    TrialState.COMPLETE: "complete",
-    TrialState.PRUNED: "pruned",
-    TrialState.FAIL: "failed",
-}
 DECIMALS = 6
-BEGUN, FOUND = "variantlab:begun", "variantlab:found"
-"""Attributes of a trial that are not for people: what it is, and what it gave."""
 ENQUEUED = "fixed_params"
-"""The one in which Optuna keeps what `enqueue_trial` is given."""
+"""The attribute of a trial in which Optuna keeps what `enqueue_trial` is given."""
+RUNS = "mlflow_runs"
+"""The attribute of a study in which it remembers which trials have a complete run."""
 MACHINES, MACHINES_VERSION = "machines", 1
 """The attribute of a study in which it remembers what its trials were computed on, and the form that this has."""
 log = logging.getLogger(__name__)
@@ -84,18 +80,29 @@ class Method:
         return int(max(dimension.ends)) if dimension else self.space.preset.epochs
 
 
+@dataclass(frozen=True, kw_only=True)
+class LoggedRuns:
+    """Which trials have a complete run in the tracker."""
+
+    search: str
+    """Id of the run of the search that said so: where there is none of this id is another tracker."""
+    trials: Collection[int]
+
+
 class Ledger:
     """One study. Every call that changes it leaves it in a state that a new process can go on from."""
 
     def __init__(self, storage: Storage, study: optuna.Study, method: Method) -> None:
         self._storage, self._study, self._method = storage, study, method
-        self._name = study.study_name
+        self._name, self._study_id = study.study_name, study._study_id
         self._id = str(study.user_attrs["id"])
         sampler = method.sampler if method.sampler in SAMPLERS else "random"
         self._proposer = Proposer(
             sampler, method.space, seed=method.seed, population=method.population, objectives=method.objectives
         )
         self._records: dict[int, TrialRecord] = {}
+        self._read_from = 0
+        """All trials below this number have ended, and were read."""
         self._left_out: set[int] = set()
         """Trials of others of which it was said that they are no part of the search."""
         self._noted: list[dict[str, Any]] | None = None
@@ -117,7 +124,7 @@ class Ledger:
         study = optuna.create_study(storage=storage, study_name=name, directions=directions, load_if_exists=True)
         recorded = study.user_attrs.get("protocol")
         if recorded is None:
-            if study.get_trials(deepcopy=False):
+            if count_trials(storage, study._study_id):
                 raise InputError(f"the study {name!r} was not made by this program; choose another --study")
             study.set_user_attr("id", uuid.uuid4().hex)
             with warnings.catch_warnings():
@@ -137,6 +144,11 @@ class Ledger:
     def id(self) -> str:
         """What tells the study from others of the same name in other databases."""
         return self._id
+
+    @property
+    def preset(self) -> Hyperparameters:
+        """What a search tries first."""
+        return self._method.space.preset
 
     @property
     def planned(self) -> int:
@@ -163,8 +175,8 @@ class Ledger:
             begin = len(proposals)
         if len(records) >= len(proposals):
             return []
-        trials = self._trials()
-        places = self._places(proposals, trials)
+        size = self.size
+        places = self._places(proposals, size)
         numbers = list(places)
         start = begin + (len(records) - begin) // population * population
         together = numbers[start : start + population]
@@ -173,13 +185,15 @@ class Ledger:
         self._proposer.learn(earlier, lambda number: places[number].parameters is not None)
         draws = _Draws(earlier, self._method.replicate)
         rule = stop_rules(self._method.pruner, earlier, self._method.epochs)
-        known = dict(enumerate(trials))
-        asked = [self._ask(number, places[number], generation, draws, rule, known.get(number)) for number in together]
+        asked = [
+            self._ask(number, places[number], generation, draws, rule, self._trial(number) if number < size else None)
+            for number in together
+        ]
         # What was told of a search that was shorter has not been interrupted.
         return [trial for trial in asked if not trial.told or self._records[trial.number].generation == generation]
 
-    def _places(self, proposals: Sequence[Proposal], trials: Sequence[FrozenTrial]) -> dict[int, Proposal]:
-        """Number of a trial -> what is proposed for it, as many as there are proposals.
+    def _places(self, proposals: Sequence[Proposal], size: int) -> dict[int, Proposal]:
+        """Number of a trial -> what is proposed for it, as many as there are proposals; of the trials `size` exist.
 
         Trials that people have enqueued stand between them; those that were ended by others have no place.
         """
@@ -188,14 +202,16 @@ class Ledger:
         for number in itertools.count():
             if len(places) == len(proposals):
                 return places
-            trial = trials[number] if number < len(trials) else None
+            if number in self._left_out:
+                continue
+            record = self._records.get(number)
+            trial = self._trial(number) if record is None and number < size else None
             if trial is None or _is_made_here(trial):
-                enqueued = None if trial is None else _enqueued(trial)
+                enqueued = _enqueued(trial) if trial is not None else None if record is None else record.enqueued
                 places[number] = next(left) if enqueued is None else Proposal(parameters=None, enqueued=enqueued)
             elif trial.state.is_finished():
-                if number not in self._left_out:
-                    log.warning("trial %d of study %s was added by hand, and is left out", number, self.name)
-                    self._left_out.add(number)
+                log.warning("trial %d of study %s was added by hand, and is left out", number, self.name)
+                self._left_out.add(number)
             else:
                 enqueued = _enqueued(trial)
                 if reason := self._unfit(enqueued):
@@ -296,15 +312,14 @@ class Ledger:
 
         Raises _ForeignTrialError when somebody else has made one of this number in the meantime.
         """
-        trials = self._study.get_trials(deepcopy=False)
-        if len(trials) == number:
-            trial_id = self._storage.create_new_trial(self._study._study_id, template_trial=trial)
+        if count_trials(self._storage, self._study_id) == number:
+            trial_id = self._storage.create_new_trial(self._study_id, template_trial=trial)
             if self._storage.get_trial_number_from_id(trial_id) == number:
                 return
             self._storage.set_trial_system_attr(trial_id, BEGUN, None)
             self._storage.set_trial_state_values(trial_id, TrialState.FAIL)
             raise _ForeignTrialError
-        if not _is_made_here(trials[number]):
+        if not _is_made_here(self._storage.get_trial(self._trial_id(number))):
             raise _ForeignTrialError
 
     def _adopt(
@@ -324,12 +339,11 @@ class Ledger:
             self._storage.set_trial_state_values(trial._trial_id, TrialState.RUNNING)
         self._storage.set_trial_system_attr(trial._trial_id, BEGUN, dict(begun))
 
-    def _trials(self) -> list[FrozenTrial]:
-        return self._storage.outlast(lambda: self._study.get_trials(deepcopy=False))
+    def _trial(self, number: int) -> FrozenTrial:
+        return self._storage.outlast(lambda: self._storage.get_trial(self._trial_id(number)))
 
     def _trial_id(self, number: int) -> int:
-        study_id = self._storage.get_study_id_from_name(self.name)
-        return self._storage.get_trial_id_from_study_id_trial_number(study_id, number)
+        return self._storage.get_trial_id_from_study_id_trial_number(self._study_id, number)
 
     def attach(self, number: int, name: str, value: str) -> None:
         """Keep something with a trial that is running, where people who look at the study see it."""
@@ -400,13 +414,9 @@ class Ledger:
             other = study.user_attrs.get("protocol")
             if study.study_name == self.name or other is None or any(other.get(key) != mine[key] for key in same):
                 continue
-            trials = self._storage.get_all_trials(
-                self._storage.get_study_id_from_name(study.study_name), deepcopy=False, states=tuple(STATES)
-            )
-            finished = (_record(trial) for trial in trials if _is_made_here(trial))
             known += [
                 Known(f"trial {record.number} of study {study.study_name}", record)
-                for record in finished
+                for record in finished_since(self._storage, study.study_name)
                 if record.curves and not record.source and not record.draw
             ]
         return known
@@ -438,6 +448,31 @@ class Ledger:
         return list(kept["machines"]) if kept and kept["version"] == MACHINES_VERSION else []
 
     @property
+    def size(self) -> int:
+        """How many trials there are, in whatever state."""
+        return self._storage.outlast(lambda: count_trials(self._storage, self._study_id))
+
+    @property
+    def runs(self) -> LoggedRuns | None:
+        """What the last search that logged trials has kept of their runs."""
+        kept = self._storage.outlast(lambda: self._storage.get_study_user_attrs(self._study_id).get(RUNS))
+        if kept is None:
+            return None
+        trials = {number for first, last in kept["trials"] for number in range(first, last + 1)}
+        return LoggedRuns(search=kept["search"], trials=trials)
+
+    def keep_runs(self, runs: LoggedRuns) -> None:
+        """Keep it, instead of what was kept before; the trials as the first and last number of each row of them."""
+        rows = list[list[int]]()
+        for number in sorted(runs.trials):
+            if rows and rows[-1][1] == number - 1:
+                rows[-1][1] = number
+            else:
+                rows.append([number, number])
+        kept = {"search": runs.search, "trials": rows}
+        self._storage.outlast(lambda: self._storage.set_study_user_attr(self._study_id, RUNS, kept))
+
+    @property
     def rechecked(self) -> Recheck | None:
         """What trying the best again gave, if that was done."""
         kept = self._storage.outlast(lambda: self._study.user_attrs.get("recheck"))
@@ -464,17 +499,19 @@ class Ledger:
 
     def records(self) -> list[TrialRecord]:
         """All finished trials by number."""
-        for trial in self._trials():
-            if trial.state.is_finished() and trial.number not in self._records and _is_made_here(trial):
-                self._records[trial.number] = _record(trial)
+        unfinished = self._storage.outlast(lambda: first_unfinished(self._storage, self._study_id))
+        for record in self._storage.outlast(lambda: finished_since(self._storage, self.name, self._read_from)):
+            self._records.setdefault(record.number, record)
+        self._read_from = unfinished
         return [self._records[number] for number in sorted(self._records)]
 
 
 def check_protocol(storage: Storage, name: str, protocol: Mapping[str, Any]) -> None:
     """Raise InputError if there is a study of this name that was made under another protocol."""
-    for study in storage.get_all_studies():
-        if study.study_name == name and "protocol" in study.user_attrs:
-            _check_same(name, study.user_attrs["protocol"], protocol)
+    with suppress(KeyError):
+        recorded = storage.get_study_user_attrs(storage.get_study_id_from_name(name)).get("protocol")
+        if recorded is not None:
+            _check_same(name, recorded, protocol)
 
 
 def _check_same(name: str, recorded: Mapping[str, Any], protocol: Mapping[str, Any]) -> None:
@@ -492,10 +529,10 @@ def _check_same(name: str, recorded: Mapping[str, Any], protocol: Mapping[str, A
 
 def finished_trials(storage: Storage, name: str) -> list[TrialRecord]:
     """Those of a study by number; none if there is no study of this name."""
-    if name not in {study.study_name for study in storage.get_all_studies()}:
+    try:
+        return finished_since(storage, name)
+    except KeyError:
         return []
-    trials = storage.get_all_trials(storage.get_study_id_from_name(name), deepcopy=False, states=tuple(STATES))
-    return [_record(trial) for trial in trials if _is_made_here(trial)]
 
 
 class _Draws:
@@ -547,36 +584,3 @@ def _enqueued(trial: FrozenTrial) -> Mapping[str, Value] | None:
     """What a trial that somebody has enqueued is to have; None for others."""
     enqueued: Mapping[str, Value] | None = trial.system_attrs.get(ENQUEUED)
     return enqueued
-
-
-def _record(trial: FrozenTrial) -> TrialRecord:
-    begun = trial.system_attrs[BEGUN]
-    found = json.loads(trial.system_attrs.get(FOUND, _NOTHING))
-    complete = trial.state is TrialState.COMPLETE
-    assert trial.datetime_start is not None
-    assert trial.datetime_complete is not None
-    begin, end = begun["generation"]
-    return TrialRecord(
-        number=trial.number,
-        state=STATES[trial.state],
-        error=found["curves"]["validation_error"][-1] if complete else None,
-        score=trial.values[0] if complete else None,
-        cost=trial.values[1] if complete and len(trial.values) > 1 else None,
-        hyper=Hyperparameters.of(begun["config"]),
-        pairs=begun["pairs"],
-        draw=begun["draw"],
-        generation=(begin, end),
-        enqueued=begun.get("enqueued", {}),
-        **found,
-        started=trial.datetime_start,
-        ended=_end(trial.datetime_start, trial.datetime_complete, found["seconds"]),
-    )
-
-
-def _end(started: datetime, ended: datetime, seconds: float) -> datetime:
-    """When a trial ended; where the clock was set back since it began, by what training it took."""
-    return ended if ended >= started else started + timedelta(seconds=seconds)
-
-
-_NOTHING = '{"curves": {}, "fold_errors": [], "reason": "", "source": "", "replica_epochs": 0, "seconds": 0}'
-"""What is known of a trial that was ended by somebody else."""

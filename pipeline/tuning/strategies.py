@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import ClassVar
 
 from pipeline.models.hyperparameters import Value
@@ -28,7 +28,7 @@ class Proposal:
 
     parameters: Mapping[str, Value] | None
     """What is searched, by name; None: the sampler chooses."""
-    enqueued: Mapping[str, Value] = field(default_factory=dict)
+    enqueued: Mapping[str, Value] | None = None
     """What the sampler has to leave as somebody has asked for."""
     pairs: int = 0
     """Training samples of a round; 0 for as many as the search has."""

@@ -32,7 +32,7 @@ class Asked:
     """Which draw of samples and folds; above 0 for a configuration that is tried again to know it better."""
     stop: StopRule | None
     generation: Generation
-    enqueued: Mapping[str, Value] = field(default_factory=dict)
+    enqueued: Mapping[str, Value] | None = None
     """What somebody has asked for, where the trial was enqueued by hand; the sampler has chosen the rest."""
     told: bool = False
     """Whether its finding is kept already: it trains once more only for the sake of those beside it."""
@@ -76,7 +76,7 @@ class TrialRecord:
     fold_errors: Sequence[Sequence[float]]
     source: str = ""
     generation: Generation = (0, 1)
-    enqueued: Mapping[str, Value] = field(default_factory=dict)
+    enqueued: Mapping[str, Value] | None = None
     """What somebody has asked for, where the trial was enqueued by hand."""
     replica_epochs: int = 0
     seconds: float = 0.0

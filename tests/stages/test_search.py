@@ -97,11 +97,11 @@ def test_other_test_pairs_are_no_other_search(config: SearchConfig) -> None:
 
 def test_started_again_it_adds_nothing_and_a_larger_total_adds_the_rest(config: SearchConfig) -> None:
     tracker = MemoryTracker()
+    first = search.run(replace(config, n_trials=3), tracker, Silent())
     search.run(replace(config, n_trials=3), tracker, Silent())
-    again = search.run(replace(config, n_trials=3), tracker, Silent())
     assert len(trials_of(tracker)) == 3
-    assert {run.parent for run in trials_of(tracker)} == {again.run_id}
-    search.run(replace(config, n_trials=5), tracker, Silent())
+    more = search.run(replace(config, n_trials=5), tracker, Silent())
+    assert [run.parent for run in trials_of(tracker)] == [first.run_id] * 3 + [more.run_id] * 2
     at_once = MemoryTracker()
     search.run(replace(config, n_trials=5, study="another"), at_once, Silent())
     assert table_of(tracker) == table_of(at_once)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import replace
 from datetime import UTC, timedelta
 from pathlib import Path
@@ -12,6 +13,7 @@ import pytest
 from pipeline.stages import search
 from pipeline.stages.searching.config import SearchConfig
 from pipeline.tracking.memory import MemoryTracker
+from pipeline.tracking.port import RunQuery, RunRecord
 from tests.stages.runs import Make, config_of, runs_with, searched, table_of, trials_of
 from tests.stages.silent import Silent
 
@@ -90,7 +92,8 @@ def test_runs_are_open_while_trials_train_and_an_interrupted_search_completes_th
     _, run = searched(config, tracker)
     assert [trial.id for trial in trials_of(tracker)[2:]] == person.seen
     assert {trial.status for trial in trials_of(tracker)} == {"FINISHED"}
-    assert {trial.parent for trial in trials_of(tracker)} == {run.id}
+    assert [trial.parent for trial in trials_of(tracker)] == [stopped.id] * 2 + [run.id] * 2
+    assert run.tags["continues"] == stopped.id
     assert table_of(tracker) == table_of(whole)
 
 
@@ -123,3 +126,42 @@ def test_status_and_times_of_a_run_are_those_of_its_trial_however_it_ended(make:
             assert moment is not None
             assert of_trial is not None
             assert abs(moment - of_trial.astimezone(UTC)) < timedelta(seconds=1)
+
+
+class Counting(MemoryTracker):
+    """Counts the trials' runs that it is asked to read."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.read = 0
+
+    def search(self, query: RunQuery) -> Iterator[RunRecord]:
+        for record in super().search(query):
+            self.read += record.tags["role"] == "trial"
+            yield record
+
+
+def test_a_start_reads_no_more_runs_the_more_trials_there_are(make: Make) -> None:
+    config, tracker = make(SPACE, n_trials=2, population=2, recheck=0), Counting()
+    read = []
+    for n_trials in (2, 2, 4, 8, 8):
+        tracker.read = 0
+        searched(replace(config, n_trials=n_trials), tracker)
+        read.append(tracker.read)
+    assert read == [1] * 5  # that of the best trial, which the search names
+
+
+@pytest.mark.parametrize("kept", ["nothing, as by older versions", "what was complete some trials ago"])
+def test_the_runs_of_earlier_starts_are_found_whatever_the_study_has_kept_of_them(make: Make, kept: str) -> None:
+    config = make(SPACE, n_trials=4, population=2)
+    tracker, run = searched(config)
+    before = [trial.id for trial in trials_of(tracker)]
+    study = study_of(config)
+    assert study.user_attrs["mlflow_runs"] == {"search": run.id, "trials": [[0, 3]]}
+    if kept.startswith("nothing"):
+        study._storage.set_study_user_attr(study._study_id, "mlflow_runs", None)
+    else:
+        study.set_user_attr("mlflow_runs", {"search": run.id, "trials": [[0, 0], [2, 2]]})
+    searched(config, tracker)
+    assert [trial.id for trial in trials_of(tracker)] == before
+    assert study_of(config).user_attrs["mlflow_runs"]["trials"] == [[0, 3]]

@@ -15,6 +15,7 @@ from pipeline.models.registry import get_variant, variants
 from pipeline.tracking.port import (
     Metric,
     Run,
+    RunQuery,
     RunRecord,
     RunStart,
     Tracker,
@@ -156,6 +157,53 @@ def test_a_tag_is_found_as_a_whole(tracker: Tracker) -> None:
     start(tracker, "r", study="a%c")
     start(tracker, "long", study="abc")
     assert names(tracker.find("trial", study="a%c")) == ["r"]
+
+
+@pytest.fixture
+def various(tracker: Tracker) -> Tracker:
+    """Four runs that began one after the other."""
+    for minute, (name, role, status, error) in enumerate(
+        [
+            ("a", "search", "FINISHED", 0.3),
+            ("b", "trial", "FAILED", None),
+            ("c", "trial", "FINISHED", 0.1),
+            ("d", "evaluate", "KILLED", 0.2),
+        ]
+    ):
+        run = tracker.start(RunStart(name=name, role=role, started=NOON + timedelta(minutes=minute)))
+        run.log(
+            metrics=[] if error is None else [Metric("error", error)],
+            tags={"projected": "true"} if error == 0.1 else {},
+        )
+        run.end(status)  # type: ignore[arg-type]
+    return tracker
+
+
+@pytest.mark.parametrize(
+    ("query", "expected"),
+    [
+        (RunQuery(), "dcba"),
+        (RunQuery(reverse=True), "abcd"),
+        (RunQuery(limit=2), "dc"),
+        (RunQuery(role="trial"), "cb"),
+        (RunQuery(other_than=("trial", "cell")), "da"),
+        (RunQuery(status="FINISHED"), "ca"),
+        (RunQuery(lacking="projected"), "dba"),
+        (RunQuery(tags={"projected": "true"}), "c"),
+        (RunQuery(metric="error"), "cda"),
+        (RunQuery(metric="error", reverse=True), "adc"),
+        (RunQuery(metric="error", other_than=("trial",), limit=1), "d"),
+        (RunQuery(metric="accuracy"), ""),
+        (RunQuery(role="trial", status="RUNNING"), ""),
+    ],
+)
+def test_a_query_says_which_runs_and_in_which_order(various: Tracker, query: RunQuery, expected: str) -> None:
+    assert "".join(names(list(various.search(query)))) == expected
+
+
+def test_the_runs_that_are_there_are_known_by_id(tracker: Tracker) -> None:
+    assert tracker.has(start(tracker, "r").id)
+    assert not tracker.has("0" * 32)
 
 
 def test_an_unknown_experiment_is_refused(tracker: Tracker) -> None:

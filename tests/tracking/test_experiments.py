@@ -14,9 +14,9 @@ from click.testing import CliRunner
 from mlflow.cli import cli as mlflow_command
 
 from pipeline.errors import InputError
+from pipeline.resources import CHECKOUT
 from pipeline.tracking.mlflow_tracker import EXPERIMENT_TAGS, MlflowTracker
 from pipeline.tracking.port import PUBLISHED, VARIANTS, RunStart
-from pipeline.tracking.provenance import PROJECT
 from tests.tracking.conftest import use
 from tests.waiting import wait_until
 
@@ -96,7 +96,7 @@ def test_a_deleted_experiment_is_refused_with_the_command_that_restores_it(
 def test_a_run_that_mlflow_run_made_for_bad_input_is_no_other(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     uri = f"sqlite:///{tmp_path}/mlflow.db"
     use(monkeypatch, uri, tmp_path)
-    mlflow.MlflowClient(uri).create_run("0", tags={"mlflow.source.name": PROJECT.as_uri()})
+    mlflow.MlflowClient(uri).create_run("0", tags={"mlflow.source.name": CHECKOUT.as_uri()})
     assert MlflowTracker().experiment_id == "0"
 
 

@@ -6,6 +6,7 @@ import math
 import shutil
 import sqlite3
 import statistics
+from contextlib import closing
 from dataclasses import replace
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -21,8 +22,9 @@ from pipeline.errors import InputError
 from pipeline.models.hyperparameters import Hyperparameters
 from pipeline.models.registry import get_variant
 from pipeline.training.machine import UNKNOWN
-from pipeline.tuning.ledger import BEGUN, finished_trials
+from pipeline.tuning.ledger import finished_trials
 from pipeline.tuning.pruning import STARTUP_TRIALS, MedianRule
+from pipeline.tuning.records import BEGUN, STATES, finished_since
 from pipeline.tuning.storage import open_storage
 from pipeline.tuning.strategies import Sampled
 from pipeline.tuning.trials import Asked, Finding, Recheck, State, best_of, selection_score
@@ -453,3 +455,16 @@ def test_a_stop_rule_compares_with_earlier_generations_alone(whole: Search) -> N
 def test_without_a_pruner_nothing_is_stopped(path: Path) -> None:
     asked = open_ledger(path, pruner="none").next_generation()
     assert [trial.stop for trial in asked] == [None] * POPULATION
+
+
+def test_finished_trials_are_read_as_optuna_reads_them(whole: Search) -> None:
+    with closing(open_storage(f"sqlite:///{whole.path}")) as storage:
+        [name] = optuna.get_all_study_names(storage)
+        trials = optuna.load_study(study_name=name, storage=storage).trials
+        read = finished_since(storage, name)
+        assert finished_since(storage, name, 5) == read[5:]
+    assert {record.state for record in read} == {"complete", "pruned", "failed"}
+    for found, trial in zip(read, trials, strict=True):
+        assert (found.number, found.state) == (trial.number, STATES[trial.state])
+        assert (found.started, found.ended) == (trial.datetime_start, trial.datetime_complete)
+        assert [found.score] == (trial.values if trial.state is TrialState.COMPLETE else [None])

@@ -15,7 +15,7 @@ import pytest
 from pipeline.models.registry import get_variant
 from pipeline.tuning.constraints import Constraint
 from pipeline.tuning.dimensions import Choice, FloatRange, IntRange
-from pipeline.tuning.ledger import BEGUN, FOUND
+from pipeline.tuning.records import BEGUN, FOUND
 from pipeline.tuning.space import Condition, Space
 from pipeline.tuning.strategies import STRATEGIES, Grid, Sampled, Screen, TwoStep
 from tests.tuning.findings import DIVERGES, FOLDS, finding, grid_space

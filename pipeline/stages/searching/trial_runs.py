@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import logging
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 from functools import partial
+from itertools import chain
 
 import numpy as np
 
@@ -22,6 +23,7 @@ from pipeline.stages.stage import percent, show_hyper
 from pipeline.tracking.port import (
     Metric,
     Run,
+    RunQuery,
     RunRecord,
     RunStart,
     Status,
@@ -32,11 +34,14 @@ from pipeline.tracking.port import (
     variant_tags,
 )
 from pipeline.tuning.dashboard import StudyPages
-from pipeline.tuning.ledger import Ledger
+from pipeline.tuning.ledger import Ledger, LoggedRuns
 from pipeline.tuning.strategies import COMPLETE
 from pipeline.tuning.trials import Asked, Finding, State, TrialRecord
 
 log = logging.getLogger(__name__)
+ROLE = "trial"
+MANY = 50
+"""Trials that are looked for one by one at most; of more all runs of the study are read."""
 RUN_STATUS: dict[State, Status] = {"complete": "FINISHED", "pruned": "KILLED", "failed": "FAILED"}
 
 
@@ -55,27 +60,63 @@ class TrialRuns:
     ) -> None:
         self.config, self.variant, self.pools = config, variant, pools
         self.ledger, self.pages, self.tracker, self.run = ledger, pages, tracker, run
-        self._projected: dict[int, Run] = {}
-        """Runs that are complete."""
         self._open: dict[int, Run] = {}
+        """Runs of trials that are not complete."""
+        self._complete: set[int] = set()
+        """Trials whose run is complete."""
         self._is_behind = False
         """Whether the tracker was away, and may have runs whose making it could not answer."""
 
     def take_up(self) -> None:
-        """Move the runs that earlier starts of the search left below this one.
+        """Find which trials have a complete run, and go on with the runs that are not.
 
+        The study says which trials had a complete run when their search last kept that; the tracker is asked for the
+        others alone, so that a start costs as much as there is new. A complete run stays below the search that made it.
         A trial has one run: of two, which two processes can have made when one of them was stopped, the first stays.
         """
-        mine = {run.id for run in (*self._projected.values(), *self._open.values())}
-        records = [run for run in self.tracker.find("trial", study_id=self.ledger.id) if run.id not in mine]
-        for record in sorted(records, key=lambda record: (not _is_complete(record), record.started)):
+        kept = self._kept()
+        self._complete |= kept
+        missing = [record.number for record in self.ledger.records() if record.number not in self._complete]
+        for record in self._complete_runs(missing):
             number = int(record.tags["trial"])
-            if number in self._projected or number in self._open:
+            if number in self._complete:
                 self.tracker.discard(record)
-            elif _is_complete(record):
-                self._projected[number] = self.tracker.reopen(record, self.run)
+            self._complete.add(number)
+        mine = {run.id for run in self._open.values()}
+        for record in self.tracker.search(RunQuery(role=ROLE, tags=self._study_tag, lacking="projected", reverse=True)):
+            number = int(record.tags["trial"])
+            if record.id in mine:
+                continue
+            if number in self._complete or number in self._open:
+                self.tracker.discard(record)
             else:
                 self._open[number] = self.tracker.reopen(record, self.run, again=True)
+        if self._complete > kept:
+            self._keep()
+
+    def _kept(self) -> set[int]:
+        """The trials with a complete run as the study has it, if its tracker is this one."""
+        kept = self.ledger.runs
+        if kept is None or not self.tracker.has(kept.search):
+            return set()
+        if kept.search != self.run.id:
+            self.run.log(tags={"continues": kept.search})
+        return set(kept.trials)
+
+    def _keep(self) -> None:
+        self.ledger.keep_runs(LoggedRuns(search=self.run.id, trials=self._complete))
+
+    def _complete_runs(self, trials: Sequence[int]) -> Iterator[RunRecord]:
+        """Complete runs of these trials at least, the oldest first."""
+        query = RunQuery(role=ROLE, tags={**self._study_tag, "projected": "true"}, reverse=True)
+        if len(trials) > MANY:
+            return self.tracker.search(query)
+        each = (replace(query, tags={**query.tags, "trial": str(number)}) for number in trials)
+        return chain.from_iterable(map(self.tracker.search, each))
+
+    @property
+    def _study_tag(self) -> dict[str, str]:
+        return {"study_id": self.ledger.id}
 
     def keep_up(self, begun: Sequence[Asked], is_busy: Callable[[], bool]) -> None:
         """Open the runs of trials that begin, and complete as many of trials that are told; more only while others
@@ -106,9 +147,8 @@ class TrialRuns:
 
     def let_go(self) -> None:
         """Leave all runs to the process that has taken the study over; those that it has not found go."""
-        for run in (*self._open.values(), *self._projected.values()):
-            run.let_go()
         for run in self._open.values():
+            run.let_go()
             record = self.tracker.get(run.id)
             if record.tags.get("process") == process_tag():
                 self.tracker.discard(record)
@@ -126,7 +166,7 @@ class TrialRuns:
                 **config_tags(trial.hyper),
                 **self.ledger.machine_of(number),
             }
-            start = RunStart(name=f"trial {number:03d}", role="trial", tags=tags, data=self.pools, started=started)
+            start = RunStart(name=f"trial {number:03d}", role=ROLE, tags=tags, data=self.pools, started=started)
             self._open[number] = self.tracker.start(start, self.run)
         return self._open[number]
 
@@ -137,11 +177,13 @@ class TrialRuns:
             self.take_up()
             self._is_behind = False
             log.warning("the tracking store answers: the trials that it has missed are logged now")
-        behind = [record for record in self.ledger.records() if record.number not in self._projected]
+        behind = [record for record in self.ledger.records() if record.number not in self._complete]
         for place, record in enumerate(behind):
             if place >= least and not goes_on():
-                return
+                break
             self._project(record)
+        if behind:
+            self._keep()
 
     def _project(self, record: TrialRecord) -> None:
         ended = record.ended.astimezone(UTC)
@@ -152,7 +194,8 @@ class TrialRuns:
         # Ended first: what is logged last says that the run is complete, and nothing may end it otherwise after that.
         run.end(RUN_STATUS[record.state], ended)
         self._log_trial(run, record, name, f"{text} In optuna-dashboard: [trial {record.number}]({link}).")
-        self._projected[record.number] = self._open.pop(record.number)
+        self._complete.add(record.number)
+        del self._open[record.number]
         self.pages.note(f"{text}\n\nIn MLflow: [run {run.id}]({self.tracker.link(run.id)}).", record.number)
 
     def _log_trial(self, run: Run, record: TrialRecord, name: str, description: str) -> None:
@@ -190,11 +233,12 @@ class TrialRuns:
 
     def log_recheck(self, number: int, error: float) -> None:
         """Add to a trial's run what it gave on fresh folds."""
-        self._projected[number].log(metrics=[Metric("cv_recheck", error)])
+        for record in self._complete_runs([number]):
+            self.tracker.reopen(record).log(metrics=[Metric("cv_recheck", error)])
 
     def reference(self, number: int) -> str:
-        """The page of a projected trial's run, as a description names it."""
-        return self.tracker.reference(self._projected[number].id)
+        """The page of a trial's complete run, as a description names it."""
+        return next((self.tracker.reference(record.id) for record in self._complete_runs([number])), "")
 
     def _describe(self, record: TrialRecord) -> str:
         outcome = record.reason or f"mean validation error {percent(error_of(record))}"
@@ -213,10 +257,6 @@ class TrialRuns:
             f"{show_hyper(self.variant, record.hyper)} ({origin}), {len(record.fold_errors)} folds of the training "
             f"pool alone. {record.state.capitalize()}: {outcome}."
         )
-
-
-def _is_complete(record: RunRecord) -> bool:
-    return record.status != "RUNNING" and record.tags.get("projected") == "true"
 
 
 def _curve_table(finding: Finding) -> Table:
