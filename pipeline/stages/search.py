@@ -50,7 +50,6 @@ def run(config: SearchConfig, tracker: Tracker, reporter: Reporter, parent: Run 
             leased(storage, name, reporter.say, lambda: check_protocol(storage, name, protocol)) as given_up,
             Trainer(pools.train, pools.train, config.compute) as trainer,
         ):
-            trainer.warm_up()
             if given_up:
                 tracker.repair(given_up)
             ledger = Ledger.open(storage, name, protocol, config.method(space))
@@ -69,12 +68,14 @@ def run(config: SearchConfig, tracker: Tracker, reporter: Reporter, parent: Run 
 def _go_on(found: Found, runs: TrialRuns, trainer: Trainer, clock: Clock, reporter: Reporter) -> StageResult:
     """Search from where the study is to its end."""
     config, pools, ledger = runs.config, runs.pools, runs.ledger
+    generations = Generations(config, runs.variant, pools, ledger, trainer, runs, clock)
+    generations.warm_up()
     runs.take_up()
     runs.project()
     _link(runs)
     if done := len(ledger.records()):
         reporter.say(f"study {ledger.name} goes on: {done} trials are finished, {ledger.planned} wanted")
-    stopped = Generations(config, runs.variant, pools, ledger, trainer, runs, clock).go_on(found, reporter)
+    stopped = generations.go_on(found, reporter)
     runs.project()
     found = _rechecked(found.with_records(ledger.records()), pools, ledger, trainer, reporter)
     return _finish(found, stopped, trainer, runs, clock)

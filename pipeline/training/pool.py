@@ -100,9 +100,16 @@ class Trainer:
         finally:
             signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
-    def warm_up(self) -> None:
-        """Start the workers now, so that they load while the caller does something else."""
-        for _ in range(self.compute.workers):
+    def count_chunks(self, jobs: Sequence[Job]) -> int:
+        """How many programs would train these jobs: more workers have nothing to do."""
+        return len(compose_chunks(jobs, device=self.compute.device, limit=self.compute.chunk))
+
+    def warm_up(self, workers: int) -> None:
+        """Start so many workers now, if there may be as many, so that they load while the caller does something else.
+
+        The others start once there is something for them to train.
+        """
+        for _ in range(min(self.compute.workers, workers)):
             self._submit(os.getpid)
 
     def is_busy(self) -> bool:
@@ -182,6 +189,10 @@ class Trainer:
 
         A signal by which a person stops a process stops this one too, as if it had been sent here.
         """
+        # One that was started while the others were ended would be waited for without end.
+        self._workers = list((self._executor._processes or {}).values()) or self._workers
+        for worker in self._workers:
+            worker.terminate()
         self._executor.shutdown()
         codes = {-(worker.exitcode or 0) for worker in self._workers}  # those that lived were sent SIGTERM
         for number in (signal.SIGINT, signal.SIGHUP, signal.SIGTERM):

@@ -92,7 +92,7 @@ def make_jobs() -> list[Job]:
 @pytest.fixture(scope="module")
 def two_workers(train_digits: Pool, held_out_digits: Pool) -> Iterator[Trainer]:
     with Trainer(train_digits, held_out_digits, Compute(device="cpu", workers=2)) as trainer:
-        trainer.warm_up()
+        trainer.warm_up(2)
         yield trainer
 
 
@@ -260,3 +260,13 @@ def test_no_worker_outlives_a_killed_parent() -> None:
             parent.kill()
     _, alive = psutil.wait_procs(children, timeout=60)
     assert not alive
+
+
+def test_no_more_workers_start_than_there_are_chunks(train_digits: Pool, held_out_digits: Pool) -> None:
+    job = Job(variant="mlp", replicas=(make_replica(0, HYPER), make_replica(1, HYPER)))
+    with Trainer(train_digits, held_out_digits, Compute(device="cpu", workers=8)) as trainer:
+        assert (chunks := trainer.count_chunks([job])) < 8
+        assert trainer._workers == []
+        trainer.warm_up(chunks)
+        trainer.run([job])
+        assert len(trainer._workers) == chunks
