@@ -96,6 +96,7 @@ def test_a_deleted_experiment_is_refused_with_the_command_that_restores_it(
 def test_a_run_that_mlflow_run_made_for_bad_input_is_no_other(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     uri = f"sqlite:///{tmp_path}/mlflow.db"
     use(monkeypatch, uri, tmp_path)
+    assert CHECKOUT is not None
     mlflow.MlflowClient(uri).create_run("0", tags={"mlflow.source.name": CHECKOUT.as_uri()})
     assert MlflowTracker().experiment_id == "0"
 
