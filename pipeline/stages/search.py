@@ -131,6 +131,7 @@ def _finish(found: Found, stopped: str, trainer: Trainer, runs: TrialRuns, clock
         links={
             f"the best trial, {chosen.number}": runs.reference(chosen.number),
             f"the study {ledger.name} in optuna-dashboard": pages.link(),
+            **({"the start before, with its trials": runs.tracker.reference(runs.continues)} if runs.continues else {}),
         },
     )
     _log_metrics(found, chosen, run, clock)

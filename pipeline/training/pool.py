@@ -78,6 +78,10 @@ class Trainer:
         self._executor = self._start()
         self._workers: list[BaseProcess] = []
         self._training: dict[Future[list[Outcome]], Chunk] = {}
+        self._warm = 0
+        """Workers that were started before there was anything for them to do."""
+        self._pending: list[Future[Any]] = []
+        """What was submitted besides, and is not done."""
 
     def _start(self) -> ProcessPoolExecutor:
         return ProcessPoolExecutor(
@@ -88,14 +92,18 @@ class Trainer:
         )
 
     def _submit(self, call: Callable[..., Result], *arguments: Any) -> Future[Result]:
-        """Let a worker do something, starting workers that are not there yet.
+        """Let a worker do something; one is started if there are fewer than there are things to do.
 
         They begin with SIGINT blocked, so that Ctrl-C does not make them print where in their imports they were.
         """
+        self._pending = [future for future in self._pending if not future.done()]
+        # The executor starts a worker for each call that finds none idle, and one that still loads is not idle.
+        self._executor._max_workers = min(self.compute.workers, max(self._warm, len(self._pending) + 1))
         before = signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGINT])
         try:
             future = self._executor.submit(call, *arguments)
             self._workers = list(self._executor._processes.values())
+            self._pending.append(future)
             return future
         finally:
             signal.pthread_sigmask(signal.SIG_SETMASK, before)
@@ -109,8 +117,10 @@ class Trainer:
 
         The others start once there is something for them to train.
         """
-        for _ in range(min(self.compute.workers, workers)):
+        self._warm = min(self.compute.workers, workers)
+        for _ in range(self._warm):
             self._submit(os.getpid)
+        self._pending.clear()
 
     def is_busy(self) -> bool:
         """Whether there is anything left to train: for `meanwhile`, which had better be over when there is not."""

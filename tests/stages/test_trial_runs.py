@@ -94,6 +94,7 @@ def test_runs_are_open_while_trials_train_and_an_interrupted_search_completes_th
     assert {trial.status for trial in trials_of(tracker)} == {"FINISHED"}
     assert [trial.parent for trial in trials_of(tracker)] == [stopped.id] * 2 + [run.id] * 2
     assert run.tags["continues"] == stopped.id
+    assert tracker.reference(stopped.id) in run.description
     assert table_of(tracker) == table_of(whole)
 
 

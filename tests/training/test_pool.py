@@ -265,7 +265,8 @@ def test_no_worker_outlives_a_killed_parent() -> None:
 def test_no_more_workers_start_than_there_are_chunks(train_digits: Pool, held_out_digits: Pool) -> None:
     job = Job(variant="mlp", replicas=(make_replica(0, HYPER), make_replica(1, HYPER)))
     with Trainer(train_digits, held_out_digits, Compute(device="cpu", workers=8)) as trainer:
-        assert (chunks := trainer.count_chunks([job])) < 8
+        chunks = trainer.count_chunks([job])
+        assert chunks < 8
         assert trainer._workers == []
         trainer.warm_up(chunks)
         trainer.run([job])

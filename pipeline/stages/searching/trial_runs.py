@@ -62,6 +62,8 @@ class TrialRuns:
         self.ledger, self.pages, self.tracker, self.run = ledger, pages, tracker, run
         self._open: dict[int, Run] = {}
         """Runs of trials that are not complete."""
+        self.continues = ""
+        """Run of the start before this one, which earlier trials stand below; empty for the first."""
         self._complete: set[int] = set()
         """Trials whose run is complete."""
         self._is_behind = False
@@ -100,6 +102,7 @@ class TrialRuns:
         if kept is None or not self.tracker.has(kept.search):
             return set()
         if kept.search != self.run.id:
+            self.continues = kept.search
             self.run.log(tags={"continues": kept.search})
         return set(kept.trials)
 
