@@ -98,7 +98,8 @@ class Trainer:
         """
         self._pending = [future for future in self._pending if not future.done()]
         # The executor starts a worker for each call that finds none idle, and one that still loads is not idle.
-        self._executor._max_workers = min(self.compute.workers, max(self._warm, len(self._pending) + 1))
+        most = min(self.compute.workers, max(self._warm, len(self._pending) + 1))
+        self._executor._max_workers = most  # type: ignore[attr-defined] # it has no public way to say so
         before = signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGINT])
         try:
             future = self._executor.submit(call, *arguments)

@@ -13,7 +13,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from optuna.trial import TrialState
-from sqlalchemy import DateTime, Float, Row, and_, column, func, select, table
+from sqlalchemy import DateTime, Float, Row, String, and_, cast, column, func, select, table
 
 from pipeline.models.hyperparameters import Hyperparameters
 from pipeline.tuning.storage import Storage
@@ -37,6 +37,8 @@ _trials = table(
     column("datetime_start", DateTime),
     column("datetime_complete", DateTime),
 )
+# PostgreSQL keeps states as a type of its own, which compares with no text.
+_state = cast(_trials.c.state, String)
 _begun, _found = (
     table("trial_system_attributes", *map(column, ("trial_id", "key", "value_json"))).alias(name)
     for name in ("begun", "found")
@@ -55,7 +57,7 @@ def finished_since(storage: Storage, study: str, first: int = 0) -> list[TrialRe
     ended = [state.name for state in STATES]
     query = (
         select(
-            *(_trials.c.number, _trials.c.state, _trials.c.datetime_start, _trials.c.datetime_complete),
+            *(_trials.c.number, _state.label("state"), _trials.c.datetime_start, _trials.c.datetime_complete),
             *(_begun.c.value_json.label("begun"), _found.c.value_json.label("found")),
             *(_score.c.value.label("score"), _score.c.value_type.label("score_type")),
             *(_cost.c.value.label("cost"), _cost.c.value_type.label("cost_type")),
@@ -65,7 +67,7 @@ def finished_since(storage: Storage, study: str, first: int = 0) -> list[TrialRe
         .outerjoin(_score, and_(_score.c.trial_id == _trials.c.trial_id, _score.c.objective == 0))
         .outerjoin(_cost, and_(_cost.c.trial_id == _trials.c.trial_id, _cost.c.objective == 1))
         .where(_trials.c.study_id == storage.get_study_id_from_name(study))
-        .where(_trials.c.number >= first, _trials.c.state.in_(ended), _begun.c.value_json != "null")
+        .where(_trials.c.number >= first, _state.in_(ended), _begun.c.value_json != "null")
         .order_by(_trials.c.number)
     )
     with storage.engine.begin() as connection:
@@ -81,7 +83,7 @@ def count_trials(storage: Storage, study_id: int) -> int:
 
 def first_unfinished(storage: Storage, study_id: int) -> int:
     """The least number of a trial that has not ended, or that does not exist."""
-    unfinished = _trials.c.state.not_in([state.name for state in STATES])
+    unfinished = _state.not_in([state.name for state in STATES])
     with storage.engine.begin() as connection:
         found = select(func.min(_trials.c.number)).where(_trials.c.study_id == study_id, unfinished)
         first = connection.execute(found).scalar()
@@ -93,7 +95,7 @@ def running(storage: Storage) -> dict[str, list[int]]:
     query = (
         select(_studies.c.study_name, _trials.c.trial_id)
         .join_from(_trials, _studies, _studies.c.study_id == _trials.c.study_id)
-        .where(_trials.c.state == TrialState.RUNNING.name)
+        .where(_state == TrialState.RUNNING.name)
         .order_by(_trials.c.number)
     )
     found = defaultdict[str, list[int]](list)

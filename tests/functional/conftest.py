@@ -15,6 +15,8 @@ import pytest
 from mlflow.entities import Run
 from sqlalchemy import NullPool
 
+from tests.preloaded import Command, can_be_forked
+
 ROOT = Path(__file__).parents[2]
 SMALL = {"pairs": "60", "workers": "2"}
 
@@ -46,10 +48,13 @@ class Workplace:
 
     def start(self, *command: str, environment: Mapping[str, str] | None = None) -> subprocess.Popen[str]:
         """Start a command in the folder, in a process group of its own."""
+        environment = environment or self.environment
+        if can_be_forked(command[0], environment):
+            return Command(command, self.folder, environment)
         return subprocess.Popen(
             command,
             cwd=self.folder,
-            env=environment or self.environment,
+            env=environment,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,
