@@ -5,7 +5,9 @@ BIN := .venv/bin
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 export MLFLOW_TRACKING_URI ?= sqlite:///mlflow.db
 
-.PHONY: help search evaluate compare test check test-faults audit test-ui screenshots bench bench-search format lock ui clean
+QUICK := $(addprefix tests/,data mini models reports tuning test_errors.py test_files.py test_locks.py test_project.py test_seeds.py)
+
+.PHONY: help search evaluate compare test check test-quick test-faults audit test-ui screenshots bench bench-search format lock ui clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z -]+:.*## / {printf "make %-18s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -26,6 +28,9 @@ check: .venv/ready-dev ## the same
 	hadolint Dockerfile
 	cffconvert --validate
 	pytest
+
+test-quick: .venv/ready-dev ## the tests that start no processes and train nothing: in a minute and a half
+	pytest $(QUICK)
 
 test-faults: .venv/ready-dev ## what is killed, cut off, full or damaged, in full: about an hour
 	VARIANTLAB_FAULTS=full pytest --numprocesses=0 tests/faults

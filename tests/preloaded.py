@@ -1,4 +1,4 @@
-"""Commands of variantlab in processes of their own that have imported everything: forked, and not started anew.
+"""Commands of variantlab and MLflow in processes that have imported everything: forked, and not started anew.
 
 A process that imports PyTorch, MLflow and Optuna takes four seconds of a core before it does anything. One process
 does so for the whole test session, and each command is a fork of it: with its own working folder, environment, session
@@ -24,10 +24,15 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+import click
+
 ROOT = Path(__file__).parents[1]
+COMMANDS = {"variantlab": ("pipeline.cli", "main"), "mlflow": ("mlflow.cli", "cli")}
+"""Name of a program -> where its command is."""
 MODULES = (
     "torch",
-    "mlflow",
+    "mlflow.cli",
+    "mlflow.projects",
     "optuna",
     "sklearn.model_selection",
     "matplotlib.pyplot",
@@ -47,7 +52,7 @@ READ_LATE = ("MLFLOW_", "VARIANTLAB_", "PG", "PATH", "TMPDIR", "CI", "COLUMNS")
 
 def can_be_forked(program: str, environment: Mapping[str, str]) -> bool:
     """Whether a command would do the same in this environment if it were started anew."""
-    is_ours = shutil.which(program, path=environment.get("PATH")) == str(Path(sys.executable).parent / "variantlab")
+    is_ours = shutil.which(program, path=environment.get("PATH")) == str(Path(sys.executable).parent / program)
     differing = {name for name, _ in environment.items() ^ os.environ.items()}
     return is_ours and all(name.startswith(READ_LATE) for name in differing)
 
@@ -133,11 +138,10 @@ def serve(descriptor: int) -> None:
     sys.stderr = os.fdopen(2, "w", errors="backslashreplace", closefd=False)
     tempfile.tempdir = None
     gc.enable()
-    from pipeline.cli import main
-
     program, *arguments = request["args"]
     sys.argv = [program, *arguments]
-    main(arguments, prog_name=program)
+    command: click.Command = getattr(sys.modules[COMMANDS[program][0]], COMMANDS[program][1])
+    command.main(arguments, prog_name=program)
 
 
 def _forked(listening: socket.socket) -> dict[str, Any]:

@@ -49,7 +49,7 @@ class Workplace:
     def start(self, *command: str, environment: Mapping[str, str] | None = None) -> subprocess.Popen[str]:
         """Start a command in the folder, in a process group of its own."""
         environment = environment or self.environment
-        if can_be_forked(command[0], environment):
+        if command[0] == "variantlab" and can_be_forked("variantlab", environment):
             return Command(command, self.folder, environment)
         return subprocess.Popen(
             command,
@@ -70,7 +70,12 @@ class Workplace:
     def mlflow_run(self, entry_point: str, **parameters: str) -> tuple[int, str]:
         """`mlflow run` in the present environment."""
         given = [part for name, value in parameters.items() for part in ("-P", f"{name}={value}")]
-        return self.run("mlflow", "run", str(ROOT), "--env-manager", "local", "-e", entry_point, *given)
+        command = "mlflow", "run", str(ROOT), "--env-manager", "local", "-e", entry_point, *given
+        if not can_be_forked("mlflow", self.environment):
+            return self.run(*command)
+        with Command(command, self.folder, self.environment) as process:
+            output, _ = process.communicate()
+        return process.returncode, output
 
     def variantlab(self, *arguments: str) -> tuple[int, str]:
         """The console script."""
