@@ -29,7 +29,7 @@ check: .venv/ready-dev ## the same
 	cffconvert --validate
 	pytest
 
-test-quick: .venv/ready-dev ## the tests that start no processes and train nothing: in a minute and a half
+test-quick: .venv/ready-dev ## the tests that start no processes and train nothing
 	pytest $(QUICK)
 
 test-faults: .venv/ready-dev ## what is killed, cut off, full or damaged, in full: about an hour
