@@ -10,6 +10,7 @@ import sys
 from collections.abc import Callable
 from contextlib import ExitStack, closing, suppress
 
+import psutil
 import pytest
 from libfaketime import get_reload_information
 
@@ -76,7 +77,7 @@ def stop_between_transactions(process: subprocess.Popen[str], workplace: Workpla
         databases = [stack.enter_context(closing(sqlite3.connect(file, 0, isolation_level=None))) for file in files]
         while True:
             process.send_signal(signal.SIGSTOP)
-            os.waitid(os.P_PID, process.pid, os.WSTOPPED)
+            wait_until(lambda: psutil.Process(process.pid).status() == psutil.STATUS_STOPPED)
             with suppress(sqlite3.OperationalError):
                 for database in databases:
                     database.execute("BEGIN IMMEDIATE")
