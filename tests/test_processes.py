@@ -77,8 +77,8 @@ def without_proc(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
             raise FileNotFoundError(errno.ENOENT, "hidden", str(path))
         return stat(path, **options)
 
-    def read_others(path: Path, *arguments: Any) -> str:
-        return read(Path("/nowhere") if str(path).startswith(hidden) else path, *arguments)
+    def read_others(path: Path, *arguments: Any, **options: Any) -> str:
+        return read(Path("/nowhere") if str(path).startswith(hidden) else path, *arguments, **options)
 
     monkeypatch.setattr(os, "stat", stat_others)
     monkeypatch.setattr(Path, "read_text", read_others)
