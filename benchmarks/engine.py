@@ -121,5 +121,5 @@ def open_engine(name: str, train: Pool, held_out: Pool, workers: int) -> Iterato
     """One column's engine with its worker processes."""
     compute = Compute(workers=workers, device="cpu", chunk=0, **COLUMNS[name])
     with Trainer(train, held_out, compute) as trainer:
-        trainer.warm_up(workers)
+        trainer.warm_up()
         yield Engine(name, trainer, workers)

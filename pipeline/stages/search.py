@@ -69,7 +69,8 @@ def _go_on(found: Found, runs: TrialRuns, trainer: Trainer, clock: Clock, report
     """Search from where the study is to its end."""
     config, pools, ledger = runs.config, runs.pools, runs.ledger
     generations = Generations(config, runs.variant, pools, ledger, trainer, runs, clock)
-    generations.warm_up()
+    if len(ledger.records()) < ledger.planned:
+        trainer.warm_up()
     runs.take_up()
     runs.project()
     _link(runs)

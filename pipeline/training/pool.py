@@ -1,7 +1,7 @@
 """Worker processes: one chunk at a time in each, one thread each.
 
-Two processes of one thread are faster and steadier than one process of two threads for nets of this size. Workers end
-with their parent, however it ends.
+Two processes of one thread are faster and steadier than one process of two threads for nets of this size. They are
+forked from a server that imports PyTorch once for all of them. Workers end with their parent, however it ends.
 """
 
 from __future__ import annotations
@@ -13,14 +13,18 @@ import math
 import multiprocessing
 import os
 import signal
+import sys
+import tempfile
 import threading
 import time
 from collections import defaultdict
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from dataclasses import fields, replace
+from multiprocessing import forkserver
+from multiprocessing.context import BaseContext
 from multiprocessing.process import BaseProcess
 from multiprocessing.shared_memory import SharedMemory
 from multiprocessing.sharedctypes import Synchronized
@@ -47,6 +51,10 @@ Result = TypeVar("Result")
 Key = TypeVar("Key")
 MAX_REASON = 300
 """Characters of an error that are kept."""
+IMPORTED_ONCE = (__name__, "torch.fx.experimental.symbolic_shapes")
+"""What workers need; torch.autograd.backward imports the latter, and SymPy with it, when it is first called."""
+LONGEST_FOLDER = 70
+"""Bytes of the path of a folder in which a socket still has a name of at most 107, as Linux demands."""
 POLL_SECONDS = 0.1
 COMPILE_SECONDS, LOAD_SECONDS = 15.0, 3.0
 """What compiling a step takes, and what loading it takes where another worker has compiled it: measured on 2 cores."""
@@ -63,13 +71,13 @@ class Trainer:
     """
 
     def __init__(self, train: Pool, held_out: Pool, compute: Compute) -> None:
-        self._context = context = multiprocessing.get_context("spawn")
+        self._context = _context()
         self.compute = compute.resolved()
         self.trained: list[Chunk] = []
         """The chunks of all runs so far, in the order of their plans."""
         self.waited = 0.0
         """Seconds of the last run in which nothing was left to train, and `meanwhile` had not ended."""
-        self._done: Synchronized[int] = context.Value("q", 0)
+        self._done: Synchronized[int] = self._context.Value("q", 0)
         # Through shared memory, because a process that is started with large arguments keeps its parent waiting until
         # it has imported what they are made of.
         pools = [train] if held_out is train else [train, held_out]
@@ -78,8 +86,6 @@ class Trainer:
         self._executor = self._start()
         self._workers: list[BaseProcess] = []
         self._training: dict[Future[list[Outcome]], Chunk] = {}
-        self._warm = 0
-        """Workers that were started before there was anything for them to do."""
         self._pending: list[Future[Any]] = []
         """What was submitted besides, and is not done."""
 
@@ -92,36 +98,22 @@ class Trainer:
         )
 
     def _submit(self, call: Callable[..., Result], *arguments: Any) -> Future[Result]:
-        """Let a worker do something; one is started if there are fewer than there are things to do.
-
-        They begin with SIGINT blocked, so that Ctrl-C does not make them print where in their imports they were.
-        """
+        """Let a worker do something; one is started if there are fewer than there are things to do."""
         self._pending = [future for future in self._pending if not future.done()]
-        # The executor starts a worker for each call that finds none idle, and one that still loads is not idle.
-        most = min(self.compute.workers, max(self._warm, len(self._pending) + 1))
+        # The executor starts a worker for each call that finds none idle, and one that still starts is not idle.
+        most = min(self.compute.workers, len(self._pending) + 1)
         self._executor._max_workers = most  # type: ignore[attr-defined] # it has no public way to say so
-        before = signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGINT])
-        try:
+        with _interrupt_blocked():
             future = self._executor.submit(call, *arguments)
-            self._workers = list(self._executor._processes.values())
-            self._pending.append(future)
-            return future
-        finally:
-            signal.pthread_sigmask(signal.SIG_SETMASK, before)
+        self._workers = list(self._executor._processes.values())
+        self._pending.append(future)
+        return future
 
-    def count_chunks(self, jobs: Sequence[Job]) -> int:
-        """How many programs would train these jobs: more workers have nothing to do."""
-        return len(compose_chunks(jobs, device=self.compute.device, limit=self.compute.chunk))
-
-    def warm_up(self, workers: int) -> None:
-        """Start so many workers now, if there may be as many, so that they load while the caller does something else.
-
-        The others start once there is something for them to train.
-        """
-        self._warm = min(self.compute.workers, workers)
-        for _ in range(self._warm):
-            self._submit(os.getpid)
-        self._pending.clear()
+    def warm_up(self) -> None:
+        """Have PyTorch imported for the workers while the caller does something else; they start once they train."""
+        if self._context.get_start_method() == "forkserver":
+            with _interrupt_blocked():
+                forkserver.ensure_running()
 
     def is_busy(self) -> bool:
         """Whether there is anything left to train: for `meanwhile`, which had better be over when there is not."""
@@ -273,6 +265,27 @@ class Trainer:
         self._executor.shutdown(cancel_futures=True)
         self._memory.close()
         self._memory.unlink()
+
+
+def _context() -> BaseContext:
+    """How workers start: where a server cannot fork them, each by itself.
+
+    Apple's frameworks do not survive a fork, and the server's socket is a file in the folder for temporary files.
+    """
+    if sys.platform == "darwin" or len(os.fsencode(tempfile.gettempdir())) > LONGEST_FOLDER:
+        return multiprocessing.get_context("spawn")
+    multiprocessing.set_forkserver_preload(list(IMPORTED_ONCE))
+    return multiprocessing.get_context("forkserver")
+
+
+@contextmanager
+def _interrupt_blocked() -> Iterator[None]:
+    """Processes start with SIGINT blocked, so that Ctrl-C does not make them print where in their imports they were."""
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGINT])
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 _pools: tuple[Pool, Pool]

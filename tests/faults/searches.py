@@ -10,12 +10,13 @@ from collections.abc import Iterator, Mapping
 import psutil
 import sqlalchemy
 
+from tests.families import family_of
 from tests.faults.scale import scaled
 from tests.functional.conftest import Workplace
 
-WORKERS = scaled(2, 1)
+WORKERS, PAIRS = scaled(2, 1), scaled(400, 100)
 SEARCH = (
-    *("variantlab", "search", "--model=mlp_ws_al", "--population=2", "--folds=2", "--pairs=400", "--recheck=2"),
+    *("variantlab", "search", "--model=mlp_ws_al", "--population=2", "--folds=2", f"--pairs={PAIRS}", "--recheck=2"),
     f"--workers={WORKERS}",
 )
 ENDLESS = 100_000
@@ -59,12 +60,6 @@ class Watch:
                 return answer
         except sqlalchemy.exc.DBAPIError:  # no table yet, or the server is away
             return None
-
-
-def family_of(pid: int) -> list[psutil.Process]:
-    """A process and all that it has started."""
-    first = psutil.Process(pid)
-    return [first, *first.children(recursive=True)]
 
 
 @contextlib.contextmanager

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable
 from functools import partial
 
-import psutil
 from optuna.trial import TrialState
 
+from tests.families import workers_of
 from tests.faults.invariants import Table, check_nothing_runs, check_whole, table
 from tests.faults.scale import FEW_TRIALS
 from tests.faults.searches import Watch, complete, said, search, searching
@@ -62,9 +62,7 @@ def test_a_worker_that_is_killed_for_its_memory_costs_no_trial(
         watch = Watch(workplace)
         for finished in (2, 4):
             wait_until(partial(_is_past, watch, finished), process)
-            children = psutil.Process(process.pid).children()
-            [worker, *_] = [child for child in children if "spawn_main" in " ".join(child.cmdline())]
-            worker.kill()
+            workers_of(process.pid)[0].kill()
         output = process.communicate()[0]
     assert process.returncode == 0, output
     assert "a worker process died" in output

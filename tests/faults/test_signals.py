@@ -12,9 +12,10 @@ import psutil
 import pytest
 
 from pipeline.interruptions import SIGNALS
+from tests.families import family_of, workers_of
 from tests.faults.invariants import check_nothing_runs, check_whole, finished_trials, more_trials
 from tests.faults.scale import FULL, scaled
-from tests.faults.searches import ENDLESS, SEARCH, Watch, complete, family_of, search, searching
+from tests.faults.searches import ENDLESS, SEARCH, Watch, complete, search, searching
 from tests.functional.conftest import ROOT, Workplace
 from tests.waiting import wait_until
 
@@ -36,8 +37,7 @@ def stage_of(first: psutil.Process) -> psutil.Process:
 
 
 def to_worker(first: psutil.Process, number: int) -> None:
-    workers = [each for each in family_of(first.pid) if "spawn_main" in " ".join(each.cmdline())]
-    workers[0].send_signal(number)
+    workers_of(stage_of(first).pid)[0].send_signal(number)
 
 
 def to_stage(first: psutil.Process, number: int) -> None:

@@ -8,7 +8,7 @@ import signal
 import socket
 import subprocess
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -18,6 +18,7 @@ import psutil
 import pytest
 from numpy.typing import NDArray
 
+from tests.families import family_of
 from tests.functional.clean_environment import clean_environment
 from tests.functional.conftest import Workplace
 
@@ -52,8 +53,10 @@ class Elsewhere:
 
 
 @pytest.fixture(scope="module")
-def elsewhere(tmp_path_factory: pytest.TempPathFactory, small: dict[str, str]) -> Elsewhere:
-    workplace = Workplace(tmp_path_factory.mktemp("lab"))
+def elsewhere(
+    tmp_path_factory: pytest.TempPathFactory, furnished: Callable[[Path], Workplace], small: dict[str, str]
+) -> Elsewhere:
+    workplace = furnished(tmp_path_factory.mktemp("lab"))
     options = [f"--{name}={value}" for name, value in small.items()]
     code, said = workplace.variantlab(
         "evaluate", "--model=mlp_ws_al", "--preset=report", "--rounds=1", "--register=less-or-equal", *options
@@ -95,7 +98,7 @@ def server(elsewhere: Elsewhere) -> Iterator[str]:
                 break
         else:
             pytest.fail(said)
-        family = [psutil.Process(process.pid), *psutil.Process(process.pid).children(recursive=True)]
+        family = family_of(process.pid)
         yield f"http://127.0.0.1:{port}"
         os.killpg(process.pid, signal.SIGTERM)
         assert not psutil.wait_procs(family, timeout=30)[1]

@@ -12,6 +12,7 @@ import mlflow
 import psutil
 from mlflow.entities import Run
 
+from tests.families import family_of
 from tests.functional.conftest import Workplace
 from tests.waiting import wait_until
 
@@ -50,8 +51,7 @@ def kill_after_the_first_evaluation(workplace: Workplace, *command: str) -> None
     """Start a command, kill it once an evaluation is finished, and wait until nothing of it is left."""
     process = workplace.start(*command)
     wait_until(lambda: evaluated(workplace) >= 1, process)
-    watched = psutil.Process(process.pid)
-    family = [watched, *watched.children(recursive=True)]
+    family = family_of(process.pid)
     os.kill(process.pid, signal.SIGKILL)
     output, _ = process.communicate()
     _, alive = psutil.wait_procs(family, timeout=20)

@@ -1,10 +1,6 @@
 from __future__ import annotations
 
-import contextlib
-import multiprocessing
 import shutil
-import sqlite3
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -14,25 +10,11 @@ import pytest
 from pipeline.data.prepared import DataConfig
 from pipeline.stages.searching.config import SearchConfig
 from pipeline.stages.stage import Setting
-from pipeline.tuning.storage import open_storage
 from tests.idx_files import write_idx_folder
 from tests.stages.runs import Make
 
 PAIRS = 100
 SPACE = "lr: {type: float, low: 1e-4, high: 1e-2, log: true}\nepochs: {type: choice, values: [2, 3, 25]}\n"
-
-
-@pytest.fixture(scope="module", autouse=True)
-def forked_workers() -> Iterator[None]:
-    """Workers are forked from a server that has imported what they need, instead of each importing it anew.
-
-    That is a second or more for each of some hundred trainers. The tests of the pool start their workers as users do.
-    """
-    server = multiprocessing.get_context("forkserver")
-    server.set_forkserver_preload(["pipeline.training.pool", "torch.fx.experimental.symbolic_shapes", "pytest"])
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(multiprocessing, "get_context", lambda _: server)
-        yield
 
 
 @pytest.fixture(scope="session")
@@ -71,25 +53,15 @@ def artifacts(tmp_path: Path) -> str:
     return str(tmp_path / "artifacts")
 
 
-@pytest.fixture(scope="session")
-def empty_database(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A study database with its tables, which take long to make; tests work on copies of it."""
-    path = tmp_path_factory.mktemp("database") / "optuna.db"
-    open_storage(f"sqlite:///{path}").engine.dispose()
-    with contextlib.closing(sqlite3.connect(path)) as database:
-        database.execute("PRAGMA wal_checkpoint(TRUNCATE)")
-    return path
-
-
 @pytest.fixture(scope="module")
-def make(setting: Setting, empty_database: Path, tmp_path_factory: pytest.TempPathFactory) -> Make:
+def make(setting: Setting, empty_studies: Path, tmp_path_factory: pytest.TempPathFactory) -> Make:
     """Small searches over a space; each has a database and files of its own, unless it is told others."""
 
     def config(space: str, **options: Any) -> SearchConfig:
         folder = tmp_path_factory.mktemp("search")
         (folder / "space.yaml").write_text(space)
         if "storage" not in options:
-            shutil.copy(empty_database, folder / "optuna.db")
+            shutil.copy(empty_studies, folder / "optuna.db")
         small: dict[str, Any] = {
             "setting": replace(setting, pairs=60),
             "model": "mlp_ws_al",

@@ -54,14 +54,6 @@ class Generations:
         self.untold: list[Told] = []
         self.paths = Paths(ledger.elsewhere(MEASUREMENT) if config.reuse == "storage" else ())
 
-    def warm_up(self) -> None:
-        """Start workers for the next generation, if there is one, before it is known: every trial is taken for the
-        preset, which makes no more chunks than what is sampled will."""
-        preset, left = self.ledger.preset, self.ledger.planned - len(self.ledger.records())
-        likely = range(min(left, self.config.population))
-        trials = (Asked(number=number, hyper=preset, stop=None, generation=(0, 0)) for number in likely)
-        self.trainer.warm_up(self.trainer.count_chunks([self._job(trial) for trial in trials]))
-
     def go_on(self, found: Found, reporter: Reporter) -> str:
         """Train until the study has its trials; why it ended before, or nothing."""
         ended = ""
