@@ -1,5 +1,8 @@
 from __future__ import annotations
 
+import contextlib
+import os
+import sqlite3
 from pathlib import Path
 
 import pytest
@@ -36,6 +39,31 @@ def train_points() -> PointSet:
 @pytest.fixture(scope="session")
 def held_out_points() -> PointSet:
     return make_points(100, "held out")
+
+
+@pytest.fixture(scope="session")
+def empty_studies(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A database of studies that has its tables, which take long to make; tests work on copies of it."""
+    from pipeline.tuning.storage import open_storage  # many tests need neither Optuna nor MLflow, which load slowly
+
+    path = tmp_path_factory.mktemp("studies") / "optuna.db"
+    open_storage(f"sqlite:///{path}").engine.dispose()
+    with contextlib.closing(sqlite3.connect(path)) as database:
+        database.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+    return path
+
+
+@pytest.fixture(scope="session")
+def empty_runs(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A tracking store that has its tables, which take seconds to make; tests work on copies of it."""
+    from tests.preloaded import Command
+
+    path = tmp_path_factory.mktemp("runs") / "mlflow.db"
+    environment = os.environ | {"MLFLOW_TRACKING_URI": f"sqlite:///{path}"}
+    with Command(["variantlab", "runs"], path.parent, environment) as command:
+        output, _ = command.communicate()
+    assert path.exists(), output
+    return path
 
 
 @pytest.fixture

@@ -1,8 +1,9 @@
 """Commands of variantlab and MLflow in processes that have imported everything: forked, and not started anew.
 
-A process that imports PyTorch, MLflow and Optuna takes four seconds of a core before it does anything. One process
+A process that imports PyTorch, MLflow and Optuna takes many seconds of a core before it does anything. One process
 does so for the whole test session, and each command is a fork of it: with its own working folder, environment, session
-and output, with the signals and exit code of any other process.
+and output, with the signals and exit code of any other process. What a command's workers are forked from, which would
+import PyTorch as well, is a fork of it too.
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ import tempfile
 import threading
 from collections.abc import Mapping, Sequence
 from functools import cache
+from multiprocessing import connection, forkserver
 from pathlib import Path
 from typing import Any
 
@@ -127,6 +129,8 @@ def serve(descriptor: int) -> None:
     before = set(os.environ)
     for module in MODULES:
         __import__(module)
+    for module in sys.modules["pipeline.training.pool"].IMPORTED_ONCE:
+        __import__(module)
     assert threading.active_count() == 1, "a fork has no other threads: what they hold would be held for ever"
     set_by_imports = {name: value for name, value in os.environ.items() if name not in before}
     gc.freeze()
@@ -138,10 +142,30 @@ def serve(descriptor: int) -> None:
     sys.stderr = os.fdopen(2, "w", errors="backslashreplace", closefd=False)
     tempfile.tempdir = None
     gc.enable()
+    _fork_server_of_workers()
     program, *arguments = request["args"]
     sys.argv = [program, *arguments]
     command: click.Command = getattr(sys.modules[COMMANDS[program][0]], COMMANDS[program][1])
     command.main(arguments, prog_name=program)
+
+
+def _fork_server_of_workers() -> None:
+    """What multiprocessing.forkserver.ensure_running() does, by a fork."""
+    server: Any = forkserver._forkserver
+    alive, server._forkserver_alive_fd = os.pipe()
+    server._forkserver_address = connection.arbitrary_address("AF_UNIX")  # type: ignore[attr-defined]
+    with socket.socket(socket.AF_UNIX) as listening:
+        listening.bind(server._forkserver_address)
+        listening.listen()
+        server._forkserver_pid = os.fork()
+        if not server._forkserver_pid:
+            os.close(server._forkserver_alive_fd)
+            signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGINT])  # as the command does when it starts one
+            try:
+                forkserver.main(os.dup(listening.fileno()), alive, [])
+            finally:
+                os._exit(0)
+    os.close(alive)
 
 
 def _forked(listening: socket.socket) -> dict[str, Any]:

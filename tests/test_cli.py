@@ -35,21 +35,10 @@ COMMANDS = (*STAGES, "models", "plan", "spaces")
 HEAVY = ("torch", "torchvision", "mlflow", "optuna", "numpy", "scipy", "sklearn", "matplotlib", "pandas", "sqlalchemy")
 
 
-@pytest.fixture(scope="module")
-def empty_store(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A tracking store without runs: making its tables takes seconds, so it is made once and copied."""
-    path = tmp_path_factory.mktemp("store") / "mlflow.db"
-    script = "from pipeline.tracking.mlflow_tracker import MlflowTracker; MlflowTracker()"
-    subprocess.run(
-        [sys.executable, "-c", script], env=os.environ | {"MLFLOW_TRACKING_URI": f"sqlite:///{path}"}, check=True
-    )
-    return path
-
-
 @pytest.fixture
-def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, empty_store: Path) -> Path:
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, empty_runs: Path) -> Path:
     """A working folder with stores of its own, empty."""
-    shutil.copy(empty_store, tmp_path / "mlflow.db")
+    shutil.copy(empty_runs, tmp_path / "mlflow.db")
     for name in ("MLFLOW_RUN_ID", "MLFLOW_EXPERIMENT_ID", "MLFLOW_EXPERIMENT_NAME"):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{tmp_path / 'mlflow.db'}")

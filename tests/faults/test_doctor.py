@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 from click.testing import CliRunner
 
@@ -26,7 +28,8 @@ def rows(output: str) -> dict[str, tuple[str, str]]:
     return {name: (state, found) for name, state, found in table[2:]}
 
 
-def test_all_is_well_in_a_new_folder(workplace: Workplace) -> None:
+def test_all_is_well_in_a_new_folder(tmp_path: Path) -> None:
+    workplace = Workplace(tmp_path)
     code, found, output = doctor(workplace)
     assert code == 0, output
     assert {state for state, _ in found.values()} == {"well"}

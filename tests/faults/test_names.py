@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 import mlflow
@@ -15,11 +16,11 @@ EVALUATE = ("variantlab", "evaluate", "--model=mlp_ws_al", "--rounds=2", "--pair
 
 
 @pytest.fixture
-def workplace(tmp_path: Path) -> Workplace:
+def workplace(tmp_path: Path, furnished: Callable[[Path], Workplace]) -> Workplace:
     """Two folders below one of which nothing but it may be written."""
     folder = tmp_path / "outer" / "inner"
     folder.mkdir(parents=True)
-    return Workplace(folder)
+    return furnished(folder)
 
 
 def written_outside(workplace: Workplace) -> list[Path]:

@@ -19,23 +19,21 @@ from pipeline.tracking.mlflow_tracker import MlflowTracker
 from pipeline.tracking.port import RunStart
 from pipeline.tuning.storage import open_storage
 from tests.faults.test_doctor import rows
-from tests.tracking.conftest import empty_store, use
-from tests.tuning.conftest import empty_database
+from tests.tracking.conftest import use
 from tests.tuning.searches import BY_TPE, finish
 
-__all__ = ["empty_database", "empty_store"]
 NOBODY = 65534
 STORES = {"tracking store": "mlflow.db", "database of studies": "optuna.db"}
 
 
 @pytest.fixture
-def folder(empty_store: Path, empty_database: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+def folder(empty_runs: Path, empty_studies: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     """A working folder with both stores, which everybody may enter, as nobody may enter those of pytest."""
     with tempfile.TemporaryDirectory() as made:
         folder = Path(made)
         folder.chmod(0o755)
-        shutil.copy(empty_store, folder / "mlflow.db")
-        shutil.copy(empty_database, folder / "optuna.db")
+        shutil.copy(empty_runs, folder / "mlflow.db")
+        shutil.copy(empty_studies, folder / "optuna.db")
         use(monkeypatch, f"sqlite:///{folder}/mlflow.db", folder)
         yield folder
         monkeypatch.undo()  # it leaves the folder

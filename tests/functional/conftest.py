@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -100,6 +101,18 @@ class Workplace:
 def small() -> dict[str, str]:
     """Parameters of a tiny budget."""
     return dict(SMALL)
+
+
+@pytest.fixture(scope="session")
+def furnished(empty_studies: Path, empty_runs: Path) -> Callable[[Path], Workplace]:
+    """Makes workplaces of folders, with databases that have their tables; a command makes these if there are none."""
+
+    def furnish(folder: Path) -> Workplace:
+        for database in (empty_studies, empty_runs):
+            shutil.copy(database, folder)
+        return Workplace(folder)
+
+    return furnish
 
 
 @pytest.fixture

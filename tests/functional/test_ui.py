@@ -8,8 +8,9 @@ import signal
 import socket
 import subprocess
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from importlib.util import find_spec
+from pathlib import Path
 from urllib.error import HTTPError
 
 import psutil
@@ -31,8 +32,10 @@ needs_flask_wtf = pytest.mark.skipif(
 
 
 @pytest.fixture(scope="module")
-def searched(tmp_path_factory: pytest.TempPathFactory, small: dict[str, str]) -> Workplace:
-    workplace = Workplace(tmp_path_factory.mktemp("searched"))
+def searched(
+    tmp_path_factory: pytest.TempPathFactory, furnished: Callable[[Path], Workplace], small: dict[str, str]
+) -> Workplace:
+    workplace = furnished(tmp_path_factory.mktemp("searched"))
     options = [f"--{name}={value}" for name, value in small.items()]
     code, said = workplace.variantlab("search", "--model=mlp", "--n-trials=2", "--folds=2", *options)
     assert code == 0, said

@@ -13,16 +13,6 @@ from pipeline.tracking.port import Tracker
 VARIABLES = ("MLFLOW_RUN_ID", "MLFLOW_EXPERIMENT_ID", "MLFLOW_EXPERIMENT_NAME")
 
 
-@pytest.fixture(scope="session")
-def empty_store(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """An MLflow database with its tables, which take seconds to create; tests work on copies of it."""
-    folder = tmp_path_factory.mktemp("mlflow")
-    with pytest.MonkeyPatch.context() as patch:
-        use(patch, f"sqlite:///{folder}/mlflow.db", folder)
-        MlflowTracker()
-    return folder / "mlflow.db"
-
-
 def use(patch: pytest.MonkeyPatch, uri: str, folder: Path) -> None:
     """Track to `uri` from a working folder of the test's own."""
     patch.chdir(folder)
@@ -32,9 +22,9 @@ def use(patch: pytest.MonkeyPatch, uri: str, folder: Path) -> None:
 
 
 @pytest.fixture
-def open_mlflow(empty_store: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[], MlflowTracker]:
+def open_mlflow(empty_runs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[], MlflowTracker]:
     """Opens the test's own store, as often as it likes."""
-    shutil.copy(empty_store, tmp_path / "mlflow.db")
+    shutil.copy(empty_runs, tmp_path / "mlflow.db")
     use(monkeypatch, f"sqlite:///{tmp_path}/mlflow.db", tmp_path)
     return MlflowTracker
 

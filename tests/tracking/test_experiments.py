@@ -62,9 +62,9 @@ def test_an_experiment_with_runs_of_others_keeps_its_name(tmp_path: Path, monkey
 
 @pytest.mark.parametrize("is_there", [True, False], ids=["deleted", "deleted for good"])
 def test_where_mlflows_default_experiment_is_deleted_runs_go_to_one_of_their_purpose(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, empty_store: Path, is_there: bool
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, empty_runs: Path, is_there: bool
 ) -> None:
-    shutil.copy(empty_store, tmp_path / "mlflow.db")
+    shutil.copy(empty_runs, tmp_path / "mlflow.db")
     use(monkeypatch, f"sqlite:///{tmp_path}/mlflow.db", tmp_path)
     with closing(sqlite3.connect(tmp_path / "mlflow.db")) as database, database:
         database.execute("UPDATE experiments SET name = 'Default', lifecycle_stage = 'deleted'")

@@ -52,10 +52,10 @@ class Logged:
 
 
 @pytest.fixture(scope="module")
-def logged(empty_store: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Logged]:
+def logged(empty_runs: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Logged]:
     """Each model after an evaluation of one round, asked by a process that knows MLflow alone."""
     folder = tmp_path_factory.mktemp("models")
-    shutil.copy(empty_store, folder / "mlflow.db")
+    shutil.copy(empty_runs, folder / "mlflow.db")
     with pytest.MonkeyPatch.context() as patch:
         use(patch, f"sqlite:///{folder}/mlflow.db", folder)
         tracker = MlflowTracker()

@@ -81,11 +81,11 @@ def open_ledger(path: Path, protocol: dict[str, Any] | None = None, **changes: A
 class Search:
     """A search that ran through, with a copy of its database after every step."""
 
-    def __init__(self, plan: Plan, folder: Path, empty_database: Path) -> None:
+    def __init__(self, plan: Plan, folder: Path, empty_studies: Path) -> None:
         self.plan = plan
         self.copies: list[Path] = []
         self.asked: list[list[Asked]] = []
-        self.path = Path(shutil.copy(empty_database, folder / "whole.db"))
+        self.path = Path(shutil.copy(empty_studies, folder / "whole.db"))
         ledger = plan.open(self.path)
         for asked in steps(ledger, plan):
             copy = folder / f"{len(self.copies)}.db"

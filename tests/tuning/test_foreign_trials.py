@@ -34,10 +34,10 @@ GIVEN = {"lr": 2e-3, "batch_size": 50}
 
 
 @pytest.fixture(scope="module")
-def first(tmp_path_factory: pytest.TempPathFactory, empty_database: Path) -> Search:
+def first(tmp_path_factory: pytest.TempPathFactory, empty_studies: Path) -> Search:
     """A search of one generation."""
     plan = replace(BY_TPE, strategy=Sampled(POPULATION))
-    return Search(plan, tmp_path_factory.mktemp("first"), empty_database)
+    return Search(plan, tmp_path_factory.mktemp("first"), empty_studies)
 
 
 @pytest.fixture

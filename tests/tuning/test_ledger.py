@@ -44,8 +44,8 @@ from tests.tuning.searches import (
 
 
 @pytest.fixture(scope="module")
-def whole(tmp_path_factory: pytest.TempPathFactory, empty_database: Path) -> Search:
-    return Search(BY_TPE, tmp_path_factory.mktemp("whole"), empty_database)
+def whole(tmp_path_factory: pytest.TempPathFactory, empty_studies: Path) -> Search:
+    return Search(BY_TPE, tmp_path_factory.mktemp("whole"), empty_studies)
 
 
 def proposed(asked: list[Asked]) -> list[tuple[int, Hyperparameters]]:

@@ -62,8 +62,8 @@ def test_every_way_to_search_is_here() -> None:
 
 
 @pytest.fixture(scope="module", params=PLANS)
-def whole(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory, empty_database: Path) -> Search:
-    return Search(PLANS[request.param], tmp_path_factory.mktemp("whole"), empty_database)
+def whole(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory, empty_studies: Path) -> Search:
+    return Search(PLANS[request.param], tmp_path_factory.mktemp("whole"), empty_studies)
 
 
 def test_the_total_is_the_number_of_trials_that_are_made(whole: Search) -> None:
