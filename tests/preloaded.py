@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import atexit
 import gc
+import importlib
 import json
 import os
 import select
@@ -48,7 +49,7 @@ MODULES = (
 START = "from tests.preloaded import serve; serve(int(__import__('sys').argv[1]))"
 
 
-READ_LATE = ("MLFLOW_", "VARIANTLAB_", "PG", "PATH", "TMPDIR", "CI", "COLUMNS")
+READ_LATE = ("MLFLOW_", "VARIANTLAB_", "SOME_", "PG", "PATH", "TMPDIR", "CI", "COLUMNS")
 """How the variables begin that nothing reads while it is imported."""
 
 
@@ -62,11 +63,20 @@ def can_be_forked(program: str, environment: Mapping[str, str]) -> bool:
 class Command(subprocess.Popen[str]):
     """A forked command, which can be used like any other process; its output is one pipe of text."""
 
-    def __init__(self, args: Sequence[str], folder: Path, environment: Mapping[str, str]) -> None:
+    def __init__(
+        self, args: Sequence[str], folder: Path, environment: Mapping[str, str], changed_by: Sequence[str] = ()
+    ) -> None:
         self._connection = socket.socket(socket.AF_UNIX)
         self._connection.connect(_server())
         reading, writing = os.pipe()
-        request = json.dumps({"args": list(args), "folder": str(folder), "environment": dict(environment)}).encode()
+        request = json.dumps(
+            {
+                "args": list(args),
+                "folder": str(folder),
+                "environment": dict(environment),
+                "changed_by": list(changed_by),
+            }
+        ).encode()
         socket.send_fds(self._connection, [len(request).to_bytes(8, "big")], [writing])
         self._connection.sendall(request)
         os.close(writing)
@@ -143,6 +153,9 @@ def serve(descriptor: int) -> None:
     tempfile.tempdir = None
     gc.enable()
     _fork_server_of_workers()
+    if request["changed_by"]:
+        name, *values = request["changed_by"]
+        getattr(importlib.import_module("tests.faults.changes"), name)(*values)
     program, *arguments = request["args"]
     sys.argv = [program, *arguments]
     command: click.Command = getattr(sys.modules[COMMANDS[program][0]], COMMANDS[program][1])

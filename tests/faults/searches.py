@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import re
 import subprocess
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 
 import psutil
 import sqlalchemy
@@ -64,10 +64,13 @@ class Watch:
 
 @contextlib.contextmanager
 def searching(
-    workplace: Workplace, *command: str, environment: Mapping[str, str] | None = None
+    workplace: Workplace,
+    *command: str,
+    environment: Mapping[str, str] | None = None,
+    changed_by: Sequence[str] = (),
 ) -> Iterator[subprocess.Popen[str]]:
     """A command that runs; in the end neither it nor anything that it started is left."""
-    process = workplace.start(*command, environment=environment)
+    process = workplace.start(*command, environment=environment, changed_by=changed_by)
     try:
         yield process
     finally:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import signal
 import subprocess
-import sys
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack, suppress
 from functools import partial
@@ -14,11 +13,11 @@ import pytest
 from optuna.trial import FrozenTrial
 
 from pipeline.seeds import numpy_generator
-from tests.faults.dying import STEPS
+from tests.faults.changes import STEPS
 from tests.faults.invariants import Table, check_whole, finished_trials, more_trials, table
 from tests.faults.scale import FEW_TRIALS, FULL, scaled
 from tests.faults.searches import ENDLESS, Watch, complete, search, searching
-from tests.functional.conftest import ROOT, Workplace
+from tests.functional.conftest import Workplace
 from tests.waiting import wait_until
 
 PROCESSES = scaled(4, 2)
@@ -72,10 +71,8 @@ def test_processes_on_one_study_share_its_budget_exactly(stores: Workplace) -> N
 def test_killed_at_a_named_step_it_recovers(
     step: str, workplace: Workplace, uninterrupted: Callable[[int], Table]
 ) -> None:
-    command = (sys.executable, "-m", "tests.faults.dying", step, *search(workplace, FEW_TRIALS)[1:])
-    with workplace.start(*command, environment=workplace.environment | {"PYTHONPATH": str(ROOT)}) as process:
-        output, _ = process.communicate()
-    assert process.returncode == -signal.SIGKILL, output
+    code, output = workplace.run(*search(workplace, FEW_TRIALS), changed_by=("die_at", *step.split(":")))
+    assert code == -signal.SIGKILL, output
     acknowledged = finished_trials(workplace) if Watch(workplace).token() else {}
     assert "goes on: " in complete(workplace, FEW_TRIALS) or not acknowledged
     check_whole(workplace, FEW_TRIALS, acknowledged)

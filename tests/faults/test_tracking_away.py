@@ -7,7 +7,6 @@ import logging
 import re
 import signal
 import subprocess
-import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -18,26 +17,12 @@ from tests.faults.invariants import Table, check_whole, more_trials, table
 from tests.faults.scale import FEW_TRIALS, FULL, scaled
 from tests.faults.searches import ENDLESS, Watch, complete, search, searching
 from tests.faults.tracking_server import Server
-from tests.functional.conftest import ROOT, Workplace
+from tests.functional.conftest import Workplace
 from tests.waiting import wait_until
 
 log = logging.getLogger(__name__)
 AWAY_SECONDS = scaled(30, 5)
 TRIALS = scaled(60, FEW_TRIALS)
-MEASURED = """
-import pipeline.cli
-from pipeline.stages.searching.clock import Clock
-
-count = Clock.waited
-
-def waited(clock, seconds):
-    print(f"training waited {seconds:.3f} s")
-    count(clock, seconds)
-
-Clock.waited = waited
-pipeline.cli.main()
-"""
-"""The command, and for how long nothing trains in it because something is recorded, for each generation."""
 LONGEST_STALL = 1.0
 """Seconds for which training may wait in all."""
 
@@ -54,9 +39,7 @@ def test_what_could_not_be_sent_is_sent_later(
     server: Server, tmp_path: Path, how: str, uninterrupted: Callable[[int], Table]
 ) -> None:
     workplace = Workplace(tmp_path, tracking=server.url)
-    environment = workplace.environment | {"PYTHONPATH": str(ROOT)}
-    measured = (sys.executable, "-c", MEASURED, *search(workplace, TRIALS)[1:])
-    with searching(workplace, *measured, environment=environment) as process:
+    with searching(workplace, *search(workplace, TRIALS), changed_by=("tell_stalls",)) as process:
         watch = Watch(workplace)
         wait_until(lambda: watch.finished() >= 4, process)
         away_since = time.monotonic()

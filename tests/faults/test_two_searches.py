@@ -6,7 +6,6 @@ import os
 import signal
 import sqlite3
 import subprocess
-import sys
 from collections.abc import Callable
 from contextlib import ExitStack, closing, suppress
 
@@ -17,16 +16,8 @@ from libfaketime import get_reload_information
 from tests.faults.invariants import Table, check_whole, finished_trials, table
 from tests.faults.scale import FEW_TRIALS, FULL
 from tests.faults.searches import ENDLESS, Watch, said, search, searching
-from tests.functional.conftest import ROOT, Workplace
+from tests.functional.conftest import Workplace
 from tests.waiting import wait_until
-
-FASTER = "import pipeline.tuning.lease as lease; lease.LOOK_SECONDS = 0.1; import pipeline.cli; pipeline.cli.main()"
-"""The command with a grace of three seconds instead of thirty."""
-
-
-def impatient(workplace: Workplace, n_trials: int) -> tuple[str, ...]:
-    """A search that gives others up sooner."""
-    return (sys.executable, "-c", FASTER, *search(workplace, n_trials)[1:])
 
 
 @pytest.mark.parametrize("offset", ["+0", "-1h", "+1h"] if FULL else ["+1h"])
@@ -89,13 +80,12 @@ def stop_between_transactions(process: subprocess.Popen[str], workplace: Workpla
 def test_what_a_stopped_process_tells_after_another_has_taken_over_is_discarded(
     workplace: Workplace, uninterrupted: Callable[[int], Table]
 ) -> None:
-    environment = workplace.environment | {"PYTHONPATH": str(ROOT)}
     with searching(workplace, *search(workplace, FEW_TRIALS)) as stopped:
         watch = Watch(workplace)
         wait_until(lambda: watch.finished() >= 2 and watch.running() > 0, stopped)
         stop_between_transactions(stopped, workplace)
         acknowledged = finished_trials(workplace)
-        code, output = workplace.run(*impatient(workplace, FEW_TRIALS), environment=environment)
+        code, output = workplace.run(*search(workplace, FEW_TRIALS), changed_by=("give_up_sooner",))
         assert code == 0, output
         assert f"process {stopped.pid}" in output
         check_whole(workplace, FEW_TRIALS, acknowledged)

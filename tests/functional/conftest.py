@@ -6,7 +6,7 @@ import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -47,11 +47,17 @@ class Workplace:
             "VARIANTLAB_CACHE": str(self.folder / "cache"),
         }
 
-    def start(self, *command: str, environment: Mapping[str, str] | None = None) -> subprocess.Popen[str]:
-        """Start a command in the folder, in a process group of its own."""
+    def start(
+        self, *command: str, environment: Mapping[str, str] | None = None, changed_by: Sequence[str] = ()
+    ) -> subprocess.Popen[str]:
+        """Start a command in the folder, in a process group of its own.
+
+        Its process may be changed before it begins: by a function of tests.faults.changes, and its arguments.
+        """
         environment = environment or self.environment
         if command[0] == "variantlab" and can_be_forked("variantlab", environment):
-            return Command(command, self.folder, environment)
+            return Command(command, self.folder, environment, changed_by)
+        assert not changed_by, "only what is forked can be changed"
         return subprocess.Popen(
             command,
             cwd=self.folder,
@@ -62,9 +68,11 @@ class Workplace:
             start_new_session=True,
         )
 
-    def run(self, *command: str, environment: Mapping[str, str] | None = None) -> tuple[int, str]:
+    def run(
+        self, *command: str, environment: Mapping[str, str] | None = None, changed_by: Sequence[str] = ()
+    ) -> tuple[int, str]:
         """Run a command to its end: its exit code and all that it printed."""
-        with self.start(*command, environment=environment) as process:
+        with self.start(*command, environment=environment, changed_by=changed_by) as process:
             output, _ = process.communicate()
         return process.returncode, output
 

@@ -6,7 +6,6 @@ import base64
 import re
 import signal
 import socket
-import subprocess
 import urllib.request
 from collections.abc import Callable, Iterator
 from importlib.util import find_spec
@@ -16,6 +15,7 @@ from urllib.error import HTTPError
 import psutil
 import pytest
 
+from tests.families import family_of
 from tests.functional.clean_environment import clean_environment
 from tests.functional.conftest import ROOT, Workplace
 from tests.functional.viewers import ui
@@ -40,10 +40,6 @@ def searched(
     code, said = workplace.variantlab("search", "--model=mlp", "--n-trials=2", "--folds=2", *options)
     assert code == 0, said
     return workplace
-
-
-def family(process: subprocess.Popen[str]) -> list[psutil.Process]:
-    return psutil.Process(process.pid).children(recursive=True)
 
 
 def answer(address: str, *, password: str = "", **headers: str) -> int:
@@ -118,14 +114,6 @@ def test_all_addresses_are_answered_under_each_of_them(searched: Workplace) -> N
         process.communicate()
 
 
-def test_loopback_has_other_names_and_asks_for_no_password(searched: Workplace) -> None:
-    with ui(searched, "--host", "localhost") as (process, addresses):
-        assert addresses["MLflow"].startswith("http://localhost:")
-        assert answer(addresses["MLflow"]) == 200
-        process.send_signal(signal.SIGINT)
-        process.communicate()
-
-
 @pytest.mark.parametrize(
     ("missing", "told"),
     [
@@ -171,20 +159,7 @@ def test_what_is_no_address_of_this_machine_is_refused(workplace: Workplace, hos
 
 
 def test_both_answer_until_they_are_interrupted_and_nothing_is_left(searched: Workplace) -> None:
-    with ui(searched) as (process, addresses):
-        assert set(addresses) == {"MLflow", "optuna-dashboard"}
-        assert [answer(address) for address in addresses.values()] == [200, 200]
-        assert answer(f"{addresses['optuna-dashboard']}/api/studies") == 200
-        servers = family(process)
-        assert len(servers) >= 2
-        process.send_signal(signal.SIGINT)
-        assert process.stdout is not None
-        assert "stopped" in process.stdout.read()
-        assert process.wait() == 0
-    assert not psutil.wait_procs(servers, timeout=10)[1]
-
-
-def test_ports_that_are_taken_are_left_to_others(searched: Workplace) -> None:
+    """Under another name of loopback than its address, without a password, and where another has a usual port."""
     with socket.socket() as other:
         other.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
@@ -192,17 +167,24 @@ def test_ports_that_are_taken_are_left_to_others(searched: Workplace) -> None:
             other.listen()
         except OSError:
             pass  # somebody else has taken it already
-        with ui(searched) as (process, addresses):
+        with ui(searched, "--host", "localhost") as (process, addresses):
+            assert set(addresses) == {"MLflow", "optuna-dashboard"}
+            assert addresses["MLflow"].startswith("http://localhost:")
             assert not addresses["optuna-dashboard"].endswith(":8080")
-            assert answer(addresses["optuna-dashboard"]) == 200
-            process.send_signal(signal.SIGTERM)
-            process.communicate()
-            assert process.returncode == 143
+            assert [answer(address) for address in addresses.values()] == [200, 200]
+            assert answer(f"{addresses['optuna-dashboard']}/api/studies") == 200
+            servers = family_of(process.pid)[1:]
+            assert len(servers) >= 2
+            process.send_signal(signal.SIGINT)
+            assert process.stdout is not None
+            assert "stopped" in process.stdout.read()
+            assert process.wait() == 0
+    assert not psutil.wait_procs(servers, timeout=10)[1]
 
 
 def test_one_that_dies_takes_the_other_with_it(searched: Workplace) -> None:
     with ui(searched) as (process, _):
-        servers = family(process)
+        servers = family_of(process.pid)[1:]
         started = psutil.Process(process.pid).children()
         [dashboard] = [each for each in started if "optuna-dashboard" in " ".join(each.cmdline())]
         dashboard.kill()
@@ -215,6 +197,7 @@ def test_one_that_dies_takes_the_other_with_it(searched: Workplace) -> None:
 def test_without_a_study_there_is_mlflow_alone_and_no_empty_database(workplace: Workplace) -> None:
     with ui(workplace) as (process, addresses):
         assert set(addresses) == {"MLflow"}
-        process.send_signal(signal.SIGINT)
+        process.send_signal(signal.SIGTERM)
         process.communicate()
+    assert process.returncode == 143
     assert not (workplace.folder / "optuna.db").exists()

@@ -1,16 +1,14 @@
-"""A command that dies as by the out-of-memory killer, right before or right after a named step of a search.
-
-python -m tests.faults.dying ask:before search --model=mlp_ws_al ...
-"""
+"""What a test changes in the process of a command before it begins (`Workplace.start(..., changed_by=...)`)."""
 
 from __future__ import annotations
 
 import importlib
 import os
 import signal
-import sys
 from collections.abc import Callable
 from typing import Any
+
+import click
 
 WHERE = {
     "ask": ("pipeline.tuning.ledger", "Ledger._add", 3),
@@ -27,7 +25,7 @@ STEPS = [f"{step}:{moment}" for step in WHERE for moment in ("before", "after")]
 
 
 def die_at(step: str, moment: str) -> None:
-    """Have this process killed at the call of a step."""
+    """Have it killed, as by the out-of-memory killer, right before or right after a step of a search."""
     module, path, number = WHERE[step]
     *classes, name = path.split(".")
     owner: Any = importlib.import_module(module)
@@ -48,8 +46,21 @@ def die_at(step: str, moment: str) -> None:
     setattr(owner, name, dying)
 
 
-if __name__ == "__main__":
-    from pipeline.cli import main
+def give_up_sooner() -> None:
+    """Let a search wait for three seconds instead of thirty until it gives another up."""
+    from pipeline.tuning import lease
 
-    die_at(*sys.argv[1].split(":"))
-    main(sys.argv[2:])
+    lease.LOOK_SECONDS = 0.1
+
+
+def tell_stalls() -> None:
+    """Have it print, for each generation, for how long nothing trained because something was recorded."""
+    from pipeline.stages.searching.clock import Clock
+
+    count = Clock.waited
+
+    def waited(clock: Clock, seconds: float) -> None:
+        click.echo(f"training waited {seconds:.3f} s")
+        count(clock, seconds)
+
+    Clock.waited = waited
