@@ -6,8 +6,6 @@ import contextlib
 import http.client
 import signal
 import socket
-import subprocess
-import sys
 import threading
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
@@ -16,7 +14,9 @@ from pathlib import Path
 
 import psutil
 
+from tests.families import family_of
 from tests.functional.conftest import Workplace
+from tests.preloaded import Command
 from tests.waiting import wait_until
 
 
@@ -33,19 +33,15 @@ class Server:
 
     def start(self) -> None:
         """Start it, and wait until it answers."""
-        command = ["-m", "mlflow", "server", "--host", "127.0.0.1", "--port", str(self.port), "--workers", "1"]
+        command = ["mlflow", "server", "--host", "127.0.0.1", "--port", str(self.port), "--workers", "1"]
         stores = [
             f"--backend-store-uri=sqlite:///{self._folder}/server.db",
             f"--artifacts-destination={self._folder}/art",
         ]
-        self._process = psutil.Popen(
-            [sys.executable, *command, *stores],
-            cwd=self._folder,
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.DEVNULL,
-            env=Workplace(self._folder).environment | {"MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"},
-            start_new_session=True,
-        )
+        environment = Workplace(self._folder).environment | {"MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"}
+        self._process = Command([*command, *stores], self._folder, environment)
+        self._reader = threading.Thread(target=self._process.communicate)  # else it would wait for a full pipe
+        self._reader.start()
         wait_until(self._answers)
 
     def _answers(self) -> bool:
@@ -56,15 +52,15 @@ class Server:
 
     def send(self, number: signal.Signals) -> None:
         """Send a signal to all its processes."""
-        for process in [*self._process.children(recursive=True), self._process]:
-            with contextlib.suppress(psutil.NoSuchProcess):
+        with contextlib.suppress(psutil.NoSuchProcess):
+            for process in reversed(family_of(self._process.pid)):
                 process.send_signal(number)
 
     def stop(self) -> None:
         """End it at once."""
         self.send(signal.SIGCONT)
         self.send(signal.SIGKILL)
-        self._process.wait()
+        self._reader.join()
 
 
 @dataclass

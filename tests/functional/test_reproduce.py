@@ -6,6 +6,7 @@ import contextlib
 import os
 import signal
 import sqlite3
+from collections.abc import Callable
 from pathlib import Path
 
 import mlflow
@@ -17,6 +18,7 @@ from tests.functional.conftest import Workplace
 from tests.waiting import wait_until
 
 LINEAR = ("variantlab", "reproduce", "001/table-3", "--rounds=2", "--dataset=mnist5k", "--workers=1")
+SMALLER = ("leave_out_experiments",)
 FINISHED = """
     select count(*) from runs join tags on tags.run_uuid = runs.run_uuid
     where tags.key = 'role' and tags.value = 'evaluate' and runs.status = 'FINISHED'
@@ -47,9 +49,9 @@ def evaluated(workplace: Workplace) -> int:
     return 0
 
 
-def kill_after_the_first_evaluation(workplace: Workplace, *command: str) -> None:
-    """Start a command, kill it once an evaluation is finished, and wait until nothing of it is left."""
-    process = workplace.start(*command)
+def kill_after_the_first_evaluation(workplace: Workplace) -> None:
+    """Start to make the table, kill that once an evaluation is finished, and wait until nothing of it is left."""
+    process = workplace.start(*LINEAR, changed_by=SMALLER)
     wait_until(lambda: evaluated(workplace) >= 1, process)
     family = family_of(process.pid)
     os.kill(process.pid, signal.SIGKILL)
@@ -82,12 +84,14 @@ def test_a_table_is_reproduced_into_the_store(tmp_path: Path) -> None:
     assert text_of(table, "report.html").count("<img ") == 2
 
 
-def test_killed_in_the_middle_and_started_again_it_measures_what_is_missing(tmp_path: Path) -> None:
-    workplace = Workplace(tmp_path)
-    kill_after_the_first_evaluation(workplace, *LINEAR)
+def test_killed_in_the_middle_and_started_again_it_measures_what_is_missing(
+    tmp_path: Path, furnished: Callable[[Path], Workplace]
+) -> None:
+    workplace = furnished(tmp_path)
+    kill_after_the_first_evaluation(workplace)
     [first] = workplace.runs("tags.role = 'evaluate' and attributes.status = 'FINISHED'")
     (workplace.folder / "reports.md").write_text("what was there before")
-    code, output = workplace.run(*LINEAR, "--output=reports.md")
+    code, output = workplace.run(*LINEAR, "--output=reports.md", changed_by=SMALLER)
     assert code == 0, output
     assert "processes that died had left" in output
     statuses = [run.info.status for run in workplace.runs()]
