@@ -56,20 +56,18 @@ def give_up_sooner() -> None:
 
 def tell_stalls() -> None:
     """Have it print, for each generation, for how long nothing trained because something was recorded."""
-    from pipeline.stages.searching.clock import Clock
+    clock: Any = importlib.import_module("pipeline.stages.searching.clock").Clock
+    count = clock.waited
 
-    count = Clock.waited
-
-    def waited(clock: Clock, seconds: float) -> None:
+    def waited(self: Any, seconds: float) -> None:
         click.echo(f"training waited {seconds:.3f} s")
-        count(clock, seconds)
+        count(self, seconds)
 
-    Clock.waited = waited
+    clock.waited = waited
 
 
 def leave_out_experiments() -> None:
     """Let published tables have their own rows alone."""
-    from pipeline.stages.reproducing import config
-
+    config: Any = importlib.import_module("pipeline.stages.reproducing.config")
     load = config.load_published
     config.load_published = lambda: {name: replace(table, experiments=()) for name, table in load().items()}
