@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import contextlib
+import gc
 import os
 import sqlite3
 from pathlib import Path
@@ -19,6 +20,14 @@ settings.register_profile("variantlab", deadline=None, derandomize=True, max_exa
 settings.load_profile("variantlab")
 
 torch.set_num_threads(1)  # as in the workers; with more, tiny tensors wait for threads that other programs hold up
+
+
+@pytest.fixture(scope="module", autouse=True)
+def spared_collector() -> None:
+    """Keep what was imported and is cached from the collector, which would walk it again and again."""
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(100_000)
 
 
 @pytest.fixture(scope="session")
