@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import signal
 import socket
 import urllib.request
@@ -65,9 +66,10 @@ def _content(path: Path) -> bytes:
 
 
 @pytest.fixture(scope="module")
-def lab(tmp_path_factory: pytest.TempPathFactory, server: PostgresServer) -> Lab:
+def lab(tmp_path_factory: pytest.TempPathFactory, empty_runs: Path, server: PostgresServer) -> Lab:
     """A folder after all stages, with the study in the database."""
     lab = Lab(tmp_path_factory.mktemp("lab"))
+    shutil.copy(empty_runs, lab.folder)
     for command in (
         (*SEARCH, f"--storage={server.url_with_password('optuna')}"),
         ("evaluate", *SIZE, "--rounds=2"),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import multiprocessing
 from collections.abc import Callable, Sequence
 from concurrent.futures import ProcessPoolExecutor
+from functools import cache
 from multiprocessing.synchronize import Barrier
 from typing import Any, TypeVar
 
@@ -18,16 +19,20 @@ _together: list[Barrier] = []
 def at_once(function: Callable[[Argument], Result], arguments: Sequence[Argument]) -> list[Result]:
     """Call `function`, defined in a module, with each argument in a process of its own; the results in order.
 
-    The processes are forks of a new one that has imported the module and done nothing else: many would take long to
-    import it each.
+    The processes are forks of one that has imported such modules and done nothing else: many would take long to import
+    them each.
     """
-    with ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as fresh:
-        return fresh.submit(_fork, function, arguments).result()
+    return _fresh().submit(_fork, function, arguments).result()
+
+
+@cache
+def _fresh() -> ProcessPoolExecutor:
+    return ProcessPoolExecutor(1, multiprocessing.get_context("spawn"))
 
 
 def _fork(function: Callable[[Argument], Result], arguments: Sequence[Argument]) -> list[Result]:
     context = multiprocessing.get_context("fork")
-    _together.append(context.Barrier(len(arguments)))
+    _together[:] = [context.Barrier(len(arguments))]
     with context.Pool(len(arguments)) as pool:
         tasks = [(function, argument) for argument in arguments]
         return pool.map_async(_call, tasks, chunksize=1).get(PATIENCE)
