@@ -83,9 +83,12 @@ def without_proc(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     monkeypatch.setattr(os, "stat", stat_others)
     monkeypatch.setattr(Path, "read_text", read_others)
     monkeypatch.delattr(os, "pidfd_open", raising=False)
-    processes._machine.cache_clear()
+    found = (processes._machine, psutil._psposix.can_use_pidfd_open)
+    for each in found:
+        each.cache_clear()
     yield
-    processes._machine.cache_clear()
+    for each in found:
+        each.cache_clear()
 
 
 @pytest.mark.usefixtures("without_proc")

@@ -26,11 +26,17 @@ def test_of_two_searches_one_waits_and_ends_with_the_same(workplace: Workplace, 
     _, preloaded = get_reload_information()
     environment = workplace.environment | preloaded | {"FAKETIME": offset}
     command = search(workplace, FEW_TRIALS)
-    with searching(workplace, *command) as one, searching(workplace, *command, environment=environment) as other:
-        outputs = [process.communicate()[0] for process in (one, other)]
-    assert (one.returncode, other.returncode) == (0, 0), outputs
-    waited = [f"is searched by process {process.pid}; this one waits" for process in (other, one)]
-    assert sum(line in output for line, output in zip(waited, outputs, strict=True)) == 1, outputs
+    with searching(workplace, *command, environment=environment) as first:
+        watch = Watch(workplace)
+        wait_until(lambda: watch.running() > 0, first)
+        stop_between_transactions(first, workplace)  # else it might end before the other one has begun
+        with searching(workplace, *command) as second:
+            assert second.stdout is not None
+            told = next(line for line in second.stdout if "this one waits" in line)
+            assert f"is searched by process {first.pid}" in told
+            first.send_signal(signal.SIGCONT)
+            outputs = [process.communicate()[0] for process in (first, second)]
+    assert (first.returncode, second.returncode) == (0, 0), outputs
     assert not any("processes that died" in output for output in outputs)
     found = [[line for line in output.splitlines() if line.startswith("mlp_ws_al:")] for output in outputs]
     assert found[0] == found[1]

@@ -4,6 +4,7 @@ import os
 import signal
 import subprocess
 import sys
+import tempfile
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from itertools import chain
@@ -260,6 +261,19 @@ def test_no_worker_outlives_a_killed_parent() -> None:
             parent.kill()
     _, alive = psutil.wait_procs(children, timeout=60)
     assert not alive
+
+
+def test_workers_start_each_by_itself_where_the_socket_of_a_server_would_have_too_long_a_name(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, train_digits: Pool, held_out_digits: Pool
+) -> None:
+    folder = tmp_path / ("x" * 108)
+    folder.mkdir()
+    monkeypatch.setattr(tempfile, "tempdir", str(folder))
+    with Trainer(train_digits, held_out_digits, Compute(device="cpu", workers=1)) as trainer:
+        trainer.warm_up()
+        [[outcome]] = trainer.run([Job(variant="mlp", replicas=(make_replica(0, HYPER),))])
+    assert outcome.status == "complete"
+    assert trainer._context.get_start_method() == "spawn"
 
 
 def test_no_more_workers_start_than_there_are_chunks(train_digits: Pool, held_out_digits: Pool) -> None:
