@@ -83,7 +83,7 @@ def without_proc(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     monkeypatch.setattr(os, "stat", stat_others)
     monkeypatch.setattr(Path, "read_text", read_others)
     monkeypatch.delattr(os, "pidfd_open", raising=False)
-    found = (processes._machine, psutil._psposix.can_use_pidfd_open)
+    found: tuple[Any, ...] = (processes._machine, psutil._psposix.can_use_pidfd_open)
     for each in found:
         each.cache_clear()
     yield
