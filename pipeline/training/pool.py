@@ -21,7 +21,7 @@ from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import fields, replace
 from multiprocessing import forkserver
 from multiprocessing.context import BaseContext
@@ -103,7 +103,9 @@ class Trainer:
         # The executor starts a worker for each call that finds none idle, and one that still starts is not idle.
         most = min(self.compute.workers, len(self._pending) + 1)
         self._executor._max_workers = most  # type: ignore[attr-defined] # it has no public way to say so
-        with _interrupt_blocked():
+        self.warm_up()
+        # A server's workers begin with its mask; this process waits for the server, and must hear Ctrl-C meanwhile.
+        with nullcontext() if self._has_server else _interrupt_blocked():
             future = self._executor.submit(call, *arguments)
         self._workers = list(self._executor._processes.values())
         self._pending.append(future)
@@ -111,9 +113,14 @@ class Trainer:
 
     def warm_up(self) -> None:
         """Have PyTorch imported for the workers while the caller does something else; they start once they train."""
-        if self._context.get_start_method() == "forkserver":
+        if self._has_server:
             with _interrupt_blocked():
                 forkserver.ensure_running()
+
+    @property
+    def _has_server(self) -> bool:
+        """Whether workers are forked from a server, and not started each by itself."""
+        return self._context.get_start_method() == "forkserver"
 
     def is_busy(self) -> bool:
         """Whether there is anything left to train: for `meanwhile`, which had better be over when there is not."""

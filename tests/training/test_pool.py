@@ -22,6 +22,7 @@ from pipeline.training.pool import Trainer
 from tests.families import workers_of
 from tests.training.plain import CURVES
 from tests.training.plans import make_hyper, make_hypers, make_replica
+from tests.waiting import wait_until
 
 HYPER = make_hyper("mlp")
 ROOT = Path(__file__).parents[2]
@@ -261,6 +262,28 @@ def test_no_worker_outlives_a_killed_parent() -> None:
             parent.kill()
     _, alive = psutil.wait_procs(children, timeout=60)
     assert not alive
+
+
+def test_an_interruption_does_not_wait_for_what_workers_are_forked_from() -> None:
+    program = [sys.executable, "-m", "tests.training.endless"]
+    with subprocess.Popen(program, cwd=ROOT, stderr=subprocess.PIPE, text=True) as parent:
+
+        def server() -> psutil.Process | None:
+            children = psutil.Process(parent.pid).children()
+            return next((child for child in children if "forkserver" in " ".join(child.cmdline())), None)
+
+        stopped = wait_until(server, parent)
+        assert stopped is not None
+        stopped.suspend()  # it will never have imported what it needs
+        parent.send_signal(signal.SIGINT)
+        try:
+            parent.wait(timeout=60)
+        finally:
+            stopped.kill()
+            parent.kill()
+        said = parent.communicate()[1]
+    assert parent.returncode == -signal.SIGINT
+    assert said.endswith("KeyboardInterrupt\n")
 
 
 def test_workers_start_each_by_itself_where_the_socket_of_a_server_would_have_too_long_a_name(
