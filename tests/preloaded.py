@@ -155,7 +155,7 @@ def serve(descriptor: int) -> None:
     _fork_server_of_workers()
     if request["changed_by"]:
         name, *values = request["changed_by"]
-        getattr(importlib.import_module("tests.faults.changes"), name)(*values)
+        getattr(importlib.import_module("tests.changes"), name)(*values)
     program, *arguments = request["args"]
     sys.argv = [program, *arguments]
     command: click.Command = getattr(sys.modules[COMMANDS[program][0]], COMMANDS[program][1])

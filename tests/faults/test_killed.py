@@ -13,7 +13,7 @@ import pytest
 from optuna.trial import FrozenTrial
 
 from pipeline.seeds import numpy_generator
-from tests.faults.changes import STEPS
+from tests.changes import STEPS
 from tests.faults.invariants import Table, check_whole, finished_trials, more_trials, table
 from tests.faults.scale import FEW_TRIALS, FULL, scaled
 from tests.faults.searches import ENDLESS, Watch, complete, search, searching

@@ -52,7 +52,7 @@ class Workplace:
     ) -> subprocess.Popen[str]:
         """Start a command in the folder, in a process group of its own.
 
-        Its process may be changed before it begins: by a function of tests.faults.changes, and its arguments.
+        Its process may be changed before it begins: by a function of tests.changes, and its arguments.
         """
         environment = environment or self.environment
         if command[0] == "variantlab" and can_be_forked("variantlab", environment):

@@ -201,12 +201,13 @@ def test_another_compare_ranks_both_variants_once_it_is_told_that_their_searches
 def test_a_hostile_parameter_is_a_value_and_no_command(lab: Workplace) -> None:
     """One line says what is wrong with it, and the run that `mlflow run` had made says the same."""
     before = {run.info.run_id for run in lab.runs()}
-    names = ("model", "preset", "dataset", "precision")
-    hostile = ["mlp; touch pwned", "$(touch pwned)`touch pwned`", "'; touch pwned; '", '"; touch pwned; "']
+    names = ("model", "preset", "dataset")
+    hostile = ["mlp; touch pwned", "$(touch pwned)`touch pwned`", """'; touch pwned; '"; touch pwned; \""""]
     code, output = lab.mlflow_run("evaluate", **dict(zip(names, hostile, strict=True)))
     assert code == 1
     assert not [path for place in (lab.folder, ROOT) for path in place.glob("pwned*")]
     [line] = [line for line in output.splitlines() if line.startswith("Error: ")]
+    assert "unknown " in line
     assert any(value in line for value in hostile)
     assert "Traceback" not in output
     [made] = [run for run in lab.runs() if run.info.run_id not in before]

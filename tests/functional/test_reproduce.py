@@ -19,7 +19,7 @@ from tests.functional.conftest import Workplace
 from tests.waiting import wait_until
 
 LINEAR = ("variantlab", "reproduce", "001/table-3", "--rounds=2", "--dataset=mnist5k", "--workers=1")
-SMALLER = ("leave_out_experiments",)
+LITTLE = ("measure_little",)
 FINISHED = """
     select count(*) from runs join tags on tags.run_uuid = runs.run_uuid
     where tags.key = 'role' and tags.value = 'evaluate' and runs.status = 'FINISHED'
@@ -52,7 +52,7 @@ def evaluated(workplace: Workplace) -> int:
 
 def kill_after_the_first_evaluation(workplace: Workplace) -> None:
     """Start to make the table, kill that once an evaluation is finished, and wait until nothing of it is left."""
-    process = workplace.start(*LINEAR, changed_by=SMALLER)
+    process = workplace.start(*LINEAR, changed_by=LITTLE)
     wait_until(lambda: evaluated(workplace) >= 1, process)
     family = family_of(process.pid)
     os.kill(process.pid, signal.SIGKILL)
@@ -67,7 +67,7 @@ def lab(tmp_path_factory: pytest.TempPathFactory, furnished: Callable[[Path], Wo
     workplace = furnished(tmp_path_factory.mktemp("lab"))
     kill_after_the_first_evaluation(workplace)
     (workplace.folder / "reports.md").write_text("what was there before")
-    code, output = workplace.run(*LINEAR, "--output=reports.md", changed_by=SMALLER)
+    code, output = workplace.run(*LINEAR, "--output=reports.md", changed_by=LITTLE)
     assert code == 0, output
     assert "processes that died had left" in output
     code, output = workplace.mlflow_run(
@@ -117,3 +117,28 @@ def test_the_written_page_names_the_run_and_the_commit_of_each_row(lab: Workplac
         assert run.data.tags["git_commit"][:12] in line
     assert str(lab.folder) not in text
     assert not list(lab.folder.glob("*.part"))
+
+
+def test_a_table_is_reproduced_into_the_store(tmp_path: Path, furnished: Callable[[Path], Workplace]) -> None:
+    workplace = furnished(tmp_path)
+    command = ("variantlab", "reproduce", "004/disc", "--rounds=2", "--dataset=mnist5k", "--workers=1")
+    code, output = workplace.run(*command, changed_by=LITTLE)
+    assert code == 0, output
+    assert "2 rounds (reduced: the report has 10)" in output
+    [table], [evaluation] = by_role(workplace, "reproduce"), by_role(workplace, "evaluate")
+    assert {run.info.status for run in workplace.runs()} == {"FINISHED"}
+    assert evaluation.data.tags["mlflow.parentRunId"] == table.info.run_id
+    assert table.data.tags["source_runs"] == evaluation.info.run_id
+    assert (table.data.params["table"], table.data.params["rounds"]) == ("004/disc", "2")
+    assert table.data.metrics["figures"] == 6
+    assert artifacts(workplace, table) == {
+        "report.html",
+        *(f"figures.{suffix}" for suffix in ("csv", "tex", "md")),
+        *(f"{name}.{suffix}" for name in ("loss_by_family", "error_by_epoch_00") for suffix in ("png", "svg")),
+    }
+    client = mlflow.MlflowClient(workplace.tracking_uri)
+    errors = client.get_metric_history(evaluation.info.run_id, "round/test_error")
+    mean = 100 * sum(error.value for error in errors) / 2
+    assert f"Best model,test error,2.51 ± 0.65,{mean:.2f} ± " in text_of(table, "figures.csv")
+    assert text_of(table, "figures.md") in table.data.tags["mlflow.note.content"] + "\n"
+    assert text_of(table, "report.html").count("<img ") == 2

@@ -28,8 +28,6 @@ PAIRS, BATCH_SIZE, HEAVY_PAIRS, HEAVY_BATCH_SIZE = 10, 6, 5, 3
 """The last batch is a smaller one."""
 EVERY_WAY = [name for name, row in OF_DIGITS.items() if row.report == "000"]
 """The variants that are trained with every optimiser and every schedule."""
-EVERY_PAIR = ("mlp_ws_al", "convnet_al")
-"""Those that are trained with every optimiser by every schedule."""
 HEAVY = [name for name, row in OF_DIGITS.items() if row.arch in ("alexnet", "resnet", "resnet4")]
 """The variants that are trained on less."""
 
@@ -64,16 +62,9 @@ def make_replicas(
 def cases() -> Iterator[tuple[str, str, str, int]]:
     """Variant, optimiser, schedule and number of replicas."""
     for variant in OF_DIGITS:
-        ways = [
-            (optimiser, schedule)
-            for optimiser, schedule in product(OPTIMISERS, SCHEDULES)
-            if (optimiser, schedule) == ("adam", "constant")
-            or (variant in EVERY_WAY and (optimiser == "adam" or schedule == "constant"))
-            or variant in EVERY_PAIR
-        ]
+        ways = product(OPTIMISERS, SCHEDULES) if variant in EVERY_WAY else [("adam", "constant")]
         for (optimiser, schedule), count in product(ways, HEAVY_COUNTS if variant in HEAVY else COUNTS):
-            if count != 2 or (optimiser, schedule) == ("adam", "constant"):
-                yield variant, optimiser, schedule, count
+            yield variant, optimiser, schedule, count
 
 
 @pytest.mark.parametrize(("variant", "optimiser", "schedule", "count"), [*cases()])
