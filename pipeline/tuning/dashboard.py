@@ -18,6 +18,7 @@ from optuna.trial import FrozenTrial
 
 from pipeline.data.prepared import writable_folder
 from pipeline.files import full_place, is_no_space, no_space
+from pipeline.tuning.records import study_files
 from pipeline.tuning.storage import Storage
 
 ADDRESS = "http://127.0.0.1:8080/dashboard"
@@ -65,13 +66,11 @@ class StudyPages:
         self._storage.outlast(lambda: self._study_file(name, content))
 
     def _study_file(self, name: str, content: bytes) -> None:
-        study = optuna.load_study(study_name=self._study, storage=self._storage)
-        for kept in get_all_artifact_meta(study):
-            if kept.filename == name:
-                with self._room():
-                    self._files.write(kept.artifact_id, io.BytesIO(content))
-                return
-        self._upload(name, content, study)
+        if (kept := study_files(self._storage, self._study_id).get(name)) is not None:
+            with self._room():
+                self._files.write(kept, io.BytesIO(content))
+        else:
+            self._upload(name, content, optuna.load_study(study_name=self._study, storage=self._storage))
 
     def _upload(self, name: str, content: bytes, owner: optuna.Study | FrozenTrial) -> None:
         with self._room(), tempfile.TemporaryDirectory() as folder:

@@ -10,10 +10,11 @@ from typing import Any
 
 from pipeline.data.folds import check_folds
 from pipeline.data.pools import Pools
+from pipeline.data.rounds import draw_samples
 from pipeline.errors import InputError, UnknownNameError
 from pipeline.models.registry import get_variant
 from pipeline.models.variant import Variant
-from pipeline.stages.replicas import FoldsConfig, fold_replicas, open_pools
+from pipeline.stages.replicas import FoldsConfig, open_pools
 from pipeline.tuning.ledger import Method
 from pipeline.tuning.pruning import LEAST_FOLDS, PRUNERS
 from pipeline.tuning.samplers import TWO_OBJECTIVES
@@ -218,6 +219,8 @@ def inputs(config: SearchConfig) -> tuple[Variant, Space, Pools]:
     """The variant, its space, and the pools, which suffice for the pairs that are asked for."""
     variant, space = get_variant(config.model), space_of(config)
     pools = open_pools(variant, config.setting, config.compute)
-    config.check_pairs(config.setting.training_samples(pools))
-    fold_replicas(pools, config.setting, space.preset, rounds=1, folds=config.folds)
+    count = config.setting.training_samples(pools)
+    config.check_pairs(count)
+    draw_samples("train", pools.train, count, seed=config.setting.seed, round_=0)  # raises where the pool is too small
+    check_folds(config.folds, count)
     return variant, space, pools
