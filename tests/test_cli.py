@@ -58,14 +58,27 @@ def runs_in(folder: Path) -> list[str]:
 
 @pytest.mark.parametrize("arguments", [["--help"], *([command, "--help"] for command in COMMANDS)])
 def test_help_imports_nothing_heavy(arguments: list[str]) -> None:
+    shown, imported = in_fresh_process(arguments)
+    assert "Usage:" in shown
+    assert imported == []
+
+
+def test_runs_are_listed_without_what_trains_or_draws(folder: Path) -> None:
+    shown, imported = in_fresh_process(["runs"])
+    assert "No run fits." in shown
+    assert not {"torch", "optuna", "sklearn", "matplotlib"} & set(imported)
+    assert "mlflow" in imported
+
+
+def in_fresh_process(arguments: list[str]) -> tuple[str, list[str]]:
+    """What a command shows, and which of `HEAVY` it has imported."""
     script = (
         "import sys\nfrom pipeline.cli import main\n"
         f"try:\n    main({arguments!r})\nexcept SystemExit as end:\n    assert end.code == 0, end.code\n"
         f"import json\nprint(json.dumps([name for name in {HEAVY!r} if name in sys.modules]))"
     )
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
-    assert "Usage:" in done.stdout
-    assert json.loads(done.stdout.splitlines()[-1]) == []
+    return done.stdout, json.loads(done.stdout.splitlines()[-1])
 
 
 @pytest.mark.parametrize("command", COMMANDS)

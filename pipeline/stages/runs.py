@@ -9,7 +9,6 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from pipeline.errors import InputError, UnknownNameError
-from pipeline.models.registry import get_variant
 from pipeline.reports.layout import Part
 from pipeline.reports.tables import Table
 from pipeline.stages.searching.clock import show_seconds
@@ -50,6 +49,8 @@ class RunsConfig:
 
     def __post_init__(self) -> None:
         if self.model:
+            from pipeline.models.registry import get_variant  # with torch, a second to import
+
             get_variant(self.model)
         for name, value, known in (
             ("stage", self.stage or STAGES[0], STAGES),

@@ -7,16 +7,18 @@ import math
 from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from pipeline.data.pools import Pools
 from pipeline.data.prepared import DataConfig
 from pipeline.errors import InputError
 from pipeline.models.hyperparameters import Hyperparameters, Value
-from pipeline.models.variant import Variant
 from pipeline.reports.tables import Table
 from pipeline.tracking.port import Run, Tracker
-from pipeline.training.pool import Trainer
+
+if TYPE_CHECKING:  # importing torch takes a second, and some stages train nothing
+    from pipeline.models.variant import Variant
+    from pipeline.training.pool import Trainer
 
 OTHER_DIGITS = (
     "other instructions and other versions of torch round otherwise, so the same training differs in its last digits"

@@ -60,7 +60,6 @@ from pipeline.extras import explain_missing
 from pipeline.files import full_place, is_no_space
 from pipeline.interruptions import held
 from pipeline.locks import machine_lock
-from pipeline.models import checked_pt2
 from pipeline.outages import StillAwayError, TrackerAwayError
 from pipeline.stores import store_error, try_to_write
 from pipeline.tracking.address import IF_DAMAGED, is_sqlite, server_page, sqlite_file, tracking_uri
@@ -577,6 +576,8 @@ def _dataset(pools: Pools, part: str, context: str, pool: Pool) -> DatasetInput:
 
 def _save_model(model: ModelToLog, logged: LoggedModel, folder: Path) -> None:
     """Write a model to an empty folder, with a loader that checks it."""
+    from pipeline.models import checked_pt2  # with torch, a second to import
+
     example = model.example.numpy()
     output = model.network(model.example).detach().numpy()
     with tempfile.TemporaryDirectory() as exported:

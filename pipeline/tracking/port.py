@@ -17,12 +17,13 @@ from typing import TYPE_CHECKING, Any, Literal, Protocol, Self
 from pipeline.data.pools import Pools
 from pipeline.errors import StageError, hide_secrets
 from pipeline.models.hyperparameters import Hyperparameters
-from pipeline.models.variant import Variant
 from pipeline.outages import TrackerAwayError
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
     from torch import Tensor, nn
+
+    from pipeline.models.variant import Variant
 
 VARIANTS, PUBLISHED = "model variants", "published tables"
 """What experiments are for: the user's own question, and the tables of the reports."""

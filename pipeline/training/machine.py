@@ -8,8 +8,6 @@ import subprocess
 from collections.abc import Mapping
 from functools import cache
 
-import torch
-
 MACHINE = ("processor", "cpu_capability", "torch", "torch_build")
 """What is recorded of it."""
 UNKNOWN = dict.fromkeys(MACHINE, "unknown")
@@ -20,11 +18,13 @@ LIBRARIES = {"MKL": r"Math Kernel Library Version (\S+?)(?:-Product)? ", "oneDNN
 @cache
 def this_machine() -> dict[str, str]:
     """The processor's name, the instruction set that torch uses on it, and torch's version and build."""
+    import torch  # a second, which commands that train nothing need not wait for
+
     return {
         "processor": processor(),
         "cpu_capability": torch.backends.cpu.get_cpu_capability(),
         "torch": str(torch.__version__),
-        "torch_build": _build(),
+        "torch_build": _build(torch.__config__.show(), torch.version.cuda, torch.version.hip),
     }
 
 
@@ -54,10 +54,9 @@ def _ask_sysctl() -> list[str]:
     return answer.strip().splitlines()
 
 
-def _build() -> str:
-    described = torch.__config__.show()
-    gpu = f"CUDA {torch.version.cuda}" if torch.version.cuda else ""
-    gpu = f"ROCm {torch.version.hip}" if torch.version.hip else gpu
+def _build(described: str, cuda: str | None, hip: str | None) -> str:
+    gpu = f"CUDA {cuda}" if cuda else ""
+    gpu = f"ROCm {hip}" if hip else gpu
     found = {name: re.search(pattern, described) for name, pattern in LIBRARIES.items()}
     libraries = [f"{name} {version[1]}" for name, version in found.items() if version]
     return ", ".join([gpu or "CPU", *libraries])
