@@ -5,19 +5,17 @@ for together, trained together and told in the order of their numbers. What is p
 with when it may be pruned, depends on earlier generations alone. So a search that is killed anywhere and started again
 asks for the same configurations as one that ran through: trials that were running are taken up under their own numbers.
 
-People can enqueue trials of their own. One that fits the space is tried instead of one of the sampler's; one that does
-not is marked as failed. That one, and what other programs add besides, is no part of the search.
+People can enqueue trials of their own: see `pipeline.tuning.foreign_trials`.
 """
 
 from __future__ import annotations
 
 import itertools
 import json
-import logging
 import uuid
 import warnings
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from contextlib import contextmanager, nullcontext, suppress
+from collections.abc import Callable, Collection, Mapping, Sequence
+from contextlib import nullcontext, suppress
 from dataclasses import dataclass
 from datetime import datetime
 from functools import partial
@@ -28,10 +26,11 @@ import optuna
 from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial, TrialState, create_trial
 
-from pipeline.errors import InputError, near_misses
-from pipeline.models.hyperparameters import Hyperparameters, Value
+from pipeline.errors import InputError
+from pipeline.models.hyperparameters import Hyperparameters
 from pipeline.training.machine import UNKNOWN
 from pipeline.training.plan import StopRule
+from pipeline.tuning.foreign_trials import ForeignTrialError, ForeignTrials, enqueued, is_made_here
 from pipeline.tuning.paths import Known
 from pipeline.tuning.pruning import stop_rules
 from pipeline.tuning.records import BEGUN, FOUND, count_trials, finished_since, first_unfinished
@@ -42,17 +41,10 @@ from pipeline.tuning.strategies import Proposal, Strategy
 from pipeline.tuning.trials import Asked, Finding, Generation, Recheck, TrialRecord, selection_score
 
 DECIMALS = 6
-ENQUEUED = "fixed_params"
-"""The attribute of a trial in which Optuna keeps what `enqueue_trial` is given."""
 RUNS = "mlflow_runs"
 """The attribute of a study in which it remembers which trials have a complete run."""
 MACHINES, MACHINES_VERSION = "machines", 1
 """The attribute of a study in which it remembers what its trials were computed on, and the form that this has."""
-log = logging.getLogger(__name__)
-
-
-class _ForeignTrialError(Exception):
-    """Somebody else has added a trial to the study, so that what is asked next has to be found anew."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -103,8 +95,7 @@ class Ledger:
         self._records: dict[int, TrialRecord] = {}
         self._read_from = 0
         """All trials below this number have ended, and were read."""
-        self._left_out: set[int] = set()
-        """Trials of others of which it was said that they are no part of the search."""
+        self._foreign = ForeignTrials(storage, self._name, method.space, complete=method.strategy.complete)
         self._noted: list[dict[str, Any]] | None = None
         """What the study remembers of machines, once it was read."""
 
@@ -162,7 +153,7 @@ class Ledger:
         trial decides its last bits.
         """
         while True:
-            with suppress(_ForeignTrialError):  # now it is known, or is marked as failed
+            with suppress(ForeignTrialError):  # now it is known, or is marked as failed
                 return self._next_generation()
 
     def _next_generation(self) -> list[Asked]:
@@ -202,56 +193,16 @@ class Ledger:
         for number in itertools.count():
             if len(places) == len(proposals):
                 return places
-            if number in self._left_out:
+            if number in self._foreign.left_out:
                 continue
             record = self._records.get(number)
             trial = self._trial(number) if record is None and number < size else None
-            if trial is None or _is_made_here(trial):
-                enqueued = _enqueued(trial) if trial is not None else None if record is None else record.enqueued
-                places[number] = next(left) if enqueued is None else Proposal(parameters=None, enqueued=enqueued)
-            elif trial.state.is_finished():
-                log.warning("trial %d of study %s was added by hand, and is left out", number, self.name)
-                self._left_out.add(number)
-            else:
-                enqueued = _enqueued(trial)
-                if reason := self._unfit(enqueued):
-                    self._refuse(trial, reason)
-                    raise _ForeignTrialError
-                places[number] = Proposal(parameters=None, enqueued=enqueued or {})
+            if trial is None or is_made_here(trial):
+                wanted = enqueued(trial) if trial is not None else None if record is None else record.enqueued
+                places[number] = next(left) if wanted is None else Proposal(parameters=None, enqueued=wanted)
+            elif (wanted := self._foreign.examine(trial)) is not None:
+                places[number] = Proposal(parameters=None, enqueued=wanted)
         raise AssertionError  # numbers do not end
-
-    def _unfit(self, enqueued: Mapping[str, Value] | None) -> str:
-        """Why what somebody has enqueued is not tried; empty if it may be."""
-        if self._method.strategy.complete:
-            return "all combinations are tried, and no others"
-        if enqueued is None:
-            return "it was not enqueued, but begun, by another program"
-        dimensions = self._method.space.dimensions
-        for name, value in enqueued.items():
-            if name not in dimensions:
-                return f"{name!r} is not searched; {near_misses(name, sorted(dimensions))}"
-            if not isinstance(value, str | int | float) or value not in dimensions[name]:
-                return f"{name} is {value!r}, which the space does not have"
-        return ""
-
-    def _refuse(self, trial: FrozenTrial, reason: str) -> None:
-        """Mark a trial of somebody else as failed, and say why, here and where people look at the study."""
-        log.warning(
-            "trial %d of study %s was added by hand and is marked as failed: %s", trial.number, self.name, reason
-        )
-        self._left_out.add(trial.number)
-        self._storage.outlast(lambda: self._storage.set_trial_user_attr(trial._trial_id, "reason", reason))
-        fail = partial(self._storage.set_trial_state_values, trial._trial_id, TrialState.FAIL)
-        self._storage.outlast(fail)
-
-    @contextmanager
-    def _refusing(self, trial: FrozenTrial) -> Iterator[None]:
-        """Refuse a trial of somebody else if what happens inside finds that it cannot be tried."""
-        try:
-            yield
-        except (InputError, ValueError) as error:  # Optuna raises ValueError for another kind of parameter
-            self._refuse(trial, str(error))
-            raise _ForeignTrialError from error
 
     def _ask(
         self,
@@ -263,8 +214,8 @@ class Ledger:
         known: FrozenTrial | None,
     ) -> Asked:
         """Propose the configuration of a trial, which runs from now on, and exists if it did not before."""
-        is_foreign = known is not None and not _is_made_here(known)
-        with self._refusing(known) if known is not None and is_foreign else nullcontext():
+        is_foreign = known is not None and not is_made_here(known)
+        with self._foreign.refusing(known) if known is not None and is_foreign else nullcontext():
             parameters = self._proposer.propose(number, proposal.parameters, proposal.enqueued)
         hyper = self._method.space.hyper(parameters)
         draw = draws.next(hyper, proposal.pairs)
@@ -286,8 +237,7 @@ class Ledger:
             )
             self._storage.outlast(lambda: self._add(number, trial))
         elif is_foreign:
-            with self._refusing(known):
-                self._storage.outlast(lambda: self._adopt(known, parameters, shown, begun))
+            self._foreign.adopt(known, parameters, shown, begun)
         elif known.params != parameters:
             raise InputError(
                 f"a study goes on with the proposals that it began with, but trial {number} of {self.name!r} was "
@@ -310,7 +260,7 @@ class Ledger:
     def _add(self, number: int, trial: FrozenTrial) -> None:
         """Create a trial, unless that was done when the answer was lost.
 
-        Raises _ForeignTrialError when somebody else has made one of this number in the meantime.
+        Raises ForeignTrialError when somebody else has made one of this number in the meantime.
         """
         if count_trials(self._storage, self._study_id) == number:
             trial_id = self._storage.create_new_trial(self._study_id, template_trial=trial)
@@ -318,26 +268,9 @@ class Ledger:
                 return
             self._storage.set_trial_system_attr(trial_id, BEGUN, None)
             self._storage.set_trial_state_values(trial_id, TrialState.FAIL)
-            raise _ForeignTrialError
-        if not _is_made_here(self._storage.get_trial(self._trial_id(number))):
-            raise _ForeignTrialError
-
-    def _adopt(
-        self, known: FrozenTrial, parameters: Mapping[str, Value], shown: Mapping[str, Any], begun: Mapping[str, Any]
-    ) -> None:
-        """Make a trial that somebody has enqueued one of the search; what is written last makes it one."""
-        trial = self._storage.get_trial(known._trial_id)
-        if _is_made_here(trial):  # the answer was lost
-            return
-        for name, distribution in self._method.space.distributions(parameters).items():
-            if name not in trial.params:
-                value = distribution.to_internal_repr(parameters[name])
-                self._storage.set_trial_param(trial._trial_id, name, value, distribution)
-        for name, value in shown.items():
-            self._storage.set_trial_user_attr(trial._trial_id, name, value)
-        if trial.state is TrialState.WAITING:
-            self._storage.set_trial_state_values(trial._trial_id, TrialState.RUNNING)
-        self._storage.set_trial_system_attr(trial._trial_id, BEGUN, dict(begun))
+            raise ForeignTrialError
+        if not is_made_here(self._storage.get_trial(self._trial_id(number))):
+            raise ForeignTrialError
 
     def _trial(self, number: int) -> FrozenTrial:
         return self._storage.outlast(lambda: self._storage.get_trial(self._trial_id(number)))
@@ -573,14 +506,3 @@ def _shown(found: Mapping[str, Any]) -> dict[str, Any]:
     if digits := found["curves"].get("validation_digit_error"):
         shown["validation_digit_error"] = digits[-1]
     return shown
-
-
-def _is_made_here(trial: FrozenTrial) -> bool:
-    """Whether a search has made a trial, or has begun one that somebody has enqueued."""
-    return trial.system_attrs.get(BEGUN) is not None
-
-
-def _enqueued(trial: FrozenTrial) -> Mapping[str, Value] | None:
-    """What a trial that somebody has enqueued is to have; None for others."""
-    enqueued: Mapping[str, Value] | None = trial.system_attrs.get(ENQUEUED)
-    return enqueued
