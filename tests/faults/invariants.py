@@ -28,7 +28,8 @@ def check_whole(workplace: Workplace, n_trials: int, acknowledged: Mapping[int, 
         assert trials[number].datetime_complete == trial.datetime_complete
     check_nothing_runs(workplace)
     of_trials = [run for run in runs if run.data.tags["role"] == "trial"]
-    assert sorted(int(run.data.tags["trial"]) for run in of_trials) == list(range(n_trials))
+    numbers = sorted(int(run.data.tags["trial"]) for run in of_trials)
+    assert numbers == list(range(n_trials)), numbers
     client = mlflow.MlflowClient(workplace.tracking_uri)
     for run in of_trials:
         trial = trials[int(run.data.tags["trial"])]

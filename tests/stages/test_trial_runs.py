@@ -11,9 +11,10 @@ import optuna
 import pytest
 
 from pipeline.stages import search
+from pipeline.stages.searching import trial_runs
 from pipeline.stages.searching.config import SearchConfig
 from pipeline.tracking.memory import MemoryTracker
-from pipeline.tracking.port import RunQuery, RunRecord
+from pipeline.tracking.port import RunQuery, RunRecord, RunStart
 from tests.stages.runs import Make, config_of, runs_with, searched, table_of, trials_of
 from tests.stages.silent import Silent
 
@@ -152,8 +153,12 @@ def test_a_start_reads_no_more_runs_the_more_trials_there_are(make: Make) -> Non
     assert read == [1] * 5  # that of the best trial, which the search names
 
 
+@pytest.mark.parametrize("many", [0, 50], ids=["all are read", "each is looked for"])
 @pytest.mark.parametrize("kept", ["nothing, as by older versions", "what was complete some trials ago"])
-def test_the_runs_of_earlier_starts_are_found_whatever_the_study_has_kept_of_them(make: Make, kept: str) -> None:
+def test_the_runs_of_earlier_starts_are_found_whatever_the_study_has_kept_of_them(
+    make: Make, kept: str, many: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(trial_runs, "MANY", many)
     config = make(SPACE, n_trials=4, population=2)
     tracker, run = searched(config)
     before = [trial.id for trial in trials_of(tracker)]
@@ -166,3 +171,18 @@ def test_the_runs_of_earlier_starts_are_found_whatever_the_study_has_kept_of_the
     searched(config, tracker)
     assert [trial.id for trial in trials_of(tracker)] == before
     assert study_of(config).user_attrs["mlflow_runs"]["trials"] == [[0, 3]]
+
+
+@pytest.mark.parametrize("many", [0, 50], ids=["all are read", "each is looked for"])
+def test_of_two_complete_runs_of_a_trial_the_first_stays(
+    make: Make, many: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(trial_runs, "MANY", many)
+    config = make(SPACE, n_trials=2, population=2)
+    tracker, run = searched(config)
+    before = [trial.id for trial in trials_of(tracker)]
+    study_of(config).set_user_attr("mlflow_runs", {"search": run.id, "trials": [[0, 0]]})
+    twice = trials_of(tracker)[1]
+    tracker.start(RunStart(name=twice.name, role="trial", tags=twice.tags), run).end("FINISHED")
+    searched(config, tracker)
+    assert [trial.id for trial in trials_of(tracker)] == before

@@ -79,11 +79,13 @@ class TrialRuns:
         kept = self._kept()
         self._complete |= kept
         missing = [record.number for record in self.ledger.records() if record.number not in self._complete]
+        seen = set[int]()  # apart from what was kept, whose own runs may be among these
         for record in self._complete_runs(missing):
             number = int(record.tags["trial"])
-            if number in self._complete:
+            if number in seen:
                 self.tracker.discard(record)
-            self._complete.add(number)
+            seen.add(number)
+        self._complete |= seen
         mine = {run.id for run in self._open.values()}
         for record in self.tracker.search(RunQuery(role=ROLE, tags=self._study_tag, lacking="projected", reverse=True)):
             number = int(record.tags["trial"])
