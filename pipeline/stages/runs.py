@@ -59,6 +59,8 @@ class RunsConfig:
         ):
             if value not in known:
                 raise UnknownNameError(name, value, known)
+        if not self.sort:
+            raise InputError(f"--sort must be {NEWEST} or the name of a metric, but got ''")
         if self.limit < 0:
             raise InputError(f"--limit must be at least 0 (all), but got {self.limit}")
 

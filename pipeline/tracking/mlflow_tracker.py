@@ -51,7 +51,7 @@ from mlflow.utils.mlflow_tags import (
     MLFLOW_SOURCE_NAME,
     MLFLOW_USER,
 )
-from mlflow.utils.validation import MAX_TAG_VAL_LENGTH
+from mlflow.utils.validation import MAX_TAG_VAL_LENGTH, validate_param_and_metric_name
 from sqlalchemy.exc import SQLAlchemyError
 
 from pipeline.data.pools import Pool, Pools
@@ -329,6 +329,8 @@ class MlflowTracker:
             }
         if query.experiment and query.experiment not in experiments:
             raise UnknownNameError("experiment", query.experiment, experiments)
+        if not validate_param_and_metric_name(query.metric):  # type: ignore[no-untyped-call]
+            return  # no run has a metric of such a name, and MLflow cannot read it in a query
         chosen = experiments.values() if query.experiment is None else [experiments.get(query.experiment)]
         ids, condition, order = [each or self.experiment_id for each in chosen], _condition(query), _order(query)
         wanted, token = query.limit or math.inf, None

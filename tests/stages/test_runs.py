@@ -125,6 +125,7 @@ def test_people_see_the_error_and_what_they_sorted_by(tracker: MemoryTracker) ->
         ({"format": "yaml"}, "unknown format 'yaml'"),
         ({"limit": -1}, "at least 0 (all), but got -1"),
         ({"sort": "test_error"}, "did you mean final_test_error"),
+        ({"sort": ""}, "--sort must be started or the name of a metric"),
         ({"experiment": "elsewhere"}, "unknown experiment 'elsewhere'"),
     ],
 )

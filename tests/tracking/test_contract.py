@@ -194,6 +194,8 @@ def various(tracker: Tracker) -> Tracker:
         (RunQuery(metric="error", reverse=True), "adc"),
         (RunQuery(metric="error", other_than=("trial",), limit=1), "d"),
         (RunQuery(metric="accuracy"), ""),
+        (RunQuery(metric="`"), ""),
+        (RunQuery(metric='"'), ""),
         (RunQuery(role="trial", status="RUNNING"), ""),
     ],
 )
