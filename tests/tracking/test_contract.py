@@ -12,6 +12,7 @@ from pipeline.data.pools import Pools
 from pipeline.errors import InputError
 from pipeline.models.hyperparameters import Hyperparameters
 from pipeline.models.registry import get_variant, variants
+from pipeline.tracking import mlflow_tracker
 from pipeline.tracking.port import (
     Metric,
     Run,
@@ -160,8 +161,9 @@ def test_a_tag_is_found_as_a_whole(tracker: Tracker) -> None:
 
 
 @pytest.fixture
-def various(tracker: Tracker) -> Tracker:
-    """Four runs that began one after the other."""
+def various(tracker: Tracker, monkeypatch: pytest.MonkeyPatch) -> Tracker:
+    """Four runs that began one after the other, of which a store gives two at a time."""
+    monkeypatch.setattr(mlflow_tracker, "PAGE", 2)
     for minute, (name, role, status, error) in enumerate(
         [
             ("a", "search", "FINISHED", 0.3),

@@ -6,6 +6,7 @@ import itertools
 import json
 import signal
 import socket
+import sqlite3
 import subprocess
 import sys
 from collections.abc import Callable
@@ -169,6 +170,21 @@ def test_more_metrics_and_params_than_mlflow_takes_at_once_are_all_kept(mlflow_t
     run.log(params={f"p{number}": number for number in range(150)}, metrics=curve("error", values))
     assert mlflow_tracker.history(run.id, "error") == values
     assert len(mlflow_tracker.get(run.id).params) == 150
+
+
+def test_sqlite_gets_statistics_of_a_store_that_has_become_large_once(
+    open_mlflow: Open, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def tables() -> set[str]:
+        with closing(sqlite3.connect(tmp_path / "mlflow.db")) as database:
+            return {name for (name,) in database.execute("SELECT name FROM sqlite_master")}
+
+    run = open_mlflow().start(SEARCH)
+    monkeypatch.setattr(mlflow_tracker_module, "LARGE", 2)
+    for metrics, has_statistics in ((2, False), (1, True)):
+        run.log(metrics=[Metric(f"{metrics} {number}", 0.5) for number in range(metrics)])
+        open_mlflow()
+        assert ("sqlite_stat1" in tables()) is has_statistics
 
 
 def test_time_in_the_tracker_is_counted(mlflow_tracker: MlflowTracker) -> None:
