@@ -33,7 +33,7 @@ check: .venv/ready-dev ## the same
 test-quick: .venv/ready-dev ## the tests that start no processes and train nothing
 	pytest $(QUICK)
 
-test-faults: .venv/ready-dev ## what is killed, cut off, full or damaged, in full: about an hour
+test-faults: .venv/ready-dev ## what is killed, cut off, full or damaged, in full: 20 minutes to an hour
 	VARIANTLAB_FAULTS=full pytest --numprocesses=0 tests/faults
 
 audit: .venv/ready-dev ## known weaknesses of the packages in requirements.txt (asks pypi.org)
