@@ -83,7 +83,9 @@ def without_proc(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     monkeypatch.setattr(os, "stat", stat_others)
     monkeypatch.setattr(Path, "read_text", read_others)
     monkeypatch.delattr(os, "pidfd_open", raising=False)
-    found: tuple[Any, ...] = (processes._machine, psutil._psposix.can_use_pidfd_open)
+    found: list[Any] = [processes._machine]
+    if hasattr(psutil._psposix, "can_use_pidfd_open"):  # not so in psutil 6
+        found.append(psutil._psposix.can_use_pidfd_open)
     for each in found:
         each.cache_clear()
     yield
@@ -106,7 +108,12 @@ def test_without_proc_a_process_is_known_by_its_time_of_start(monkeypatch: pytes
 @pytest.mark.usefixtures("without_proc")
 def test_without_descriptors_of_processes_the_end_of_one_is_noticed() -> None:
     ended = threading.Event()
-    before = signal.signal(signal.SIGTERM, lambda *_: ended.set())
+
+    def hear(number: int, _frame: object) -> None:
+        signal.signal(number, signal.SIG_IGN)
+        ended.set()
+
+    before = signal.signal(signal.SIGTERM, hear)
     with subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE) as process:
         end_with(process.pid)
         assert process.stdin is not None
