@@ -8,7 +8,7 @@ export MLFLOW_TRACKING_URI ?= sqlite:///mlflow.db
 QUICK := $(addprefix tests/,data mini models reports test_errors.py test_files.py test_locks.py test_project.py test_seeds.py \
 	$(addprefix tuning/test_,constraints.py dimensions.py space.py strict_yaml.py))
 
-.PHONY: help search evaluate compare test check test-quick test-faults audit test-ui screenshots bench bench-search format lock ui clean
+.PHONY: help search evaluate compare test check test-quick test-faults test-lowest audit test-ui screenshots bench bench-search format lock ui clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z -]+:.*## / {printf "make %-18s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -35,6 +35,13 @@ test-quick: .venv/ready-dev ## the tests that start no processes and train nothi
 
 test-faults: .venv/ready-dev ## what is killed, cut off, full or damaged, in full: 20 minutes to an hour
 	VARIANTLAB_FAULTS=full pytest --numprocesses=0 tests/faults
+
+test-lowest: ## every test with the oldest packages that pyproject.toml admits, in a quarter of an hour (needs uv)
+	mkdir -p build
+	uv pip compile pyproject.toml --resolution lowest-direct --extra auth --extra postgres --extra ui --python-version 3.11 --quiet -o build/lowest.txt
+	$(PYTHON) -m venv --clear build/lowest
+	build/lowest/bin/pip install --quiet --disable-pip-version-check -c build/lowest.txt --editable '.[dev]'
+	PATH=$(CURDIR)/build/lowest/bin:$$PATH pytest -W default
 
 audit: .venv/ready-dev ## known weaknesses of the packages in requirements.txt (asks pypi.org)
 	pip-audit --requirement requirements.txt --disable-pip --no-deps

@@ -55,7 +55,7 @@ def not_written(error: OSError, place: str = "") -> StoreError | None:
 
     `place` is what was being written, if the error itself does not name it.
     """
-    place = place or os.fsdecode(error.filename or "")
+    place = place or os.fsdecode(error.filename2 or error.filename or "")
     if not place and is_no_space(error):
         place = full_place([Path.cwd(), Path(tempfile.gettempdir())])
     return store_error(error, place, "write it anew") if place else None

@@ -17,10 +17,12 @@ import urllib.request
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field
+from importlib.metadata import version
 from pathlib import Path
 from typing import IO, NoReturn
 
 import psutil
+from packaging.version import Version
 from sqlalchemy import URL, make_url
 from sqlalchemy.exc import ArgumentError
 
@@ -33,6 +35,8 @@ EVERYWHERE = {"0.0.0.0": LOOPBACK, "::": "::1"}
 """Addresses that stand for all of a machine's, and which of those a browser on it can open."""
 PASSWORD_CHARACTERS = 12
 """MLflow takes no shorter password."""
+SAFE_MLFLOW = "3.16.1"
+"""The first MLflow that reads MLFLOW_AUTH_ADMIN_PASSWORD: with an earlier one, everybody knows the password."""
 START_SECONDS = 120
 """How long a server may take to answer for the first time."""
 STOP_SECONDS = 10
@@ -138,6 +142,8 @@ def check_host(host: str) -> None:
         missing.append("a random text in MLFLOW_FLASK_SERVER_SECRET_KEY")
     if not is_installed("auth"):
         missing.append(f"the package Flask-WTF ({how_to_install('auth')})")
+    if Version(version("mlflow")) < Version(SAFE_MLFLOW):
+        missing.append(f"MLflow {SAFE_MLFLOW} or newer, which takes the password from there ({how_to_install('auth')})")
     if missing:
         raise InputError(
             f"--host must be {', '.join(LOOPBACKS)}, or MLflow must be able to ask for a password, but it is {host} "

@@ -246,7 +246,7 @@ class MlflowTracker:
     def _written(self, error: Exception) -> str:
         """What was being written when an error came: a file, the folder of artifacts, or the database."""
         if isinstance(error, OSError) and error.filename:
-            return os.fsdecode(error.filename)
+            return os.fsdecode(error.filename2 or error.filename)  # of a copy the second
         if not isinstance(error, OSError) or not is_no_space(error):
             return self.place
         locations = [self.client.get_experiment(each).artifact_location for each in self._experiments.values()]

@@ -8,7 +8,7 @@ from pathlib import Path
 from tests.functional.conftest import ROOT, Workplace
 
 NOT_LINUX = """
-import ctypes, os, pathlib, select, signal, sys
+import ctypes, os, pathlib, select, signal, sys, sysconfig
 
 for module, names in {
     os: ("sched_getaffinity", "sched_setaffinity", "pidfd_open", "memfd_create", "posix_fadvise", "eventfd"),
@@ -41,6 +41,7 @@ class Library(ctypes.CDLL):
         return super().__getattr__(name)
 
 ctypes.CDLL = Library
+sysconfig.get_config_vars()  # while it finds them
 sys.modules["triton"] = None  # torch brings it on Linux
 sys.platform = "darwin"
 """
