@@ -50,12 +50,17 @@ def store_error(error: BaseException, place: Path | str, if_damaged: str) -> Sto
     return None
 
 
+def named_file(error: OSError) -> str:
+    """The file that an error names, of a copy the one that is written; empty if it names none."""
+    return os.fsdecode(error.filename2 or error.filename or "")
+
+
 def not_written(error: OSError, place: str = "") -> StoreError | None:
     """The error to raise for one of the system's that says that something cannot be written; None for others.
 
     `place` is what was being written, if the error itself does not name it.
     """
-    place = place or os.fsdecode(error.filename2 or error.filename or "")
+    place = place or named_file(error)
     if not place and is_no_space(error):
         place = full_place([Path.cwd(), Path(tempfile.gettempdir())])
     return store_error(error, place, "write it anew") if place else None

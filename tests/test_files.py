@@ -113,6 +113,11 @@ def test_what_must_not_be_written_is_named(number: int) -> None:
     assert f"/there/file cannot be written ({os.strerror(number)})" in str(error)
 
 
+def test_of_a_copy_the_file_that_could_not_be_written_is_named() -> None:
+    error = not_written(OSError(errno.ENOSPC, "No space left on device", "/here/file", None, "/there/file"))
+    assert "the disk is full at /there/file;" in str(error)
+
+
 def test_errors_of_other_kinds_are_not_explained_away() -> None:
     assert not_written(ConnectionRefusedError(errno.ECONNREFUSED, "refused")) is None
     assert not_written(OSError(errno.EACCES, "of nothing that has a name")) is None

@@ -61,7 +61,7 @@ from pipeline.files import full_place, is_no_space
 from pipeline.interruptions import held
 from pipeline.locks import machine_lock
 from pipeline.outages import StillAwayError, TrackerAwayError
-from pipeline.stores import store_error, try_to_write
+from pipeline.stores import named_file, store_error, try_to_write
 from pipeline.tracking.address import IF_DAMAGED, is_sqlite, server_page, sqlite_file, tracking_uri
 from pipeline.tracking.heartbeat import Heart, abandoned, living_tags
 from pipeline.tracking.patience import PatientClient
@@ -245,8 +245,8 @@ class MlflowTracker:
 
     def _written(self, error: Exception) -> str:
         """What was being written when an error came: a file, the folder of artifacts, or the database."""
-        if isinstance(error, OSError) and error.filename:
-            return os.fsdecode(error.filename2 or error.filename)  # of a copy the second
+        if isinstance(error, OSError) and (file := named_file(error)):
+            return file
         if not isinstance(error, OSError) or not is_no_space(error):
             return self.place
         locations = [self.client.get_experiment(each).artifact_location for each in self._experiments.values()]
