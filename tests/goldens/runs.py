@@ -1,0 +1,131 @@
+"""The trainings whose results are kept."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from pipeline.data.prepared import DataConfig
+from pipeline.models.registry import variants
+from pipeline.stages import cross_validate, evaluate, reproduce, search
+from pipeline.stages.cross_validate import CrossValidateConfig
+from pipeline.stages.evaluate import EvaluateConfig
+from pipeline.stages.reproducing.config import ReproduceConfig
+from pipeline.stages.searching.config import SearchConfig
+from pipeline.stages.stage import Setting
+from pipeline.tracking.memory import MemoryTracker
+from pipeline.training.compute import Compute
+from tests.goldens import results, stored
+from tests.stages.silent import Silent
+
+SPACE = "lr: {type: choice, values: [0.001, 0.002]}\nepochs: {type: choice, values: [2]}\n"
+QUICK_TABLES = {
+    "000/table-2": 3,
+    "001/table-3": 3,
+    "001/table-4": 3,
+    "002/figure-1": 1,
+    "003/figure-3": 1,
+    "004/table-ws": 3,
+    "004/disc": 3,
+}
+"""Table of each report -> rounds that do not take hours."""
+
+
+def setting_of(folder: Path, model: str, pairs: int = 30) -> Setting:
+    """A few samples of mnist5k, or of the disc."""
+    dataset = "disc" if model.startswith("disc") else "mnist5k"
+    return Setting(data=DataConfig(cache_dir=folder / "cache", dataset=dataset), pairs=pairs)
+
+
+def few(folder: Path, model: str) -> dict[str, Any]:
+    """What two folds, two trials and two rounds of a variant give."""
+    (folder / "space.yaml").write_text(SPACE)
+    tracker = MemoryTracker()
+    common: dict[str, Any] = {
+        "setting": setting_of(folder, model),
+        "model": model,
+        "compute": Compute(workers=1, device="cpu"),
+    }
+    stores: dict[str, Any] = {"storage": f"sqlite:///{folder / 'few.db'}", "artifacts": str(folder / "artifacts")}
+    grid: dict[str, Any] = {"space": str(folder / "space.yaml"), "sampler": "two-step", "recheck": 1}
+    cross_validate.run(CrossValidateConfig(**common, grid="epochs=2", folds=2), tracker, Silent())
+    found = search.run(SearchConfig(**common, **stores, **grid, folds=2), tracker, Silent())
+    evaluation = EvaluateConfig(**common, rounds=2, from_run=found.run_id)
+    evaluated = evaluate.run(evaluation, tracker, Silent())
+    run = next(run for run in tracker.runs if run.id == evaluated.run_id)
+    return {**results(tracker.runs), **stored(run)}
+
+
+def all_variants(folder: Path) -> dict[str, Any]:
+    """The same of every variant."""
+    return {name: few(folder, name) for name in variants()}
+
+
+def whole_search(folder: Path, model: str = "mlp_ws_al", **options: Any) -> dict[str, Any]:
+    """The trials of a search with the options that it has by default, by number."""
+    tracker = MemoryTracker()
+    config = SearchConfig(
+        setting=setting_of(folder, model, pairs=1000),
+        model=model,
+        storage=f"sqlite:///{folder / 'whole.db'}",
+        artifacts=str(folder / "artifacts"),
+        **options,
+    )
+    search.run(config, tracker, Silent())
+    return trials_of(tracker)
+
+
+def trials_of(tracker: MemoryTracker) -> dict[str, Any]:
+    """The trials of a search: configuration, state, and all losses and errors."""
+    return {
+        run.tags.get("trial", "search"): {
+            **results([run]),
+            "config": run.tags["config"],
+            "config_hash": run.tags["config_hash"],
+            "state": run.tags.get("state", ""),
+        }
+        for run in sorted(tracker.runs, key=lambda run: run.name)
+    }
+
+
+def begun_study(folder: Path, n_trials: int) -> SearchConfig:
+    """A small search that can be continued."""
+    setting = replace(setting_of(folder, "mlp_ws_al"), pairs=60)
+    return SearchConfig(
+        setting=setting,
+        model="mlp_ws_al",
+        folds=2,
+        population=2,
+        n_trials=n_trials,
+        recheck=0,
+        pruner="none",
+        space=str(_small_space(folder)),
+        storage=f"sqlite:///{folder / 'optuna.db'}",
+        artifacts=str(folder / "artifacts"),
+        compute=Compute(workers=1, device="cpu"),
+    )
+
+
+def _small_space(folder: Path) -> Path:
+    path = folder / "begun.yaml"
+    path.write_text(
+        "lr: {type: float, low: 1e-4, high: 1e-2, log: true, digits: 3}\n"
+        "alpha: {type: float, low: 0, high: 2, step: 0.25}\n"
+        "epochs: {type: choice, values: [2, 3, 25]}\n"
+    )
+    return path
+
+
+def quick_table(folder: Path, table: str, rounds: int) -> dict[str, Any]:
+    """What `reproduce` measures for a table."""
+    tracker = MemoryTracker()
+    config = ReproduceConfig(
+        setting=setting_of(folder, "mlp", pairs=1000),
+        tables=[table],
+        rounds=rounds,
+        storage=f"sqlite:///{folder / 'tables.db'}",
+        compute=Compute(workers=2, device="cpu"),
+    )
+    reproduce.run(config, tracker, Silent(), lambda _: None)
+    return results(tracker.runs)
