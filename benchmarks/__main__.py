@@ -10,7 +10,7 @@ from typing import Any
 import click
 from platformdirs import user_cache_dir
 
-from pipeline.errors import VariantlabError, near_misses
+from pipeline.base.errors import VariantlabError, near_misses
 
 MODELS = ("mlp", "mlp_ws_al", "convnet_ws_al", "resnet4_ws_al", "alexnet_digits")
 CONTESTANTS = ("skorch", "lightning", "jax", "float32", "bfloat16", "compiled")

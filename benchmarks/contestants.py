@@ -21,7 +21,7 @@ import numpy as np
 
 from benchmarks.peers import Peer
 from benchmarks.work import Curves, Task, Training
-from pipeline.errors import StageError
+from pipeline.base.errors import StageError
 
 
 class Contestant(Protocol):

@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 
 from benchmarks.work import HEAVY_FLOPS, SEED, Curves, Task, flops_per_epoch, has_convolutions, replica_name
+from pipeline.base.errors import StageError
 from pipeline.data.pools import Pool
-from pipeline.errors import StageError
 from pipeline.training.compute import Compute
 from pipeline.training.plan import Job, Outcome, Replica, chunk_limit
 from pipeline.training.pool import Trainer

@@ -21,10 +21,10 @@ from benchmarks.page import Page
 from benchmarks.peers import Peer, gemm_peer, library_peers, plain_peers
 from benchmarks.sections import cell_sections, job_section, method_section
 from benchmarks.work import HEAVY_FLOPS, Task, flops_per_epoch, load_digits
+from pipeline.base.errors import InputError
+from pipeline.cli.terminal import Bar, Terminal
 from pipeline.data.pools import Pool
-from pipeline.errors import InputError
 from pipeline.models.registry import variants
-from pipeline.terminal import Bar, Terminal
 
 BATCH_SIZES = (8, 25, 100)
 CELL_SECONDS, HEAVY_CELL_SECONDS, ROW_SECONDS = 30.0, 80.0, 5.0

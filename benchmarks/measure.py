@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from benchmarks.cells import Cell
 from benchmarks.contestants import Contestant
 from benchmarks.work import GEMM_FLOPS, Curves, Task, flops_per_epoch
-from pipeline.errors import StageError
+from pipeline.base.errors import StageError
 
 CHECKED_EPOCHS = 3
 """Up to here losses are compared: later they are so small that two replicas differ by more than the tolerance."""

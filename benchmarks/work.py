@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 from torch.utils.flop_counter import FlopCounterMode
 
+from pipeline.base.seeds import derive
 from pipeline.data.pools import Pool, Positions
 from pipeline.data.prepared import DataConfig, load_pools
 from pipeline.data.rounds import draw_samples
@@ -21,7 +22,6 @@ from pipeline.models.initial import build_network
 from pipeline.models.objectives import DigitOutput, Objective, OneLogit, PairOutput, TwoLogits, TwoSigmoids
 from pipeline.models.registry import get_variant
 from pipeline.models.variant import Variant
-from pipeline.seeds import derive
 
 SEED = 0
 LEARNING_RATE = 1e-3

@@ -9,8 +9,8 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from pipeline.base.seeds import numpy_generator
 from pipeline.data.sources import IDX_NAMES, SIDE, RawDigits
-from pipeline.seeds import numpy_generator
 
 
 def make_raw_digits(train: int = 40, test: int = 20) -> RawDigits:

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 
+from pipeline.base.seeds import numpy_generator
 from pipeline.data.digits import CLASSES, DigitSet
 from pipeline.data.points import CENTRE, RADIUS, PointSet
-from pipeline.seeds import numpy_generator
 
 
 def make_digits(count: int, name: str, *, broken: int = 0) -> DigitSet:

@@ -11,7 +11,7 @@ import click
 from platformdirs import user_cache_dir
 
 from benchmarks.__main__ import Names
-from pipeline.errors import VariantlabError
+from pipeline.base.errors import VariantlabError
 
 CONTESTANTS = ("optuna threads", "optuna processes", "ray tune", "variantlab", "everything on")
 CHAPTERS = ("contest", "pruning", "overhead")

@@ -20,8 +20,8 @@ from benchmarks.search.plan import Plan
 from benchmarks.search.processes import run_search
 from benchmarks.search.sections import contest_sections, method_section, overhead_section, pruning_section
 from benchmarks.work import load_digits
-from pipeline.errors import InputError
-from pipeline.terminal import Terminal
+from pipeline.base.errors import InputError
+from pipeline.cli.terminal import Terminal
 
 START_SECONDS, PEER_SECONDS, SECONDS, OVERHEAD_SECONDS = 10.0, 3.0, 1.0, 0.1
 """What to expect of a start, of a peer's trial, of one of variantlab's, and of one that trains nothing, for the time

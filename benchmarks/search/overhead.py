@@ -16,8 +16,8 @@ from pathlib import Path
 import numpy as np
 from matplotlib.figure import Figure
 
+from pipeline.base.seeds import numpy_generator
 from pipeline.data.prepared import DataConfig
-from pipeline.seeds import numpy_generator
 from pipeline.stages.searching.config import SearchConfig, inputs
 from pipeline.stages.searching.trial_runs import TrialRuns
 from pipeline.stages.stage import Setting

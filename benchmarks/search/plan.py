@@ -7,7 +7,7 @@ from pathlib import Path
 
 from benchmarks.machine import this_machine
 from benchmarks.search.contestants import Contestant, peers, variantlabs
-from pipeline.errors import InputError
+from pipeline.base.errors import InputError
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -23,7 +23,7 @@ from typing import Any
 from benchmarks.search.contestants import Contestant, Order, Result, together
 from benchmarks.search.folds import FoldTask
 from benchmarks.work import SEED
-from pipeline.errors import StageError, VariantlabError
+from pipeline.base.errors import StageError, VariantlabError
 
 GRACE_SECONDS = 5.0
 """What a child gets to end by itself."""

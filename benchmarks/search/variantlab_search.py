@@ -16,7 +16,7 @@ import optuna
 from optuna.trial import TrialState
 
 from benchmarks.search.contestants import Order, Result, Search, Trial
-from pipeline.errors import StageError
+from pipeline.base.errors import StageError
 
 STUDY = "search"
 STUDIES, RUNS = "optuna.db", "mlflow.db"

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from pipeline.base.errors import InputError
+from pipeline.base.seeds import derive
 from pipeline.data.pools import Positions
-from pipeline.errors import InputError
-from pipeline.seeds import derive
 
 
 def split_folds(samples: Positions, folds: int, *, seed: int, round_: int) -> Iterator[tuple[Positions, Positions]]:

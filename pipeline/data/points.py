@@ -12,8 +12,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from pipeline.base.seeds import numpy_generator
 from pipeline.data.pools import Pool, Pools, Positions, Samples
-from pipeline.seeds import numpy_generator
 
 CENTRE = (0.5, 0.5)
 RADIUS = 1 / math.sqrt(2 * math.pi)

@@ -15,7 +15,7 @@ from typing import ClassVar, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.errors import DataError
+from pipeline.base.errors import DataError
 
 Positions = NDArray[np.int32]
 """(N, parts): where the parts of each sample stand in their pool; for a pair, the first and the second digit."""

@@ -18,12 +18,12 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from pipeline.base.errors import InputError, UnknownNameError
+from pipeline.base.files import write_whole
 from pipeline.data.digits import DigitSet
 from pipeline.data.points import disc_pools
 from pipeline.data.pools import Pools
 from pipeline.data.sources import RawDigits, Source, open_source
-from pipeline.errors import InputError, UnknownNameError
-from pipeline.files import write_whole
 
 log = logging.getLogger(__name__)
 POOLINGS = ("average", "max")

@@ -11,9 +11,9 @@ from functools import cache, lru_cache
 import numpy as np
 from numpy.typing import NDArray
 
+from pipeline.base.errors import InputError
+from pipeline.base.seeds import numpy_generator
 from pipeline.data.pools import Pool, Positions
-from pipeline.errors import InputError
-from pipeline.seeds import numpy_generator
 
 log = logging.getLogger(__name__)
 

@@ -23,10 +23,10 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from pipeline.base.errors import DataError, InputError, UnknownNameError
+from pipeline.base.seeds import derive
 from pipeline.data.digits import CLASSES
 from pipeline.data.pools import digest_of
-from pipeline.errors import DataError, InputError, UnknownNameError
-from pipeline.seeds import derive
 
 SIDE = 28
 IMAGE: tuple[int, ...] = (SIDE, SIDE)

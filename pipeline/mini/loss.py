@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from torch import Tensor
 
-from pipeline.errors import InputError
+from pipeline.base.errors import InputError
 
 
 class MSE:

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from pipeline.errors import InputError
+from pipeline.base.errors import InputError
 
 
 @dataclass(frozen=True, eq=False)

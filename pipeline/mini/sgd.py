@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from torch import Tensor
 
-from pipeline.errors import InputError
+from pipeline.base.errors import InputError
 from pipeline.mini.modules import Module
 
 

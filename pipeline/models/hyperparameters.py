@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, fields, replace
 from typing import Any
 
-from pipeline.errors import InputError, UnknownNameError
+from pipeline.base.errors import InputError, UnknownNameError
 
 MAX_EPOCHS = 10_000
 MAX_BATCH_SIZE = 100_000

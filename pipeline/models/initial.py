@@ -7,9 +7,9 @@ import math
 import torch
 from torch import nn
 
+from pipeline.base.seeds import derive
 from pipeline.models.hyperparameters import Structure
 from pipeline.models.variant import Variant
-from pipeline.seeds import derive
 
 
 def weights_generator(seed: int, *name: str | int) -> torch.Generator:

@@ -9,7 +9,7 @@ import importlib
 import pkgutil
 from functools import cache
 
-from pipeline.errors import UnknownNameError
+from pipeline.base.errors import UnknownNameError
 from pipeline.models import families
 from pipeline.models.variant import Variant
 

@@ -10,7 +10,7 @@ from typing import Any, Literal
 import torch
 from torch import nn
 
-from pipeline.errors import InputError
+from pipeline.base.errors import InputError
 from pipeline.mini import Sequential as MiniNetwork
 from pipeline.models.hyperparameters import (
     DEFAULTS,

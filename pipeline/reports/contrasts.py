@@ -17,10 +17,10 @@ from scipy import stats
 from statsmodels.stats.multitest import multipletests
 from statsmodels.stats.power import TTestPower
 
-from pipeline.errors import InputError
+from pipeline.base.errors import InputError
+from pipeline.base.seeds import numpy_generator
 from pipeline.models.variant import Variant
 from pipeline.reports.statistics import DECIMALS, RESAMPLES
-from pipeline.seeds import numpy_generator
 
 LEVEL = 0.05
 POWER = 0.8

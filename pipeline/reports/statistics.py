@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.special import stdtrit
 
-from pipeline.seeds import numpy_generator
+from pipeline.base.seeds import numpy_generator
 
 RESAMPLES = 9_999
 DECIMALS = 12

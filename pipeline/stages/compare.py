@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from pipeline.errors import InputError, UnknownNameError
+from pipeline.base.errors import InputError, UnknownNameError
 from pipeline.models.registry import variants
 from pipeline.reports.contrasts import Contrast, Verdict, declared_contrasts, judge, parse_contrasts
 from pipeline.stages.comparing.evaluations import (

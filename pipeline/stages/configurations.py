@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 import math
 
-from pipeline.errors import InputError, UnknownNameError
+from pipeline.base.errors import InputError, UnknownNameError
 from pipeline.models.hyperparameters import Hyperparameters, Value
 from pipeline.models.variant import Variant
 

@@ -9,8 +9,8 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from pipeline.base.errors import InputError, StageError
 from pipeline.data.pools import Pools
-from pipeline.errors import InputError, StageError
 from pipeline.models.hyperparameters import Hyperparameters
 from pipeline.models.registry import get_variant
 from pipeline.models.variant import Variant

@@ -17,14 +17,14 @@ from pathlib import Path
 
 from packaging.requirements import Requirement
 
+from pipeline.base.errors import StoreError, VariantlabError
+from pipeline.base.extras import EXTRAS, how_to_install, is_installed
+from pipeline.base.processes import is_dead, show_process
+from pipeline.base.resources import CHECKOUT, DISTRIBUTION
+from pipeline.base.stores import damage
 from pipeline.data.prepared import writable_folder
-from pipeline.errors import StoreError, VariantlabError
-from pipeline.extras import EXTRAS, how_to_install, is_installed
-from pipeline.processes import is_dead, show_process
 from pipeline.reports.tables import Table
-from pipeline.resources import CHECKOUT, DISTRIBUTION
 from pipeline.stages.stage import Answer
-from pipeline.stores import damage
 from pipeline.tracking.address import IF_DAMAGED as TRACKING_IF_DAMAGED
 from pipeline.tracking.address import is_sqlite, sqlite_file, tracking_uri
 from pipeline.tracking.heartbeat import abandoned

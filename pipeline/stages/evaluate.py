@@ -10,8 +10,8 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from pipeline.base.errors import InputError, StageError, UnknownNameError
 from pipeline.data.pools import Pools
-from pipeline.errors import InputError, StageError, UnknownNameError
 from pipeline.models.exported import DESCRIPTIONS, Exported, trained_network
 from pipeline.models.hyperparameters import Hyperparameters
 from pipeline.models.registry import get_variant

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from pipeline.errors import InputError
-from pipeline.locks import machine_lock
+from pipeline.base.errors import InputError
+from pipeline.base.locks import machine_lock
 from pipeline.reports.contrasts import Contrast, judge
 from pipeline.stages.comparing.evaluations import Evaluation, measured_otherwise
 from pipeline.stages.comparing.tables import points, significance

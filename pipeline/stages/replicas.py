@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
+from pipeline.base.errors import InputError, UnknownNameError
 from pipeline.data.folds import check_folds, split_folds
 from pipeline.data.pools import Pools
 from pipeline.data.prepared import load_pools
 from pipeline.data.rounds import draw_samples
-from pipeline.errors import InputError, UnknownNameError
 from pipeline.models.hyperparameters import Hyperparameters
 from pipeline.models.variant import Variant
 from pipeline.stages.stage import Setting

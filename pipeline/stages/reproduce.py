@@ -6,9 +6,9 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
+from pipeline.base.errors import InputError
+from pipeline.base.files import check_writable, write_whole
 from pipeline.data.prepared import pools_kept
-from pipeline.errors import InputError
-from pipeline.files import check_writable, write_whole
 from pipeline.stages.comparing.pictures import Picture
 from pipeline.stages.comparing.report import log_report
 from pipeline.stages.planning import Work

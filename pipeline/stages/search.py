@@ -8,8 +8,8 @@ from __future__ import annotations
 
 from contextlib import closing
 
+from pipeline.base.errors import StageError
 from pipeline.data.pools import Pools
-from pipeline.errors import StageError
 from pipeline.stages.searching.clock import Clock, show_seconds
 from pipeline.stages.searching.config import SearchConfig, inputs
 from pipeline.stages.searching.found import Found, error_of

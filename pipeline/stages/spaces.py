@@ -5,10 +5,10 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-from pipeline.errors import InputError, StageError
+from pipeline.base.errors import InputError, StageError
+from pipeline.base.resources import DISTRIBUTION
 from pipeline.models.registry import get_variant, variants
 from pipeline.models.variant import Variant
-from pipeline.resources import DISTRIBUTION
 from pipeline.stages.searching.config import default_space
 from pipeline.tuning.dimensions import Dimension
 from pipeline.tuning.space import Space

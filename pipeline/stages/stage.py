@@ -9,9 +9,9 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Protocol
 
+from pipeline.base.errors import InputError
 from pipeline.data.pools import Pools
 from pipeline.data.prepared import DataConfig
-from pipeline.errors import InputError
 from pipeline.models.hyperparameters import Hyperparameters, Value
 from pipeline.reports.tables import Table
 from pipeline.tracking.port import Run, Tracker

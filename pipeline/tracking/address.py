@@ -9,7 +9,7 @@ from pathlib import Path
 from sqlalchemy import make_url
 from sqlalchemy.exc import ArgumentError
 
-from pipeline.errors import InputError
+from pipeline.base.errors import InputError
 
 DEFAULT_URI = "sqlite:///mlflow.db"
 IF_DAMAGED = (

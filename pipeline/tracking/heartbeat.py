@@ -18,7 +18,7 @@ import mlflow
 import requests
 from mlflow.exceptions import MlflowException
 
-from pipeline.processes import is_dead, process_tag
+from pipeline.base.processes import is_dead, process_tag
 from pipeline.tracking.port import RunRecord
 from pipeline.tracking.provenance import is_of_this_project
 

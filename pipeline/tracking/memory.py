@@ -10,7 +10,7 @@ from datetime import UTC, datetime
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
-from pipeline.errors import InputError, UnknownNameError
+from pipeline.base.errors import InputError, UnknownNameError
 from pipeline.tracking.port import VARIANTS, Metric, ModelToLog, Run, RunQuery, RunRecord, RunStart, Status, param_text
 
 if TYPE_CHECKING:

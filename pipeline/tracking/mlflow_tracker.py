@@ -54,14 +54,14 @@ from mlflow.utils.mlflow_tags import (
 from mlflow.utils.validation import MAX_TAG_VAL_LENGTH, validate_param_and_metric_name
 from sqlalchemy.exc import SQLAlchemyError
 
+from pipeline.base.errors import InputError, StageError, StoreError, UnknownNameError, hide_secrets
+from pipeline.base.extras import explain_missing
+from pipeline.base.files import full_place, is_no_space
+from pipeline.base.interruptions import held
+from pipeline.base.locks import machine_lock
+from pipeline.base.outages import StillAwayError, TrackerAwayError
+from pipeline.base.stores import named_file, store_error, try_to_write
 from pipeline.data.pools import Pool, Pools
-from pipeline.errors import InputError, StageError, StoreError, UnknownNameError, hide_secrets
-from pipeline.extras import explain_missing
-from pipeline.files import full_place, is_no_space
-from pipeline.interruptions import held
-from pipeline.locks import machine_lock
-from pipeline.outages import StillAwayError, TrackerAwayError
-from pipeline.stores import named_file, store_error, try_to_write
 from pipeline.tracking.address import IF_DAMAGED, is_sqlite, server_page, sqlite_file, tracking_uri
 from pipeline.tracking.heartbeat import Heart, abandoned, living_tags
 from pipeline.tracking.patience import PatientClient

@@ -23,9 +23,9 @@ from mlflow.utils.credentials import get_default_host_creds
 from mlflow.utils.rest_utils import http_request
 from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
 
-from pipeline.errors import hide_secrets
-from pipeline.files import is_no_space
-from pipeline.outages import TrackerAwayError, outlast
+from pipeline.base.errors import hide_secrets
+from pipeline.base.files import is_no_space
+from pipeline.base.outages import TrackerAwayError, outlast
 
 PAUSE_SECONDS = 1.0
 """Between two looks at a server that is away."""
@@ -92,7 +92,7 @@ class PatientClient:
     """`mlflow.MlflowClient`, whose calls are made again when the store was away and is back. What a call creates is
     created once, also where the store has done it and only its answer was lost.
 
-    Raises StageError when it stays away for too long (see `pipeline.outages`), and where nothing is to wait
+    Raises StageError when it stays away for too long (see `pipeline.base.outages`), and where nothing is to wait
     TrackerAwayError at once: a server that was away once is looked for beside all else, so that nothing waits for it
     twice.
     """

@@ -14,10 +14,10 @@ from datetime import UTC, datetime
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Literal, Protocol, Self
 
+from pipeline.base.errors import StageError, hide_secrets
+from pipeline.base.outages import TrackerAwayError
 from pipeline.data.pools import Pools
-from pipeline.errors import StageError, hide_secrets
 from pipeline.models.hyperparameters import Hyperparameters
-from pipeline.outages import TrackerAwayError
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

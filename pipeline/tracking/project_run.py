@@ -13,8 +13,8 @@ from contextlib import contextmanager, suppress
 from sqlalchemy import Connection, create_engine, text
 from sqlalchemy.exc import SQLAlchemyError
 
-from pipeline.errors import InputError, hide_secrets
-from pipeline.outages import TrackerAwayError
+from pipeline.base.errors import InputError, hide_secrets
+from pipeline.base.outages import TrackerAwayError
 from pipeline.tracking.address import is_database, is_sqlite, sqlite_file, tracking_uri
 from pipeline.tracking.times import end_of, now
 

@@ -10,7 +10,7 @@ from functools import cache
 from pathlib import Path
 
 from pipeline import __version__
-from pipeline.resources import CHECKOUT
+from pipeline.base.resources import CHECKOUT
 
 REDIRECTIONS = ("GIT_DIR", "GIT_WORK_TREE", "GIT_INDEX_FILE")
 """Variables by which git, which sets them for its hooks, would answer for another repository."""

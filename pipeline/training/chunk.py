@@ -16,10 +16,10 @@ import torch
 from torch import Tensor
 
 from pipeline import mini
+from pipeline.base.seeds import derive
 from pipeline.data.pools import Pool, Positions
 from pipeline.models.initial import build_network, weights_generator
 from pipeline.models.registry import get_variant
-from pipeline.seeds import derive
 from pipeline.training.augmentation import augment
 from pipeline.training.network import ReplicaNetworks
 from pipeline.training.plan import Chunk, Outcome, Replica

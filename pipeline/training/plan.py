@@ -23,8 +23,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from pipeline.base.errors import InputError
 from pipeline.data.pools import Positions
-from pipeline.errors import InputError
 from pipeline.models.hyperparameters import Hyperparameters, Structure
 from pipeline.models.registry import get_variant
 from pipeline.models.variant import Variant, normalises

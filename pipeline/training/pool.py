@@ -34,9 +34,9 @@ from typing import Any, TypeVar
 import numpy as np
 import torch
 
+from pipeline.base.errors import StageError
+from pipeline.base.interruptions import SIGNALS
 from pipeline.data.pools import Pool
-from pipeline.errors import StageError
-from pipeline.interruptions import SIGNALS
 from pipeline.models.registry import get_variant
 from pipeline.training.chunk import ChunkTraining
 from pipeline.training.compute import Compute

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
 
-from pipeline.errors import InputError, UnknownNameError
+from pipeline.base.errors import InputError, UnknownNameError
 from pipeline.models.hyperparameters import Value
 
 MAX_LENGTH, MAX_DEPTH = 200, 20

@@ -6,7 +6,7 @@ import math
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from pipeline.errors import InputError, SpaceError, near_misses
+from pipeline.base.errors import InputError, SpaceError, near_misses
 from pipeline.models.hyperparameters import Value
 from pipeline.models.variant import Variant
 from pipeline.tuning.dimensions import Choice, Dimension, FloatRange, IntRange, on_grid

@@ -14,7 +14,7 @@ from typing import Any
 
 from optuna.trial import FrozenTrial, TrialState
 
-from pipeline.errors import InputError, near_misses
+from pipeline.base.errors import InputError, near_misses
 from pipeline.models.hyperparameters import Value
 from pipeline.tuning.records import BEGUN
 from pipeline.tuning.space import Space

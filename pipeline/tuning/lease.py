@@ -21,9 +21,9 @@ from optuna.trial import TrialState
 from sqlalchemy import insert, select, update
 from sqlalchemy.exc import IntegrityError
 
-from pipeline.errors import StageError
-from pipeline.interruptions import held
-from pipeline.processes import is_dead, process_tag, show_process
+from pipeline.base.errors import StageError
+from pipeline.base.interruptions import held
+from pipeline.base.processes import is_dead, process_tag, show_process
 from pipeline.tuning.records import running
 from pipeline.tuning.storage import LEASES, DatabaseAwayError, Storage
 

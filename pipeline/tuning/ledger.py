@@ -26,7 +26,7 @@ import optuna
 from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial, TrialState, create_trial
 
-from pipeline.errors import InputError
+from pipeline.base.errors import InputError
 from pipeline.models.hyperparameters import Hyperparameters
 from pipeline.training.machine import UNKNOWN
 from pipeline.training.plan import StopRule

@@ -19,9 +19,9 @@ from optuna.storages import InMemoryStorage
 from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial, Trial, TrialState, create_trial
 
-from pipeline.errors import InputError
+from pipeline.base.errors import InputError
+from pipeline.base.seeds import derive
 from pipeline.models.hyperparameters import Value
-from pipeline.seeds import derive
 from pipeline.tuning.space import Space
 from pipeline.tuning.trials import TrialRecord, ranking
 

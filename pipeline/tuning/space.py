@@ -11,7 +11,7 @@ from dataclasses import asdict, dataclass, field
 import optuna
 from optuna.distributions import BaseDistribution
 
-from pipeline.errors import InputError
+from pipeline.base.errors import InputError
 from pipeline.models.hyperparameters import Hyperparameters, Value
 from pipeline.tuning.constraints import Constraint
 from pipeline.tuning.dimensions import Dimension

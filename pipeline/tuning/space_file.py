@@ -24,11 +24,11 @@ import os
 from collections.abc import Mapping
 from pathlib import Path
 
-from pipeline.errors import InputError, SpaceError, UnknownNameError, near_misses
+from pipeline.base.errors import InputError, SpaceError, UnknownNameError, near_misses
+from pipeline.base.resources import resource_folder
 from pipeline.models.hyperparameters import BATCH_NORM, Value
 from pipeline.models.registry import variants
 from pipeline.models.variant import Variant
-from pipeline.resources import resource_folder
 from pipeline.tuning.constraints import Constraint, parse_constraint
 from pipeline.tuning.dimension_reader import DimensionReader
 from pipeline.tuning.dimensions import Choice

@@ -20,12 +20,12 @@ from optuna.storages import RDBStorage
 from sqlalchemy import BigInteger, Column, MetaData, Table, Text, event, update
 from sqlalchemy.engine import ExceptionContext
 
-from pipeline.errors import InputError, hide_secrets
-from pipeline.extras import explain_missing
-from pipeline.interruptions import held
-from pipeline.locks import machine_lock
-from pipeline.outages import outlast
-from pipeline.stores import LOCKED, store_error
+from pipeline.base.errors import InputError, hide_secrets
+from pipeline.base.extras import explain_missing
+from pipeline.base.interruptions import held
+from pipeline.base.locks import machine_lock
+from pipeline.base.outages import outlast
+from pipeline.base.stores import LOCKED, store_error
 
 URL = re.compile(r"[\w+]+://")
 LEASES = Table(
@@ -100,7 +100,7 @@ class Storage(RDBStorage):
         self.engine.dispose()
 
     def outlast(self, call: Callable[[], Result]) -> Result:
-        """What a call returns; it is made again when the database was away and is back: see `pipeline.outages`.
+        """What a call returns; it is made again when the database was away and is back: see `pipeline.base.outages`.
 
         Where the database is a file, signals wait for it: what they raise would leave the file locked.
         """

@@ -14,7 +14,7 @@ from typing import Any, cast
 
 import yaml
 
-from pipeline.errors import SpaceError
+from pipeline.base.errors import SpaceError
 
 MAX_BYTES = 64 * 1024
 MAX_NODES = 5000

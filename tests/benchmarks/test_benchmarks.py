@@ -22,8 +22,8 @@ from benchmarks.page import NO_NOTES, Page, Section
 from benchmarks.peers import Peer, library_peers, plain_peers
 from benchmarks.sections import job_section
 from benchmarks.work import GEMM_FLOPS, Curves, Task, flops_per_epoch
+from pipeline.base.errors import InputError, StageError
 from pipeline.data.pools import Pool
-from pipeline.errors import InputError, StageError
 from pipeline.reports.tables import Table
 from tests.training.plain import train_plain
 

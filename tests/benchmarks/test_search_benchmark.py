@@ -37,9 +37,9 @@ from benchmarks.search.processes import Child, run_search
 from benchmarks.search.pruning import Savings, measure_pruning
 from benchmarks.search.sections import pruning_section, reached_table, time_table
 from benchmarks.work import SEED
+from pipeline.base.errors import InputError, StageError
 from pipeline.data.pools import Pool, Pools
 from pipeline.data.prepared import DataConfig
-from pipeline.errors import InputError, StageError
 from pipeline.stages.replicas import fold_replicas
 from pipeline.stages.stage import Setting
 from pipeline.training.chunk import ChunkTraining

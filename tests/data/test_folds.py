@@ -5,9 +5,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from pipeline.base.errors import InputError
 from pipeline.data.folds import check_folds, split_folds
 from pipeline.data.rounds import draw_samples
-from pipeline.errors import InputError
 from tests.data.pools import digits
 
 

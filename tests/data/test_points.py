@@ -7,10 +7,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from pipeline.base.errors import InputError
 from pipeline.data.points import CENTRE, RADIUS, PointSet, disc_pools
 from pipeline.data.pools import Pools
 from pipeline.data.prepared import DataConfig, load_pools
-from pipeline.errors import InputError
 
 DISC_SHA256 = "0ceb50194a987c4220257962797f48b7613d6ef4f40fd179272d701d0529db5e"
 

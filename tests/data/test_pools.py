@@ -5,9 +5,9 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from pipeline.base.errors import DataError
 from pipeline.data.digits import DigitSet
 from pipeline.data.pools import Pool, Pools, digest_of
-from pipeline.errors import DataError
 from tests.data.pools import KINDS, digits, points
 
 

@@ -7,9 +7,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from pipeline.base.errors import InputError, UnknownNameError
+from pipeline.base.seeds import numpy_generator
 from pipeline.data.prepared import DataConfig, load_pools, pool_2x2, pools_kept
-from pipeline.errors import InputError, UnknownNameError
-from pipeline.seeds import numpy_generator
 from tests.idx_files import make_raw_digits
 
 

@@ -6,10 +6,10 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from pipeline.base.errors import InputError
 from pipeline.data import rounds
 from pipeline.data.pools import Pool
 from pipeline.data.rounds import draw_samples
-from pipeline.errors import InputError
 from tests.data.pools import KINDS, digits, points
 
 every_kind = pytest.mark.parametrize("pool", KINDS.values(), ids=KINDS)

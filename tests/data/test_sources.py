@@ -15,9 +15,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from pipeline.base.errors import DataError, InputError, UnknownNameError
 from pipeline.data.pools import digest_of
 from pipeline.data.sources import IDX_NAMES, LARGEST_FILE, MNIST_SHA256, RawDigits, open_source
-from pipeline.errors import DataError, InputError, UnknownNameError
 from tests.idx_files import encode_idx, make_raw_digits, write_idx_folder
 
 MNIST5K_SHA256 = "9e39318c7c952727697a5af9151c212d570f2566743954772ac464120d7abb9a"

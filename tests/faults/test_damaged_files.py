@@ -18,11 +18,11 @@ import pytest
 import torch
 from numpy.typing import NDArray
 
+from pipeline.base.seeds import derive, numpy_generator
 from pipeline.data.pools import Pools
 from pipeline.data.prepared import DataConfig, load_pools
 from pipeline.models.exported import Exported, trained_network
 from pipeline.models.registry import get_variant
-from pipeline.seeds import derive, numpy_generator
 from pipeline.tracking.mlflow_tracker import MlflowTracker
 from pipeline.tracking.port import ModelToLog, RunStart
 from tests.faults.scale import scaled

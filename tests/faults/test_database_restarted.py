@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from optuna.trial import FrozenTrial
 
-from pipeline.seeds import numpy_generator
+from pipeline.base.seeds import numpy_generator
 from tests.faults.invariants import Table, check_whole, finished_trials, table
 from tests.faults.postgres import PostgresServer
 from tests.faults.scale import FEW_TRIALS, FULL, scaled

@@ -12,9 +12,9 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.errors import StageError
-from pipeline.files import write_whole
-from pipeline.stores import not_written
+from pipeline.base.errors import StageError
+from pipeline.base.files import write_whole
+from pipeline.base.stores import not_written
 from pipeline.tracking.mlflow_tracker import MlflowTracker
 from pipeline.tracking.port import RunStart
 from tests.faults.invariants import check_whole, finished_trials, more_trials

@@ -15,8 +15,8 @@ from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 from mlflow.entities import ViewType
 
+from pipeline.base.errors import VariantlabError
 from pipeline.cli import main
-from pipeline.errors import VariantlabError
 from pipeline.models.registry import get_variant
 from pipeline.tuning.space import Space
 from pipeline.tuning.space_file import load_space

@@ -12,7 +12,7 @@ from functools import partial
 import pytest
 from optuna.trial import FrozenTrial
 
-from pipeline.seeds import numpy_generator
+from pipeline.base.seeds import numpy_generator
 from tests.changes import STEPS
 from tests.faults.invariants import Table, check_whole, finished_trials, more_trials, table
 from tests.faults.scale import FEW_TRIALS, FULL, scaled

@@ -13,7 +13,7 @@ import pytest
 import torch
 from torch import nn
 
-from pipeline.errors import InputError
+from pipeline.base.errors import InputError
 from pipeline.tracking import mlflow_tracker
 from pipeline.tracking.mlflow_tracker import MlflowTracker
 from pipeline.tracking.patience import MADE

@@ -19,7 +19,7 @@ from click.testing import CliRunner, Result
 from sqlalchemy import make_url
 
 from pipeline.cli import main
-from pipeline.options import DatabaseUrl
+from pipeline.cli.options import DatabaseUrl
 from tests.faults.postgres import PostgresServer, postgres_server
 from tests.functional.conftest import Workplace
 from tests.functional.viewers import ui

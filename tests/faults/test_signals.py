@@ -11,7 +11,7 @@ from contextlib import suppress
 import psutil
 import pytest
 
-from pipeline.interruptions import SIGNALS
+from pipeline.base.interruptions import SIGNALS
 from tests.families import family_of, workers_of
 from tests.faults.invariants import check_nothing_runs, check_whole, finished_trials, more_trials
 from tests.faults.scale import FULL, scaled

@@ -13,8 +13,8 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner, Result
 
+from pipeline.base.errors import InputError, StoreError
 from pipeline.cli import main
-from pipeline.errors import InputError, StoreError
 from pipeline.tracking.mlflow_tracker import MlflowTracker
 from pipeline.tracking.port import RunStart
 from pipeline.tuning.storage import open_storage

@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import nn
 
-from pipeline.errors import InputError
+from pipeline.base.errors import InputError
 from pipeline.mini import MSE
 from tests.mini.twins import assert_equal, noise
 

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor
 
-from pipeline.errors import InputError
+from pipeline.base.errors import InputError
 from pipeline.mini import Linear, Module, ReLU, Sequential, Tanh
 from tests.mini.twins import (
     NETWORKS,

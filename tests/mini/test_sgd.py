@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import nn
 
-from pipeline.errors import InputError
+from pipeline.base.errors import InputError
 from pipeline.mini import MSE, SGD, Linear, ReLU, Sequential, Tanh
 from tests.mini.twins import NETWORKS, assert_replica_equals, begun, generator, generators, noise, twins
 

@@ -11,7 +11,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from pipeline.errors import InputError, UnknownNameError
+from pipeline.base.errors import InputError, UnknownNameError
 from pipeline.models.hyperparameters import HYPERPARAMETERS
 from pipeline.models.objectives import DigitOutput, Digits, OneLogit, PairObjective, PairOutput, Square
 from pipeline.models.parts import LAYER_OPTIONS

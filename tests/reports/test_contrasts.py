@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 from scipy import stats
 
-from pipeline.errors import InputError
+from pipeline.base.errors import InputError
 from pipeline.models.registry import variants
 from pipeline.models.variant import Variant
 from pipeline.reports.contrasts import (

@@ -12,8 +12,8 @@ from matplotlib.figure import Figure
 from matplotlib.text import Annotation, Text
 from matplotlib.transforms import Bbox
 
+from pipeline.base.seeds import numpy_generator
 from pipeline.reports.figures import error_against_compute
-from pipeline.seeds import numpy_generator
 from tests.reports.drawn import NAN, Drawings, labels, legend, marked, save
 
 Points = Mapping[str, Sequence[float]]

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 from scipy import stats
 
+from pipeline.base.seeds import numpy_generator
 from pipeline.reports.figures.ranks import critical_differences
-from pipeline.seeds import numpy_generator
 from tests.reports.drawn import Drawings, save
 
 

@@ -7,9 +7,9 @@ import pytest
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
+from pipeline.base.seeds import numpy_generator
 from pipeline.data.pools import Samples
 from pipeline.reports.figures import digit_confusion, digit_pair_errors, point_errors, sample_pairs, sample_points
-from pipeline.seeds import numpy_generator
 from tests.reports.drawn import NAN, Drawings, colours, labels, legend, marked, save
 
 

@@ -5,7 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from pipeline.errors import InputError
+from pipeline.base.errors import InputError
 from pipeline.stages import evaluate
 from pipeline.stages import main as whole
 from pipeline.stages.compare import CompareConfig

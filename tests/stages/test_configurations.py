@@ -6,7 +6,7 @@ import itertools
 
 import pytest
 
-from pipeline.errors import InputError
+from pipeline.base.errors import InputError
 from pipeline.models.hyperparameters import Hyperparameters
 from pipeline.models.registry import get_variant, variants
 from pipeline.models.variant import Variant

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from pipeline.errors import InputError, StageError
+from pipeline.base.errors import InputError, StageError
 from pipeline.models.hyperparameters import SCHEDULES
 from pipeline.models.registry import get_variant
 from pipeline.stages import cross_validate

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.extras import EXTRAS
+from pipeline.base.extras import EXTRAS
 from pipeline.stages import doctor
 from pipeline.stages.doctor import DoctorConfig
 from pipeline.tracking.memory import MemoryTracker

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from pipeline.errors import InputError, StageError
+from pipeline.base.errors import InputError, StageError
 from pipeline.models.hyperparameters import Value
 from pipeline.models.registry import get_variant
 from pipeline.stages import evaluate, search

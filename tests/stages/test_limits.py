@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from pipeline.errors import StageError
+from pipeline.base.errors import StageError
 from pipeline.stages.searching import clock
 from pipeline.stages.searching.config import SearchConfig
 from pipeline.tracking.memory import MemoryTracker

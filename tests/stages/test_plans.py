@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from pipeline.errors import InputError
+from pipeline.base.errors import InputError
 from pipeline.stages import compare, cross_validate, evaluate, planning, prepare
 from pipeline.stages import main as whole
 from pipeline.stages.compare import CompareConfig

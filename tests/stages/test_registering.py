@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 
-from pipeline.errors import InputError
+from pipeline.base.errors import InputError
 from pipeline.stages import evaluate
 from pipeline.stages.evaluate import EvaluateConfig
 from pipeline.stages.stage import Setting, StageResult

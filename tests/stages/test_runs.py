@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from pipeline.errors import InputError
+from pipeline.base.errors import InputError
 from pipeline.reports.layout import markdown
 from pipeline.stages import runs
 from pipeline.stages.runs import RunsConfig

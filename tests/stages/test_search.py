@@ -12,9 +12,9 @@ import pytest
 from numpy.typing import NDArray
 from sqlalchemy import update
 
+from pipeline.base.errors import InputError, StageError
 from pipeline.data.digits import DigitSet
 from pipeline.data.pools import Pools
-from pipeline.errors import InputError, StageError
 from pipeline.models.registry import get_variant
 from pipeline.stages import replicas, search
 from pipeline.stages.replicas import fold_replicas

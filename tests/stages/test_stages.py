@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from pipeline.errors import InputError
+from pipeline.base.errors import InputError
 from pipeline.models.hyperparameters import Hyperparameters
 from pipeline.models.registry import get_variant
 from pipeline.stages import cross_validate, evaluate, prepare, search

@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 import pytest
 
+from pipeline.base.errors import InputError, StageError
 from pipeline.data.rounds import draw_samples
-from pipeline.errors import InputError, StageError
 from pipeline.stages import prepare, search
 from pipeline.stages.prepare import PrepareConfig
 from pipeline.stages.searching.config import SearchConfig

@@ -8,8 +8,8 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from matplotlib.figure import Figure
 
+from pipeline.base.errors import InputError
 from pipeline.data.pools import Pools
-from pipeline.errors import InputError
 from pipeline.models.hyperparameters import Hyperparameters
 from pipeline.models.registry import get_variant, variants
 from pipeline.tracking import mlflow_tracker

@@ -13,8 +13,8 @@ import pytest
 from click.testing import CliRunner
 from mlflow.cli import cli as mlflow_command
 
-from pipeline.errors import InputError
-from pipeline.resources import CHECKOUT
+from pipeline.base.errors import InputError
+from pipeline.base.resources import CHECKOUT
 from pipeline.tracking.mlflow_tracker import EXPERIMENT_TAGS, MlflowTracker
 from pipeline.tracking.port import PUBLISHED, VARIANTS, RunStart
 from tests.tracking.conftest import use

@@ -4,8 +4,8 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from pipeline.processes import process_tag
-from pipeline.resources import CHECKOUT
+from pipeline.base.processes import process_tag
+from pipeline.base.resources import CHECKOUT
 from pipeline.tracking import heartbeat
 from pipeline.tracking.heartbeat import abandoned
 from pipeline.tracking.mlflow_tracker import MlflowTracker

@@ -22,13 +22,13 @@ import pytest
 import torch
 from matplotlib.figure import Figure
 
+from pipeline.base.errors import InputError
+from pipeline.base.interruptions import SIGNALS, raise_on_signals
+from pipeline.base.processes import process_tag
 from pipeline.data.pools import Pools, digest_of
-from pipeline.errors import InputError
-from pipeline.interruptions import SIGNALS, raise_on_signals
 from pipeline.models.exported import Exported
 from pipeline.models.initial import build_network
 from pipeline.models.registry import get_variant
-from pipeline.processes import process_tag
 from pipeline.tracking import mlflow_tracker as mlflow_tracker_module
 from pipeline.tracking import times
 from pipeline.tracking.address import tracking_uri

@@ -14,12 +14,12 @@ from torch.optim import SGD, Adam, Optimizer, RMSprop
 from torch.optim.lr_scheduler import ConstantLR, CosineAnnealingLR, CosineAnnealingWarmRestarts, LRScheduler
 
 from pipeline import mini
+from pipeline.base.seeds import derive
 from pipeline.data.pools import Pool
 from pipeline.models.hyperparameters import Hyperparameters
 from pipeline.models.initial import build_network, weights_generator
 from pipeline.models.objectives import Digits, Objective, OneLogit, Square, TwoLogits, TwoSigmoids
 from pipeline.models.registry import get_variant
-from pipeline.seeds import derive
 from pipeline.training.augmentation import augment
 from pipeline.training.layers import keep_mask
 from pipeline.training.plan import Outcome, Replica

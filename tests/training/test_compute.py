@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 import torch
 
-from pipeline.errors import InputError, UnknownNameError
+from pipeline.base.errors import InputError, UnknownNameError
 from pipeline.training.compute import MAX_CHUNK, MAX_WORKERS, Compute
 
 HAS_GPU = torch.cuda.is_available()

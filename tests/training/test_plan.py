@@ -11,7 +11,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeline.errors import InputError
+from pipeline.base.errors import InputError
 from pipeline.models.hyperparameters import Hyperparameters, Value
 from pipeline.models.registry import variants
 from pipeline.training.chunk import StackedSamples

@@ -8,9 +8,9 @@ from typing import Any
 
 import numpy as np
 
+from pipeline.base.seeds import numpy_generator
 from pipeline.models.hyperparameters import Hyperparameters
 from pipeline.models.registry import get_variant
-from pipeline.seeds import numpy_generator
 from pipeline.tuning.dimensions import Choice, Dimension
 from pipeline.tuning.space import Space
 from pipeline.tuning.space_file import load_space

@@ -15,7 +15,7 @@ from typing import Any
 import optuna
 from sqlalchemy import event
 
-from pipeline.seeds import numpy_generator
+from pipeline.base.seeds import numpy_generator
 from pipeline.tuning.ledger import Ledger, Method
 from pipeline.tuning.paths import pooled
 from pipeline.tuning.space import Space

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeline.errors import InputError, UnknownNameError
+from pipeline.base.errors import InputError, UnknownNameError
 from pipeline.tuning.constraints import MAX_LENGTH, parse_constraint
 
 NAMES = ("lr", "lr_min", "batch_size", "epochs")

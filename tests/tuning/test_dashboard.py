@@ -9,7 +9,7 @@ import pytest
 from optuna.artifacts import get_all_artifact_meta
 from optuna_dashboard import get_note, save_note
 
-from pipeline.errors import InputError
+from pipeline.base.errors import InputError
 from pipeline.tuning.dashboard import NOTE_LENGTH, StudyPages
 from pipeline.tuning.storage import Storage, open_storage
 

@@ -11,8 +11,8 @@ import pytest
 from optuna.trial import TrialState
 from sqlalchemy import update
 
-from pipeline.errors import InputError
-from pipeline.processes import process_tag
+from pipeline.base.errors import InputError
+from pipeline.base.processes import process_tag
 from pipeline.tuning import lease
 from pipeline.tuning.lease import Lease, LeaseLostError, free_abandoned, leased, leases, left_running
 from pipeline.tuning.storage import LEASES, Storage, open_storage

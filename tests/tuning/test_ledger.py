@@ -18,7 +18,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from optuna.trial import FrozenTrial, TrialState, create_trial
 
-from pipeline.errors import InputError
+from pipeline.base.errors import InputError
 from pipeline.models.hyperparameters import Hyperparameters
 from pipeline.models.registry import get_variant
 from pipeline.training.machine import UNKNOWN

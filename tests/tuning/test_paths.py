@@ -12,9 +12,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from pipeline.base.seeds import numpy_generator
 from pipeline.models.hyperparameters import Hyperparameters
 from pipeline.models.registry import get_variant
-from pipeline.seeds import numpy_generator
 from pipeline.tuning.dimensions import Choice
 from pipeline.tuning.ledger import Ledger, Method
 from pipeline.tuning.paths import Known, Paths, pooled, reaches, read_off

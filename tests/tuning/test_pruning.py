@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from pipeline.seeds import numpy_generator
+from pipeline.base.seeds import numpy_generator
 from pipeline.training.plan import StopRule
 from pipeline.tuning.pruning import PRUNERS, REASONS, STARTUP_TRIALS, WARMUP_EPOCHS, stop_rules
 from pipeline.tuning.trials import TrialRecord

@@ -10,10 +10,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pipeline.errors import InputError
+from pipeline.base.errors import InputError
+from pipeline.base.seeds import numpy_generator
 from pipeline.models.hyperparameters import Hyperparameters, Value
 from pipeline.models.registry import get_variant
-from pipeline.seeds import numpy_generator
 from pipeline.tuning import samplers
 from pipeline.tuning.constraints import Constraint
 from pipeline.tuning.dimensions import Choice, Dimension, FloatRange, IntRange

@@ -8,7 +8,7 @@ from pathlib import Path
 import optuna
 import pytest
 
-from pipeline.errors import SpaceError
+from pipeline.base.errors import SpaceError
 from pipeline.models.registry import get_variant, variants
 from pipeline.models.variant import Variant
 from pipeline.tuning.dimensions import Choice, FloatRange, IntRange

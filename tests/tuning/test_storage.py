@@ -9,7 +9,7 @@ import optuna
 import pytest
 from sqlalchemy import text
 
-from pipeline.errors import InputError
+from pipeline.base.errors import InputError
 from pipeline.tuning.storage import open_storage
 from tests.tuning.processes import at_once
 from tests.tuning.workers import STUDY, ask_all_queued, open_fresh

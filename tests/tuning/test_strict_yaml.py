@@ -8,7 +8,7 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from pipeline.errors import SpaceError
+from pipeline.base.errors import SpaceError
 from pipeline.tuning.strict_yaml import MAX_BYTES, Node, read_yaml
 
 

@@ -11,8 +11,8 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import NDArray
 
+from pipeline.base.errors import InputError, UnknownNameError
 from pipeline.data.digits import CLASSES
-from pipeline.errors import InputError, UnknownNameError
 from pipeline.models.hyperparameters import Hyperparameters
 from pipeline.models.registry import variants
 from pipeline.models.variant import Variant

@@ -11,9 +11,9 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
+from pipeline.base.errors import StageError
 from pipeline.data.pools import Pools
 from pipeline.data.prepared import DataConfig, load_pools
-from pipeline.errors import StageError
 from pipeline.models.registry import get_variant
 from pipeline.stages.comparing.evaluations import Evaluation
 from pipeline.stages.planning import Work

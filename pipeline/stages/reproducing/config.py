@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cache, cached_property
 
-from pipeline.errors import InputError, UnknownNameError
+from pipeline.base.errors import InputError, UnknownNameError
 from pipeline.stages.reproducing.published import PublishedTable, Row, load_published
 from pipeline.stages.stage import Setting
 from pipeline.training.compute import Compute

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Set
 
-from pipeline.errors import SpaceError, near_misses
+from pipeline.base.errors import SpaceError, near_misses
 from pipeline.tuning.strict_yaml import Node
 
 

@@ -33,11 +33,11 @@ from itertools import islice
 from pathlib import Path
 from typing import Literal
 
+from pipeline.base.errors import InputError
+from pipeline.base.resources import resource_folder
 from pipeline.data.prepared import POOLINGS
-from pipeline.errors import InputError
 from pipeline.models.hyperparameters import Hyperparameters
 from pipeline.models.registry import get_variant, variants
-from pipeline.resources import resource_folder
 from pipeline.stages.configurations import parse_changes
 from pipeline.stages.reproducing.part import Part
 from pipeline.tuning.strategies import STRATEGIES

@@ -8,10 +8,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from pipeline.base.errors import InputError, UnknownNameError
 from pipeline.data.folds import check_folds
 from pipeline.data.pools import Pools
 from pipeline.data.rounds import draw_samples
-from pipeline.errors import InputError, UnknownNameError
 from pipeline.models.registry import get_variant
 from pipeline.models.variant import Variant
 from pipeline.stages.replicas import FoldsConfig, open_pools

@@ -12,10 +12,10 @@ from itertools import chain
 
 import numpy as np
 
+from pipeline.base.outages import TrackerAwayError
+from pipeline.base.processes import process_tag
 from pipeline.data.pools import Pools
 from pipeline.models.variant import Variant
-from pipeline.outages import TrackerAwayError
-from pipeline.processes import process_tag
 from pipeline.reports.tables import Table
 from pipeline.stages.searching.config import SearchConfig
 from pipeline.stages.searching.found import error_of

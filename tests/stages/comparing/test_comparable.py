@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from pipeline.errors import InputError
+from pipeline.base.errors import InputError
 from pipeline.stages import compare
 from pipeline.stages.compare import CompareConfig
 from pipeline.tracking.memory import MemoryTracker

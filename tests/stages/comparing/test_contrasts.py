@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from pipeline.errors import InputError, UnknownNameError
+from pipeline.base.errors import InputError, UnknownNameError
 from pipeline.reports.contrasts import holm, permutation_p
 from pipeline.stages.stage import StageResult
 from pipeline.tracking.memory import MemoryTracker

@@ -5,7 +5,7 @@ import math
 import numpy as np
 import pytest
 
-from pipeline.errors import InputError, UnknownNameError
+from pipeline.base.errors import InputError, UnknownNameError
 from pipeline.reports.contrasts import permutation_p
 from pipeline.reports.statistics import summarise
 from pipeline.stages.stage import StageResult

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeline.errors import InputError, SpaceError
+from pipeline.base.errors import InputError, SpaceError
 from pipeline.models.registry import variants
 from pipeline.stages.reproducing.cells import READ_AS
 from pipeline.stages.reproducing.published import (

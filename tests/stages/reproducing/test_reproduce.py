@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from pipeline.errors import InputError, UnknownNameError
+from pipeline.base.errors import InputError, UnknownNameError
 from pipeline.stages import reproduce
 from pipeline.stages.planning import Work
 from pipeline.stages.reproducing.config import SCALES, ReproduceConfig

@@ -4,7 +4,7 @@ import itertools
 
 import numpy as np
 
-from pipeline.seeds import derive, numpy_generator
+from pipeline.base.seeds import derive, numpy_generator
 
 NAMES: list[tuple[int, tuple[str | int, ...]]] = [
     (0, ()),

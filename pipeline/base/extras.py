@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from importlib.util import find_spec
 
-from pipeline.resources import DISTRIBUTION
+from pipeline.base.resources import DISTRIBUTION
 
 EXTRAS = {"postgres": "psycopg", "ui": "optuna_dashboard", "auth": "flask_wtf"}
 """By the name in `pip install 'variantlab[...]'` the module that comes with it."""

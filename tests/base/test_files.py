@@ -13,8 +13,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeline.files import check_writable, write_whole
-from pipeline.stores import not_written
+from pipeline.base.files import check_writable, write_whole
+from pipeline.base.stores import not_written
 
 OLD, NEW = b"what was there before", b"what is there now" * 100_000
 

@@ -26,8 +26,8 @@ from packaging.version import Version
 from sqlalchemy import URL, make_url
 from sqlalchemy.exc import ArgumentError
 
-from pipeline.errors import InputError, StageError, hide_secrets
-from pipeline.extras import how_to_install, is_installed
+from pipeline.base.errors import InputError, StageError, hide_secrets
+from pipeline.base.extras import how_to_install, is_installed
 
 LOOPBACK = "127.0.0.1"
 LOOPBACKS = (LOOPBACK, "localhost", "::1")

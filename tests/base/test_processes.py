@@ -15,8 +15,8 @@ from typing import Any
 import psutil
 import pytest
 
-from pipeline import processes
-from pipeline.processes import RANDOM_NODE, end_with, is_dead, process_tag, show_process
+from pipeline.base import processes
+from pipeline.base.processes import RANDOM_NODE, end_with, is_dead, process_tag, show_process
 
 
 def test_this_process_lives() -> None:
@@ -129,8 +129,8 @@ def test_people_read_the_process_and_where_it_is() -> None:
 
 LAUNCHED = """
 import os, sys
-from pipeline.interruptions import raise_on_signals
-from pipeline.processes import end_with
+from pipeline.base.interruptions import raise_on_signals
+from pipeline.base.processes import end_with
 
 raise_on_signals()
 end_with(int(os.environ["LAUNCHER"]))

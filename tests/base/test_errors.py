@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from pipeline.errors import (
+from pipeline.base.errors import (
     DataError,
     InputError,
     SpaceError,

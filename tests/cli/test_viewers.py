@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from pipeline import viewers
-from pipeline.errors import InputError
-from pipeline.viewers import why_no_dashboard
+from pipeline.base.errors import InputError
+from pipeline.cli import viewers
+from pipeline.cli.viewers import why_no_dashboard
 
 
 def test_studies_are_shown_where_there_are_some_by_what_is_installed(

@@ -8,7 +8,7 @@ import tempfile
 from collections.abc import Iterable
 from pathlib import Path
 
-from pipeline.errors import StoreError
+from pipeline.base.errors import StoreError
 
 FULL = [number for name in ("ENOSPC", "EDQUOT") if (number := getattr(errno, name, None))]
 NO_SPACE = ("disk is full", "disk I/O error", *map(os.strerror, FULL))

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.streams import show_all_characters
+from pipeline.cli.streams import show_all_characters
 
 VARIANTLAB = [sys.executable, "-m", "pipeline"]
 
@@ -93,7 +93,9 @@ def test_names_are_what_they_are_in_a_locale_without_utf8(tmp_path: Path) -> Non
     )
     assert done.stderr == b""
     assert done.stdout.decode().splitlines()[0] == "größe.yaml: correct for mlp"
-    script = "import os, sys; from pipeline.streams import use_utf8; use_utf8(); print(ascii(os.getcwd()), sys.argv)"
+    script = (
+        "import os, sys; from pipeline.cli.streams import use_utf8; use_utf8(); print(ascii(os.getcwd()), sys.argv)"
+    )
     done = subprocess.run(
         [sys.executable, "-c", script, "-m", "größe"],
         cwd=folder,

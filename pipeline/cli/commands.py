@@ -20,9 +20,10 @@ from typing import TYPE_CHECKING, Any, NoReturn
 import click
 
 from pipeline import __version__
-from pipeline.errors import InputError, StageError, UnknownNameError, VariantlabError, hide_secrets, one_line
-from pipeline.interruptions import raise_on_signals
-from pipeline.options import (
+from pipeline.base.errors import InputError, StageError, UnknownNameError, VariantlabError, hide_secrets, one_line
+from pipeline.base.interruptions import raise_on_signals
+from pipeline.base.stores import not_written
+from pipeline.cli.options import (
     Duration,
     compute_options,
     data_options,
@@ -33,9 +34,8 @@ from pipeline.options import (
     select_option,
     storage_option,
 )
-from pipeline.stores import not_written
-from pipeline.streams import discard_unwritten, show_all_characters, use_utf8
-from pipeline.terminal import Terminal, is_quiet, own_command, show_next, show_parts, stage_command
+from pipeline.cli.streams import discard_unwritten, show_all_characters, use_utf8
+from pipeline.cli.terminal import Terminal, is_quiet, own_command, show_next, show_parts, stage_command
 
 if TYPE_CHECKING:
     from pipeline.stages.planning import Work
@@ -74,7 +74,7 @@ class Group(click.Group):
         try:
             raise_on_signals()
             if launcher := os.environ.get(LAUNCHER):
-                from pipeline.processes import end_with
+                from pipeline.base.processes import end_with
 
                 end_with(int(launcher))  # at once, if it has ended
             super().main(*args, **{**kwargs, "standalone_mode": False})
@@ -103,7 +103,7 @@ class Group(click.Group):
     def _end_project(self) -> None:
         """When this process was stopped: `mlflow run` would make its run, which is KILLED, FAILED."""
         if launcher := os.environ.get(LAUNCHER):
-            from pipeline.processes import terminate_program
+            from pipeline.base.processes import terminate_program
             from pipeline.tracking.project_run import end_project_run
 
             terminate_program(int(launcher), "mlflow", "run")
@@ -363,8 +363,7 @@ def ui_command(storage: str, artifacts: str, host: str) -> None:
     They listen on loopback. With another --host MLflow asks for a user and a password: admin and what is in
     MLFLOW_AUTH_ADMIN_PASSWORD. optuna-dashboard cannot, and stays.
     """
-    from pipeline.tracking.address import server_page, tracking_uri
-    from pipeline.viewers import (
+    from pipeline.cli.viewers import (
         LOOPBACK,
         LOOPBACKS,
         check_host,
@@ -374,6 +373,7 @@ def ui_command(storage: str, artifacts: str, host: str) -> None:
         watch,
         why_no_dashboard,
     )
+    from pipeline.tracking.address import server_page, tracking_uri
 
     uri = tracking_uri()
     is_server = uri.startswith("http")

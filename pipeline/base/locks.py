@@ -10,7 +10,7 @@ from pathlib import Path
 
 from filelock import FileLock
 
-from pipeline.errors import InputError
+from pipeline.base.errors import InputError
 
 
 def machine_lock(*name: str) -> FileLock:

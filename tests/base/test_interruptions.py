@@ -5,7 +5,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from pipeline.interruptions import SIGNALS, held, raise_on_signals
+from pipeline.base.interruptions import SIGNALS, held, raise_on_signals
 
 
 @pytest.fixture(autouse=True)

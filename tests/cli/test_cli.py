@@ -19,10 +19,10 @@ from click.testing import CliRunner, Result
 
 import variantlab
 from pipeline.cli import main
+from pipeline.cli.options import Duration
 from pipeline.models.hyperparameters import Hyperparameters
 from pipeline.models.registry import variants
 from pipeline.models.variant import Variant
-from pipeline.options import Duration
 from pipeline.stages import spaces
 from pipeline.stages.reproducing.published import Row, load_published
 from pipeline.tuning.pruning import PRUNERS

@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable
 from typing import TypeVar
 
-from pipeline.errors import StageError, hide_secrets
+from pipeline.base.errors import StageError, hide_secrets
 
 log = logging.getLogger(__name__)
 PATIENCE_SECONDS = 600

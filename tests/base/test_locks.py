@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.errors import InputError
-from pipeline.locks import machine_lock
+from pipeline.base.errors import InputError
+from pipeline.base.locks import machine_lock
 
 
 @pytest.fixture

@@ -10,8 +10,8 @@ from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
 
-from pipeline.errors import StoreError
-from pipeline.files import full_place, is_no_space, no_space
+from pipeline.base.errors import StoreError
+from pipeline.base.files import full_place, is_no_space, no_space
 
 DAMAGED = ("database disk image is malformed", "file is not a database", "malformed database schema")
 """What SQLite says of a file in which bytes are wrong, or missing, or which never was a database."""

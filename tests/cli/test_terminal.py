@@ -7,9 +7,9 @@ import sys
 
 import pytest
 
+from pipeline.cli.terminal import Terminal, show_next
 from pipeline.reports.tables import Table
 from pipeline.stages.stage import Answer
-from pipeline.terminal import Terminal, show_next
 
 ANSWER = Answer(
     headline="mlp_ws_al has the least mean test error, 7.69 ± 1.25 %, of 8 variants",

@@ -1,0 +1,1 @@
+"""What everything rests on: errors, named seeds, files, locks, outages, processes and interruptions."""
