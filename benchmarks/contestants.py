@@ -87,7 +87,7 @@ class ChildContestant:
 
     def fits(self, task: Task) -> bool:
         """Whether the peer can train this model."""
-        return not self.peer.families or task.variant.arch in self.peer.families
+        return not self.peer.families or task.variant.family in self.peer.families
 
     def wait_until_ready(self) -> None:
         """Wait until all processes have imported what they need."""

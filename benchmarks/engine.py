@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import Any
@@ -11,7 +11,7 @@ import numpy as np
 
 from benchmarks.work import HEAVY_FLOPS, SEED, Curves, Task, flops_per_epoch, has_convolutions, replica_name
 from pipeline.base.errors import StageError
-from pipeline.data.pools import Pool
+from pipeline.data.dataset import Dataset
 from pipeline.training.compute import Compute
 from pipeline.training.plan import Job, Outcome, Replica, chunk_limit
 from pipeline.training.pool import Trainer
@@ -63,7 +63,7 @@ class Engine:
         """Draw the pairs."""
         size = HEAVY_JOB if flops_per_epoch(task) > HEAVY_FLOPS else USUAL_JOB
         (replica,) = make_job(task, 1, epochs=1).replicas
-        share = min(size.chunks * chunk_limit(task.model, replica), REPLICAS_A_WORKER)
+        share = min(size.chunks * chunk_limit(task.variant, replica), REPLICAS_A_WORKER)
         self._job = make_job(task, self._workers * share, epochs=1)
         self.least_epochs = size.epochs
 
@@ -72,8 +72,7 @@ class Engine:
         assert self._job is not None
         outcomes = self.run(lasting(self._job, epochs))
         return Curves(
-            loss_E=np.mean([outcome.train_loss_E for outcome in outcomes], 0).tolist(),
-            held_out_error_E=np.mean([outcome.held_out_error_E for outcome in outcomes], 0).tolist(),
+            loss_E=_mean_curve(outcomes, "train_loss"), held_out_error_E=_mean_curve(outcomes, "held_out_error")
         )
 
     def run(self, job: Job) -> list[Outcome]:
@@ -81,13 +80,21 @@ class Engine:
         (outcomes,) = self._trainer.run([job])
         for outcome in outcomes:
             if outcome.status != "complete":
-                raise StageError(f"every replica must train to the end, but one of {job.variant}: {outcome.reason}")
+                raise StageError(
+                    f"every replica must train to the end, but one of {job.variant.name}: {outcome.reason}"
+                )
         return outcomes
+
+
+def _mean_curve(outcomes: Sequence[Outcome], name: str) -> list[float]:
+    curve_E: list[float] = np.mean([outcome.curves[name] for outcome in outcomes], 0).tolist()
+    return curve_E
 
 
 def gains(column: str, task: Task) -> bool:
     """Compiled is for what can be, but for convolutions, which gain nothing by it."""
-    return column != COMPILED or (can_compile(task.variant.build(), "cpu") and not has_convolutions(task))
+    variant = task.variant
+    return column != COMPILED or (can_compile(variant, variant.preset.structure, "cpu") and not has_convolutions(task))
 
 
 def make_job(task: Task, replicas: int, *, epochs: int, read_at: tuple[int, ...] = ()) -> Job:
@@ -105,19 +112,19 @@ def make_job(task: Task, replicas: int, *, epochs: int, read_at: tuple[int, ...]
                 read_at=read_at,
             )
         )
-    return Job(variant=task.model, replicas=tuple(parts))
+    return Job(variant=task.variant, replicas=tuple(parts))
 
 
 def lasting(job: Job, epochs: int) -> Job:
     """The same job with another number of epochs."""
     return replace(
         job,
-        replicas=tuple(replace(part, hyper=part.hyper.having({"epochs": epochs})) for part in job.replicas),
+        replicas=tuple(replace(part, hyper=part.hyper.replaced({"epochs": epochs})) for part in job.replicas),
     )
 
 
 @contextmanager
-def open_engine(name: str, train: Pool, held_out: Pool, workers: int) -> Iterator[Engine]:
+def open_engine(name: str, train: Dataset, held_out: Dataset, workers: int) -> Iterator[Engine]:
     """One column's engine with its worker processes."""
     compute = Compute(workers=workers, device="cpu", chunk=0, **COLUMNS[name])
     with Trainer(train, held_out, compute) as trainer:

@@ -23,8 +23,8 @@ from benchmarks.sections import cell_sections, job_section, method_section
 from benchmarks.work import HEAVY_FLOPS, Task, flops_per_epoch, load_digits
 from pipeline.base.errors import InputError
 from pipeline.cli.terminal import Bar, Terminal
-from pipeline.data.pools import Pool
-from pipeline.models.registry import variants
+from pipeline.data.dataset import Dataset
+from pipeline.tasks.registry import variants
 
 BATCH_SIZES = (8, 25, 100)
 CELL_SECONDS, HEAVY_CELL_SECONDS, ROW_SECONDS = 30.0, 80.0, 5.0
@@ -113,10 +113,10 @@ def run(plan: Plan) -> Page:
     return Page(day=date.today(), hardware=this_machine(), versions=versions(), sections=sections)
 
 
-def plan_tasks(plan: Plan, digits: tuple[Pool, Pool]) -> list[Task]:
+def plan_tasks(plan: Plan, digits: tuple[Dataset, Dataset]) -> list[Task]:
     """Each model at each batch size; what is not a model of digits in the registry is skipped with one line."""
     train, held_out = digits
-    known = [name for name, variant in variants().items() if variant.task != "points"]
+    known = [name for name, variant in variants().items() if variant.task in ("pairs", "digits")]
     tasks = []
     for model in plan.models:
         if model not in known:
@@ -132,7 +132,7 @@ def plan_tasks(plan: Plan, digits: tuple[Pool, Pool]) -> list[Task]:
 
 
 @contextmanager
-def open_contest(plan: Plan, digits: tuple[Pool, Pool]) -> Iterator[Contest]:
+def open_contest(plan: Plan, digits: tuple[Dataset, Dataset]) -> Iterator[Contest]:
     """Start whoever is wanted and installed, and wait until all have imported what they need."""
     wanted = [peer for peer in library_peers(plan.workers) if peer.name in plan.contestants]
     for peer in wanted:

@@ -14,8 +14,8 @@ from benchmarks.contestants import Contestant
 from benchmarks.engine import Engine, make_job
 from benchmarks.measure import measure_plain
 from benchmarks.work import Task
-from pipeline.data.pools import Pool
-from pipeline.models.registry import variants
+from pipeline.data.dataset import Dataset
+from pipeline.tasks.registry import variants
 
 FAMILIES = ("mlp", "convnet")
 ROUNDS = 20
@@ -94,7 +94,7 @@ def _evaluations() -> list[Row]:
         )
         for family in FAMILIES
         for variant in variants().values()
-        if variant.arch == family
+        if variant.family == family
     ]
 
 
@@ -132,7 +132,7 @@ def time_rows(
     rows: Sequence[Row],
     engine: Engine,
     plain: Mapping[int, Contestant],
-    digits: tuple[Pool, Pool],
+    digits: tuple[Dataset, Dataset],
     whole: bool,
     step: Callable[[str], None],
 ) -> Iterator[RowTimes]:
@@ -164,7 +164,7 @@ def _time_engine(task: Task, row: Row, engine: Engine, *, whole: bool) -> tuple[
     """Seconds, and the replica-epochs trained in them."""
     full = max(row.epochs)
     replicas = row.replicas if whole else min(row.replicas, PART_REPLICAS)
-    epochs = full if whole else min(full, PART_EPOCHS[task.variant.arch])
+    epochs = full if whole else min(full, PART_EPOCHS[task.variant.family])
     job = make_job(task, replicas, epochs=epochs, read_at=row.epochs if whole else ())
     started = time.perf_counter()
     engine.run(job)

@@ -14,14 +14,22 @@ from torch.nn import functional
 from torch.utils.flop_counter import FlopCounterMode
 
 from pipeline.base.seeds import derive
-from pipeline.data.pools import Pool, Positions
-from pipeline.data.prepared import DataConfig, load_pools
+from pipeline.data.config import DataConfig
+from pipeline.data.dataset import Dataset, Indices
 from pipeline.data.rounds import draw_samples
 from pipeline.models.hyperparameters import Hyperparameters
 from pipeline.models.initial import build_network
-from pipeline.models.objectives import DigitOutput, Objective, OneLogit, PairOutput, TwoLogits, TwoSigmoids
-from pipeline.models.registry import get_variant
+from pipeline.models.objectives import Objective
 from pipeline.models.variant import Variant
+from pipeline.tasks.digit_pairs.objectives import (
+    DigitOutput,
+    OneLogit,
+    PairObjective,
+    PairOutput,
+    TwoLogits,
+    TwoSigmoids,
+)
+from pipeline.tasks.registry import get_variant, load_splits
 
 SEED = 0
 LEARNING_RATE = 1e-3
@@ -66,8 +74,8 @@ class Task:
 
     model: str
     batch_size: int
-    train: Pool
-    held_out: Pool
+    train: Dataset
+    held_out: Dataset
     pairs: int = 1000
     """Training pairs a replica."""
     held_out_pairs: int = 100
@@ -78,6 +86,11 @@ class Task:
     def variant(self) -> Variant:
         """The model's row in the registry."""
         return get_variant(self.model)
+
+    @property
+    def auxiliary(self) -> bool:
+        """Whether there is an auxiliary loss."""
+        return "alpha" in self.variant.objective.hyperparameters
 
     @property
     def alpha(self) -> float:
@@ -95,7 +108,7 @@ class Task:
             structure=preset.structure,
         )
 
-    def pairs_of(self, replica: int) -> tuple[Positions, Positions]:
+    def pairs_of(self, replica: int) -> tuple[Indices, Indices]:
         """The training and the held-out pairs of a replica."""
         train = draw_samples("train", self.train, self.pairs, seed=SEED, round_=replica)
         return train, draw_samples("held out", self.held_out, self.held_out_pairs, seed=SEED, round_=replica)
@@ -103,9 +116,9 @@ class Task:
     def samples(self, replica: int) -> tuple[Samples, Samples]:
         """The training and the held-out samples of a replica, standardised by the former."""
         grey = []
-        for pool, pairs in zip((self.train, self.held_out), self.pairs_of(replica), strict=True):
-            part = pool.gather(pairs)
-            grey.append(Samples(*map(torch.from_numpy, (part.x, part.target_N, part.digits_NC))))
+        for data, pairs in zip((self.train, self.held_out), self.pairs_of(replica), strict=True):
+            part = data.gather(pairs)
+            grey.append(Samples(*(torch.from_numpy(part[name]) for name in Samples._fields)))
         mean, std = grey[0].x.mean(), grey[0].x.std()
         train, held_out = (part._replace(x=(part.x - mean) / std) for part in grey)
         return train, held_out
@@ -124,14 +137,19 @@ class Task:
             loss = _digit_loss(output.digits, digits)
             return loss if output.auxiliary is None else loss + self.alpha * _digit_loss(output.auxiliary, digits)
         loss = COMPARISON_LOSSES[type(self.variant.objective)](output.comparison, target)
-        if self.variant.auxiliary_loss and output.digits is not None:
+        if self.auxiliary and output.digits is not None:
             first, second = (functional.cross_entropy(output.digits[:, digit], digits[:, digit]) for digit in (0, 1))
             loss = loss + self.alpha * (first + second)
         return loss
 
-    def error(self, verdict: Tensor, target: Tensor) -> Tensor:
+    def error(self, scores: Tensor, target: Tensor) -> Tensor:
         """Share of wrong answers, given the first part of the output of all held-out pairs."""
-        return (self.variant.objective.answers(verdict) != target).float().mean()
+        objective = self.variant.objective
+        if isinstance(objective, PairObjective):
+            answers = objective.answers(scores)
+        else:
+            answers = objective.predict(DigitOutput(scores, None))["answer"]
+        return (answers != target).float().mean()
 
 
 def _digit_loss(scores: Tensor, digits: Tensor) -> Tensor:
@@ -161,10 +179,10 @@ def replica_name(replica: int) -> tuple[str, int]:
     return "benchmark", replica
 
 
-def load_digits(cache_dir: Path) -> tuple[Pool, Pool]:
+def load_digits(cache_dir: Path) -> tuple[Dataset, Dataset]:
     """The training and the test digits of `mnist5k`, which needs no network."""
-    pools = load_pools(DataConfig(cache_dir=cache_dir))
-    return pools.train, pools.test
+    splits = load_splits(DataConfig(cache_dir=cache_dir))
+    return splits.train, splits.test
 
 
 def flops_per_epoch(task: Task) -> float:

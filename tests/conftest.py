@@ -10,8 +10,8 @@ import pytest
 import torch
 from hypothesis import settings
 
-from pipeline.data.digits import DigitSet
-from pipeline.data.points import PointSet
+from pipeline.tasks.digit_pairs.dataset import DigitSet
+from pipeline.tasks.disc.points import PointSet
 from tests.idx_files import write_idx_folder
 from tests.synthetic import make_digits, make_points
 

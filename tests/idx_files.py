@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.base.seeds import numpy_generator
-from pipeline.data.sources import IDX_NAMES, SIDE, RawDigits
+from pipeline.tasks.digit_pairs.sources import IDX_NAMES, SIDE, RawDigits
 
 
 def make_raw_digits(train: int = 40, test: int = 20) -> RawDigits:

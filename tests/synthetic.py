@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 
 from pipeline.base.seeds import numpy_generator
-from pipeline.data.digits import CLASSES, DigitSet
-from pipeline.data.points import CENTRE, RADIUS, PointSet
+from pipeline.tasks.digit_pairs.dataset import CLASSES, DigitSet
+from pipeline.tasks.disc.points import CENTRE, RADIUS, PointSet
 
 
 def make_digits(count: int, name: str, *, broken: int = 0) -> DigitSet:

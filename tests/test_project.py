@@ -18,6 +18,7 @@ from packaging.utils import canonicalize_name
 from packaging.version import Version
 
 import variantlab
+from pipeline.base.stored import OLD_OPTIONS
 from pipeline.cli import main
 
 ROOT = Path(__file__).parents[1]
@@ -34,6 +35,13 @@ def options_of(command: str) -> list[click.Option]:
     """All but `--dry-run`: MLflow makes a run before it starts anything."""
     options = [option for option in main.commands[command].params if isinstance(option, click.Option)]
     return [option for option in options if option.name != "dry_run"]
+
+
+def in_project(option: click.Option) -> str:
+    """What `MLproject` calls an option: by the name that it has always had there."""
+    name = OLD_OPTIONS.get(option.opts[0], option.opts[0])
+    assert name in option.opts
+    return name[2:]
 
 
 def arguments_of(command: str) -> list[str]:
@@ -54,7 +62,10 @@ def test_entry_point_parameters_are_the_options_with_the_same_defaults(
         for name, parameter in entry_points[command]["parameters"].items()
     }
     arguments = dict.fromkeys(arguments_of(command))
-    options = {option.name: None if option.required else str(option.default) for option in options_of(command)}
+    options = {
+        in_project(option).replace("-", "_"): None if option.required else str(option.default)
+        for option in options_of(command)
+    }
     assert declared == arguments | options
 
 
@@ -64,7 +75,8 @@ def test_entry_points_pass_every_parameter_unquoted(entry_points: dict[str, Any]
     program, *arguments = re.split(r"\s+--", entry_points[command]["command"].strip())
     start = ["VARIANTLAB_LAUNCHER=$PPID", "python", "-m", "pipeline", command]
     assert program.split() == [*start, *(f"{{{name}}}" for name in arguments_of(command))]
-    assert arguments == [f"{option.opts[0][2:]}={{{option.name}}}" for option in options_of(command)]
+    names = [in_project(option) for option in options_of(command)]
+    assert arguments == [f"{name}={{{name.replace('-', '_')}}}" for name in names]
 
 
 def pyproject() -> dict[str, Any]:

@@ -52,7 +52,7 @@ def build(task: Task, replicas: range) -> Training:
         _stack([_data(part) for part in parts]) for parts in zip(*map(task.samples, replicas), strict=True)
     )
     epoch = jax.jit(
-        jax.vmap(partial(_epoch, batch_size=task.batch_size, auxiliary=task.variant.auxiliary_loss)),
+        jax.vmap(partial(_epoch, batch_size=task.batch_size, auxiliary=task.auxiliary)),
         donate_argnums=0,
     )
     lr_R, alpha_R = jnp.full(len(replicas), LEARNING_RATE), jnp.full(len(replicas), task.alpha)

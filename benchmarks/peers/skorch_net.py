@@ -12,7 +12,7 @@ from skorch.helper import predefined_split
 from torch import Tensor, nn
 
 from benchmarks.work import LEARNING_RATE, Curves, Samples, Task, Training
-from pipeline.models.objectives import DigitOutput, PairOutput
+from pipeline.tasks.digit_pairs.objectives import DigitOutput, PairOutput
 
 
 class AsTuple(nn.Module):
@@ -47,8 +47,8 @@ def build(task: Task, replicas: range) -> Training:
     train, held_out = (_dataset(part) for part in task.samples(replicas.start))
 
     def error(net: Any, held_out: Any, label_NC: Any) -> float:
-        verdict, target = (torch.from_numpy(array) for array in (net.predict_proba(held_out), label_NC[:, 0]))
-        return float(task.error(verdict, target))
+        scores, target = (torch.from_numpy(array) for array in (net.predict_proba(held_out), label_NC[:, 0]))
+        return float(task.error(scores, target))
 
     def run(epochs: int) -> Curves:
         net = NeuralNet(

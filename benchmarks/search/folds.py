@@ -7,14 +7,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from functools import cache
-from typing import Any
 
 import torch
 
 from benchmarks.peers.plain import train
 from benchmarks.work import LEARNING_RATE, SEED, Curves, Task
+from pipeline.data.dataset import Dataset, Indices
 from pipeline.data.folds import split_folds
-from pipeline.data.pools import Pool, Positions
 from pipeline.data.rounds import draw_samples
 from pipeline.models.hyperparameters import Hyperparameters
 
@@ -30,21 +29,17 @@ class FoldTask(Task):
     lr: float = LEARNING_RATE
     alpha: float = 1.0
 
-    def pairs_of(self, replica: int) -> tuple[Positions, Positions]:
+    def pairs_of(self, replica: int) -> tuple[Indices, Indices]:
         """The training and the validation pairs of a fold."""
         pairs = draw_samples("train", self.train, self.pairs, seed=SEED, round_=0)
         return list(split_folds(pairs, self.folds, seed=SEED, round_=0))[replica]
 
     def hyper(self, epochs: int) -> Hyperparameters:
         """The configuration of the trial, with so many epochs."""
-        return super().hyper(epochs).having({"lr": self.lr, "alpha": self.alpha})
-
-    def __getstate__(self) -> dict[str, Any]:
-        """What is sent to a process: all but the variant, which is looked up anew."""
-        return {name: value for name, value in self.__dict__.items() if name != "variant"}
+        return super().hyper(epochs).replaced({"lr": self.lr, "alpha": self.alpha})
 
 
-def make_task(digits: Pool) -> FoldTask:
+def make_task(digits: Dataset) -> FoldTask:
     """The job of every contestant; test digits take no part."""
     return FoldTask(train=digits, held_out=digits)
 

@@ -17,12 +17,16 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from pipeline.base.seeds import numpy_generator
-from pipeline.data.prepared import DataConfig
+from pipeline.cli.terminal import Terminal
+from pipeline.data.config import DataConfig
+from pipeline.stages.searching.clock import Clock
 from pipeline.stages.searching.config import SearchConfig, inputs
+from pipeline.stages.searching.context import SearchContext
 from pipeline.stages.searching.trial_runs import TrialRuns
 from pipeline.stages.stage import Setting
 from pipeline.tracking.mlflow_tracker import MlflowTracker
 from pipeline.tracking.port import RunStart, stage_run
+from pipeline.training.pool import Trainer
 from pipeline.tuning.dashboard import StudyPages
 from pipeline.tuning.ledger import Ledger
 from pipeline.tuning.storage import open_storage
@@ -79,12 +83,28 @@ def measure_overhead(trials: int, population: int, cache_dir: Path, step: Callab
             storage=f"sqlite:///{folder}/optuna.db",
             artifacts=f"{folder}/artifacts",
         )
-        variant, space, pools = inputs(config)
+        variant, space, splits = inputs(config)
         ledger = Ledger.open(open_storage(config.storage), "overhead", {}, config.method(space))
         pages = StudyPages(open_storage(config.storage), "overhead", config.artifacts)
         tracker = MlflowTracker()
-        with stage_run(tracker, RunStart(name="overhead", role="search")) as run:
-            runs = TrialRuns(config, variant, pools, ledger, pages, tracker, run)
+        with (
+            Trainer(splits.train, splits.train, config.compute) as trainer,  # which trains nothing
+            stage_run(tracker, RunStart(name="overhead", role="search")) as run,
+        ):
+            runs = TrialRuns(
+                SearchContext(
+                    config=config,
+                    variant=variant,
+                    splits=splits,
+                    ledger=ledger,
+                    pages=pages,
+                    tracker=tracker,
+                    run=run,
+                    trainer=trainer,
+                    clock=Clock(tracker),
+                    reporter=Terminal(),
+                )
+            )
             while True:
                 started = time.perf_counter()
                 asked = ledger.next_generation()

@@ -56,7 +56,7 @@ def _options(order: Order, trials: int) -> list[str]:
         "space": "space.yaml",
         "n-trials": trials,
         "folds": order.task.folds,
-        "pairs": order.task.pairs,
+        "samples": order.task.pairs,
         "seed": order.seed,
         "workers": order.parallel,
         "device": "cpu",

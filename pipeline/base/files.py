@@ -8,7 +8,7 @@ import tempfile
 from collections.abc import Iterable
 from pathlib import Path
 
-from pipeline.base.errors import StoreError
+from pipeline.base.errors import InputError, StoreError
 
 FULL = [number for name in ("ENOSPC", "EDQUOT") if (number := getattr(errno, name, None))]
 NO_SPACE = ("disk is full", "disk I/O error", *map(os.strerror, FULL))
@@ -96,3 +96,15 @@ def _umask() -> int:
     mask = os.umask(0)
     os.umask(mask)
     return mask
+
+
+def writable_folder(path: Path, option: str) -> Path:
+    """Make sure that a folder exists and can be written, or raise InputError naming the option that chose it."""
+    try:
+        path = path.expanduser()
+        path.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=path):
+            return path
+    except (OSError, RuntimeError) as error:  # RuntimeError: "~somebody" without a home
+        reason = getattr(error, "strerror", None) or error
+        raise InputError(f"{option} must be a folder that can be written, but {path}: {reason}") from error

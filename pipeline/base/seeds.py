@@ -1,7 +1,7 @@
 """Named randomness: every random draw has a generator of its own, derived from a name.
 
-A name is the root seed followed by words and numbers, for example ``(0, "pairs", "train", "round", 3)``. Equal names
-give equal draws wherever and in whatever order they are made; different names give independent ones. There is no
+A name is the root seed followed by words and numbers, for example ``(0, "trial", 3, "round", 0, "fold", 1)``. Equal
+names give equal draws wherever and in whatever order they are made; different names give independent ones. There is no
 global seed, so nothing that one part of the program draws can shift what another part sees.
 """
 

@@ -22,6 +22,7 @@ import click
 from pipeline import __version__
 from pipeline.base.errors import InputError, StageError, UnknownNameError, VariantlabError, hide_secrets, one_line
 from pipeline.base.interruptions import raise_on_signals
+from pipeline.base.stored import OLD_OPTIONS
 from pipeline.base.stores import not_written
 from pipeline.cli.options import (
     Duration,
@@ -36,6 +37,8 @@ from pipeline.cli.options import (
 )
 from pipeline.cli.streams import discard_unwritten, show_all_characters, use_utf8
 from pipeline.cli.terminal import Terminal, is_quiet, own_command, show_next, show_parts, stage_command
+from pipeline.tasks.registry import data_options as options_of_data
+from pipeline.tasks.registry import factor_names
 
 if TYPE_CHECKING:
     from pipeline.stages.planning import Work
@@ -137,15 +140,16 @@ def main() -> None:
 @data_options
 @dry_run_option
 def prepare_command(dry_run: bool, **options: Any) -> None:
-    """Build or check the cached digits, and log what is in them."""
+    """Build or check the cached data, and log what is in them."""
     from pipeline.stages import prepare
+    from pipeline.tasks.registry import example_of
 
     config = prepare.PrepareConfig(setting=_setting(options))
     if dry_run:
         _show_plan(prepare.plan(config), config.setting)
         return
     Terminal().show(prepare.run(config, _tracker(), Terminal()))
-    model = "disc_mlp" if config.setting.data.dataset == "disc" else "mlp_ws_al"
+    model = example_of(config.setting.data.dataset)
     show_next([(stage_command("search", model=model, **_again(config.setting)), "search hyperparameters"), _look()])
 
 
@@ -157,15 +161,17 @@ def prepare_command(dry_run: bool, **options: Any) -> None:
     show_default=True,
     help="preset, or values such as 'epochs=25,50 batch_size=25,50,100 dropout=0,0.4'; see variantlab models MODEL.",
 )
-@click.option("--folds", type=int, default=10, show_default=True, help="Parts that the training pairs are split into.")
-@click.option("--rounds", type=int, default=1, show_default=True, help="Draws of pairs, each cross-validated.")
+@click.option(
+    "--folds", type=int, default=10, show_default=True, help="Parts that the training samples are split into."
+)
+@click.option("--rounds", type=int, default=1, show_default=True, help="Draws of samples, each cross-validated.")
 @click.option("--patience", type=int, default=0, show_default=True, help="Stop after so many epochs without progress.")
 @select_option
 @data_options
 @compute_options
 @dry_run_option
 def cross_validate_command(dry_run: bool, **options: Any) -> None:
-    """Cross-validate one configuration or a grid on training digits."""
+    """Cross-validate one configuration or a grid on training samples."""
     from pipeline.stages import cross_validate
 
     setting = _setting(options)
@@ -176,7 +182,7 @@ def cross_validate_command(dry_run: bool, **options: Any) -> None:
     result = cross_validate.run(config, _tracker(), Terminal())
     Terminal().show(result)
     evaluate = stage_command("evaluate", model=config.model, from_run=result.run_id, **_again(setting))
-    show_next([(evaluate, "measure it on test digits"), _look()])
+    show_next([(evaluate, "measure it on test samples"), _look()])
 
 
 @main.command("search")
@@ -186,7 +192,7 @@ def cross_validate_command(dry_run: bool, **options: Any) -> None:
     default="tpe",
     show_default=True,
     help="tpe, random, qmc, cmaes, gp or nsga2 (error and --trade-off); or all combinations: grid; two-step: then "
-    "alpha; screen: on few pairs, then the best on --pairs.",
+    "alpha; screen: on few samples, then the best on --samples.",
 )
 @select_option
 @click.option("--space", default="", help="Search space file.  [default: MODEL's in search_spaces/]")
@@ -194,12 +200,20 @@ def cross_validate_command(dry_run: bool, **options: Any) -> None:
 @click.option(
     "--trade-off", default="", help="What nsga2 minimises besides: parameters or time.  [default: parameters]"
 )
-@click.option("--screen-pairs", type=int, default=350, show_default=True, help="Training pairs while screening.")
+@click.option(
+    "--screen-samples",
+    OLD_OPTIONS["--screen-samples"],
+    "screen_samples",
+    type=int,
+    default=350,
+    show_default=True,
+    help="Training samples while screening.",
+)
 @click.option(
     "--keep", type=int, default=3, show_default=True, help="How many screened configurations are tried again."
 )
-@click.option("--folds", type=int, default=5, show_default=True, help="Parts that the training pairs are split into.")
-@click.option("--rounds", type=int, default=1, show_default=True, help="Draws of pairs, each cross-validated.")
+@click.option("--folds", type=int, default=5, show_default=True, help="Parts that the training samples are split into.")
+@click.option("--rounds", type=int, default=1, show_default=True, help="Draws of samples, each cross-validated.")
 @click.option("--population", type=int, default=6, show_default=True, help="Trials that train together.")
 @click.option(
     "--pruner", default="median", show_default=True, help="median, halving, hyperband, wilcoxon or none; not of grids."
@@ -220,7 +234,7 @@ def cross_validate_command(dry_run: bool, **options: Any) -> None:
 @compute_options
 @dry_run_option
 def search_command(dry_run: bool, **options: Any) -> None:
-    """Search hyperparameters with Optuna by cross validation on training digits; start again to resume."""
+    """Search hyperparameters with Optuna by cross validation on training samples; start again to resume."""
     from pipeline.stages.searching.config import SearchConfig, space_of
 
     setting = _setting(options)
@@ -237,7 +251,7 @@ def search_command(dry_run: bool, **options: Any) -> None:
     evaluate = stage_command("evaluate", model=config.model, **_again(setting))
     show_next(
         [
-            (evaluate, "measure the best configuration on test digits"),
+            (evaluate, "measure the best configuration on test samples"),
             _look(storage=config.storage, artifacts=config.artifacts),
         ]
     )
@@ -245,7 +259,7 @@ def search_command(dry_run: bool, **options: Any) -> None:
 
 @main.command("evaluate")
 @model_option
-@click.option("--rounds", type=int, default=20, show_default=True, help="Fresh draws of pairs and weights.")
+@click.option("--rounds", type=int, default=20, show_default=True, help="Fresh draws of samples and weights.")
 @click.option("--preset", default="best", show_default=True, help="best (of the newest finished search) or report.")
 @click.option("--from-run", default="", help="Take the configuration of this run instead.")
 @click.option("--changes", default="", help="Values to change in it, such as 'optimiser=sgd batch_norm=on'.")
@@ -254,7 +268,7 @@ def search_command(dry_run: bool, **options: Any) -> None:
 @compute_options
 @dry_run_option
 def evaluate_command(dry_run: bool, **options: Any) -> None:
-    """Measure one configuration on test digits over many rounds."""
+    """Measure one configuration on test samples over many rounds."""
     from pipeline.stages import evaluate
 
     setting = _setting(options)
@@ -272,8 +286,8 @@ def evaluate_command(dry_run: bool, **options: Any) -> None:
 @click.option(
     "--contrast",
     default="",
-    help="Differences to test, such as mlp_ws_al:mlp_al,mlp:convnet.  [default: weight sharing, auxiliary loss and "
-    "their interaction in each family]",
+    help="Differences to test, such as mlp_ws_al:mlp_al,mlp:convnet.  [default: the effects of each "
+    "family's factors and their interactions]",
 )
 @click.option(
     "--allow-unequal",
@@ -512,13 +526,15 @@ def _tell_who_gets_in(host: str, dashboard_ports: Sequence[int]) -> None:
 
 def _setting(options: dict[str, Any]) -> Setting:
     """Take the options that all stages share out of `options`."""
-    from pipeline.data.prepared import DataConfig
+    from pipeline.data.config import DataConfig
     from pipeline.stages.stage import Setting
 
     cache_dir = _cache(options.pop("cache_dir"))
-    sources = {name: options.pop(name) for name in ("dataset", "data_dir", "pooling") if name in options}
-    data = DataConfig(cache_dir=cache_dir, **sources)
-    drawn = {name: options.pop(name) for name in ("seed", "pairs", "test_pairs") if name in options}
+    given = {name: options.pop(name) for name in options_of_data() if name in options}
+    told = {name: value for name, value in given.items() if value != options_of_data()[name].default}
+    sources = {name: options.pop(name) for name in ("dataset", "data_dir") if name in options}
+    data = DataConfig(cache_dir=cache_dir, options=told, **sources)
+    drawn = {name: options.pop(name) for name in ("seed", "samples", "test_samples") if name in options}
     return Setting(data=data, **drawn)
 
 
@@ -540,9 +556,9 @@ def _again(setting: Setting) -> dict[str, str]:
     given = {
         "dataset": setting.data.dataset,
         "data_dir": setting.data.data_dir,
-        "pooling": setting.data.pooling,
-        "pairs": str(setting.params["pairs"]),
-        "test_pairs": str(setting.params["test_pairs"]),
+        **setting.data.options,
+        "samples": str(setting.samples or "all"),
+        "test_samples": str(setting.test_samples or "same"),
         "seed": str(setting.seed),
     }
     defaults = {option.name: str(option.default) for option in main.commands["prepare"].params}
@@ -553,7 +569,7 @@ def _tracker() -> MlflowTracker:
     """Open until the command ends, however it does."""
     from pipeline.tracking.mlflow_tracker import MlflowTracker
 
-    return click.get_current_context().with_resource(MlflowTracker())
+    return click.get_current_context().with_resource(MlflowTracker(factor_names()))
 
 
 def _look(**stores: str) -> tuple[str, str]:

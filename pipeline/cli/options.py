@@ -9,6 +9,9 @@ from typing import Any, TypeVar
 
 import click
 
+from pipeline.base.stored import OLD_OPTIONS
+from pipeline.tasks.registry import data_options as options_of_data
+
 Command = TypeVar("Command", bound=Callable[..., Any])
 URL_PASSWORD = re.compile(r"://[^:/@\s]*:\S*@|[?&](password|passwd|sslpassword)=")
 WHOLE = re.compile(r"[0-9]{1,18}")
@@ -32,7 +35,7 @@ class Duration(click.ParamType[float]):
         return 3600 * hours + 60 * minutes + seconds
 
 
-class Pairs(click.ParamType[int]):
+class Samples(click.ParamType[int]):
     """A number of samples, or a word for 0."""
 
     def __init__(self, word: str) -> None:
@@ -82,26 +85,34 @@ class DatabaseUrl(click.ParamType[str]):
         return str(value)
 
 
-DATASET, DATA_DIR, CACHE_DIR, POOLING, PAIRS, TEST_PAIRS, SEED = (
-    click.option("--dataset", default="mnist5k", show_default=True, help="mnist5k, mnist or idx; disc for disc_mlp."),
-    click.option("--data-dir", default="", help="Folder of the four IDX files, for --dataset idx."),
+def counted(option: str, word: str, default: str, text: str) -> Callable[[Command], Command]:
+    """A number of samples, by its option's present name or an older one."""
+    name = option.lstrip("-").replace("-", "_")
+    names = (option, OLD_OPTIONS[option], name)
+    return click.option(*names, type=Samples(word), default=default, show_default=True, help=text)
+
+
+DATASET, DATA_DIR, CACHE_DIR, SAMPLES, TEST_SAMPLES, SEED = (
+    click.option("--dataset", default="mnist5k", show_default=True, help="Data set of the model's task, by name."),
+    click.option("--data-dir", default="", help="Folder of the data set's files, where it is read from some."),
     click.option("--cache-dir", default="", help="Where prepared data is kept.  [default: $VARIANTLAB_CACHE]"),
-    click.option("--pooling", default="average", show_default=True, help="28x28 to 14x14: average or max."),
-    click.option(
-        "--pairs", type=Pairs("all"), default="1000", show_default=True, help="Training pairs (or points) of a round."
-    ),
-    click.option("--test-pairs", type=Pairs("same"), default="same", show_default=True, help="Test pairs of a round."),
+    counted("--samples", "all", "1000", "Training samples of a round."),
+    counted("--test-samples", "same", "same", "Test samples of a round."),
     click.option("--seed", type=click.IntRange(0, 2**53), default=0, show_default=True, help="Root of every draw."),
 )
 
 
 def data_options(command: Command) -> Command:
     """The options of every stage that draws data."""
-    return _all(command, DATASET, DATA_DIR, CACHE_DIR, POOLING, PAIRS, TEST_PAIRS, SEED)
+    of_tasks = [
+        click.option(f"--{option.name}", default=option.default, show_default=True, help=option.help)
+        for option in options_of_data().values()
+    ]
+    return _all(command, DATASET, DATA_DIR, CACHE_DIR, *of_tasks, SAMPLES, TEST_SAMPLES, SEED)
 
 
 def full_data_options(command: Command) -> Command:
-    """The options of a stage whose samples the reports prescribe: of full MNIST, unless another source is named."""
+    """The options of a stage whose samples published tables prescribe, except for the data set."""
     dataset = click.option("--dataset", default="mnist", show_default=True, help="mnist, idx or mnist5k.")
     return _all(command, dataset, DATA_DIR, CACHE_DIR, SEED)
 
@@ -119,7 +130,7 @@ def model_option(command: Command) -> Command:
 
 def select_option(command: Command) -> Command:
     """What the best configuration has least of."""
-    text = "What the best has least of, over folds: mean or mean+std of the validation error."
+    text = "What the best has least of, over folds: mean or mean+std of the validation metric."
     return click.option("--select", default="mean", show_default=True, help=text)(command)
 
 
@@ -137,7 +148,7 @@ def storage_option(of: str) -> Callable[[Command], Command]:
 
 def register_option(command: Command) -> Command:
     """Where the trained model goes besides."""
-    text = "Registered model to add it to; the champion if it beats the present one on the same test digits."
+    text = "Registered model to add it to; the champion if it beats the present one on the same test samples."
     return click.option("--register", default="", help=text)(command)
 
 

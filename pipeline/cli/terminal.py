@@ -112,7 +112,7 @@ def own_command(name: str, **options: str) -> str:
 
 
 def show_next(commands: list[tuple[str, str]]) -> None:
-    """Print what to type next: pairs of a command and what it does."""
+    """Print what to type next: commands, each with what it does."""
     longest = max(len(command) for command, _ in commands)
     lines = [f"  {command.ljust(longest)}  # {purpose}" for command, purpose in commands]
     if (width := _width()) is not None and any(len(line) > width for line in lines):

@@ -1,1 +1,1 @@
-"""Digits in, samples out: sources, the cached pools of 14x14 digits, points, rounds and folds."""
+"""What is trained on: data sets of items, rounds of samples drawn from them, and folds of rounds."""

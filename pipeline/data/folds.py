@@ -6,10 +6,10 @@ from collections.abc import Iterator
 
 from pipeline.base.errors import InputError
 from pipeline.base.seeds import derive
-from pipeline.data.pools import Positions
+from pipeline.data.dataset import Indices
 
 
-def split_folds(samples: Positions, folds: int, *, seed: int, round_: int) -> Iterator[tuple[Positions, Positions]]:
+def split_folds(samples: Indices, folds: int, *, seed: int, round_: int) -> Iterator[tuple[Indices, Indices]]:
     """Yield (training samples, validation samples) for each fold; every sample is validated exactly once.
 
     Raises InputError unless 2 <= folds <= number of samples.
@@ -27,7 +27,7 @@ def check_folds(folds: int, count: int) -> None:
     """Raise InputError unless `count` samples can be split into `folds` parts."""
     if count < 2:
         raise InputError(
-            f"cross validation needs at least 2 samples in a round, but there is {count}; use more --pairs"
+            f"cross validation needs at least 2 samples in a round, but there is {count}; use more --samples"
         )
     if not 2 <= folds <= count:
         raise InputError(f"the number of folds must lie between 2 and the {count} samples of a round, but got {folds}")

@@ -16,8 +16,6 @@ MAX_BATCH_SIZE = 100_000
 
 OPTIMISERS = ("adam", "sgd", "rmsprop")
 SCHEDULES = ("constant", "cosine", "cosine_restarts")
-AUGMENTATIONS = ("none", "crop_flip", "rotate")
-INPUTS = ("standardised", "unit", "grey")
 
 Value = float | int | str | bool
 """Of a hyperparameter."""
@@ -32,11 +30,11 @@ class Hyperparameters:
     lr: float
     """Learning rate; with a schedule, the highest."""
     batch_size: int
-    """Samples a step. A sample is a pair of digits, or a point; a digit model reads both digits of a pair."""
+    """Samples a step."""
     epochs: int
     """Passes over the training samples."""
     alpha: float = 0.0
-    """Weight of the auxiliary loss: total = main + alpha * (CE digit 1 + CE digit 2). 0 where there is none."""
+    """Weight of an auxiliary loss: total = main + alpha * auxiliary. 0 where there is none."""
     optimiser: str = "adam"
     """`adam`, `sgd` or `rmsprop`, as torch has them."""
     momentum: float = 0.0
@@ -50,11 +48,10 @@ class Hyperparameters:
     restart_epochs: int = 5
     """Epochs of one cosine with restarts."""
     augmentation: str = "none"
-    """Of each image in each epoch: `none`; `crop_flip`, cut out anew from a frame of 4 black pixels, half of them
-    mirrored; or `rotate`, turned by up to 10 degrees."""
+    """Of each sample in each epoch: `none`, or one of the variant's `Transforms`."""
     inputs: str = "standardised"
-    """What a network reads: grey values `standardised` by mean and standard deviation of the training samples, divided
-    by 255 (`unit`), or as they are (`grey`, 0 to 255)."""
+    """How inputs are scaled: one of the variant's `Transforms`, such as `standardised` by mean and standard deviation
+    of the training samples."""
     structure: Structure = ()
     """The options of the variant, all of them."""
 
@@ -80,7 +77,7 @@ class Hyperparameters:
         common: dict[str, Any] = {name: value for name, value in values.items() if name in HYPERPARAMETERS}
         return cls(**common, structure=tuple((name, value) for name, value in values.items() if name not in common))
 
-    def having(self, values: Mapping[str, Value]) -> Hyperparameters:
+    def replaced(self, values: Mapping[str, Value]) -> Hyperparameters:
         """The same but for these values.
 
         Raises InputError for one that breaks a rule, and UnknownNameError for an option that the structure lacks.
@@ -108,7 +105,7 @@ class Hyperparameters:
 
     @property
     def hash(self) -> str:
-        """Twelve hexadecimal digits that identify this configuration by what has an effect."""
+        """Twelve hexadecimal characters that identify this configuration by what has an effect."""
         return hashlib.sha256(json.dumps(self.canonical.as_dict(), sort_keys=True).encode()).hexdigest()[:12]
 
     @property
@@ -136,8 +133,8 @@ class Hyperparameters:
         return idle
 
 
-CHOICES = {"optimiser": OPTIMISERS, "schedule": SCHEDULES, "augmentation": AUGMENTATIONS, "inputs": INPUTS}
-"""The hyperparameters that are names, with the names that they may be."""
+CHOICES = {"optimiser": OPTIMISERS, "schedule": SCHEDULES}
+"""The hyperparameters that are names, with the names that they may be; the others depend on the variant."""
 _COMMON = [field for field in fields(Hyperparameters) if field.name != "structure"]
 DEFAULTS: dict[str, Value] = {field.name: field.default for field in _COMMON if isinstance(field.default, Value)}
 """What a hyperparameter is where nothing is said of it."""
@@ -162,6 +159,8 @@ class Option:
     """Bounds of a number, both included."""
     odd: bool = False
     """Whether the number must be odd, as kernels that are centred on a pixel."""
+    enables: frozenset[str] = frozenset()
+    """Hyperparameters that have no effect while a `bool` is off."""
 
     def check(self, value: Value) -> None:
         """Raise InputError unless the option may have this value."""

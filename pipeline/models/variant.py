@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
 from functools import cached_property
-from typing import Any, Literal
+from typing import Any
 
 import torch
 from torch import nn
 
-from pipeline.base.errors import InputError
-from pipeline.mini import Sequential as MiniNetwork
+from pipeline.base.errors import InputError, UnknownNameError
 from pipeline.models.hyperparameters import (
+    CHOICES,
     DEFAULTS,
     HYPERPARAMETERS,
     Hyperparameters,
@@ -20,53 +20,63 @@ from pipeline.models.hyperparameters import (
     Structure,
     Value,
 )
+from pipeline.models.metrics import ERROR, Metric
 from pipeline.models.objectives import Objective
+from pipeline.models.transforms import Transforms
 
-Task = Literal["pairs", "digits", "points"]
-"""What is learned: to compare two digits, to recognise single digits, or to tell points inside of a disc."""
+Level = bool | int | str
+"""Of a factor."""
+OF_OBJECTIVES = {"alpha": "weighs an auxiliary loss"}
+"""Hyperparameters that only some objectives read, and what they are for."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Variant:
-    """One model variant."""
+    """One model variant: all that training it needs, so that a worker process is sent the variant itself.
+
+    Whatever it is made of must therefore be a value or a function of a module.
+    """
 
     name: str
-    arch: str
-    """The family: what is left of the name without `_digits`, `_ws` and `_al`."""
-    report: str
-    """Number of the report that it comes from, such as `000`."""
-    source: str
-    """The report, and what it does not give."""
-    task: Task
+    family: str
+    """Variants of one family are told apart by their factors."""
+    task: str
+    """What is learned, as it is logged."""
+    title: str
+    """The same in words: `names the class of a sample`."""
+    paper: str = ""
+    """Where it comes from, in a word, such as the number of a report."""
+    source: str = ""
+    """The same in full, with what it does not give."""
+    factors: Mapping[str, Level] = field(default_factory=dict, hash=False)
+    """What it has, in comparison with the others of its family: factor -> level, the same factors for all of them."""
     objective: Objective
     """What the network's outputs mean."""
-    weight_sharing: bool = False
-    """One trunk for both digits instead of one each."""
-    auxiliary_loss: bool = False
-    """Whether alpha weighs a second loss."""
+    metrics: tuple[Metric, ...] = (ERROR,)
+    """What is measured; the first one is searched and ranked by."""
+    transforms: Transforms = field(default_factory=Transforms, hash=False)
+    input_shape: tuple[int, ...]
+    """Of `x` of one sample."""
     preset: Hyperparameters
-    """The configuration that the report chose, with a value for every option."""
-    options: tuple[Option, ...]
+    """The configuration to begin with, such as the one that a report chose, with a value for every option."""
+    options: tuple[Option, ...] = ()
     """What can be chosen in the structure."""
     fixed: frozenset[str] = frozenset()
     """Hyperparameters that the variant does not have."""
-    make: Callable[..., Any]
+    make: Callable[..., nn.Module]
     """Takes the options by name and makes the network for one replica, with arbitrary weights."""
+    make_step: Callable[..., Any] | None = None
+    """What trains it where that is not autograd: takes structure, hyperparameters and generators of weights by replica,
+    and objective, and gives a `pipeline.training.step.Step`."""
 
-    def build(self, structure: Structure | None = None) -> Any:
-        """The network for one replica, with arbitrary weights: an `nn.Module`, or one of `pipeline.mini`.
-
-        Without a structure: that of the preset.
-        """
+    def build(self, structure: Structure | None = None) -> nn.Module:
+        """The network for one replica, with arbitrary weights. Without a structure: that of the preset."""
         return self.make(**dict(self.preset.structure if structure is None else structure))
 
     def count(self, structure: Structure | None = None) -> int:
         """Number of trained numbers."""
         with torch.device("meta"):
-            network = self.build(structure)
-        if isinstance(network, MiniNetwork):
-            return network.count
-        return sum(parameter.numel() for parameter in network.parameters())
+            return sum(parameter.numel() for parameter in self.build(structure).parameters())
 
     @property
     def parameters(self) -> int:
@@ -74,21 +84,42 @@ class Variant:
         return self.count()
 
     @property
-    def factors(self) -> dict[str, Any]:
-        """What variants are grouped by, each a value of its own."""
-        return {"arch": self.arch, "task": self.task, "ws": self.weight_sharing, "al": self.auxiliary_loss}
+    def metric(self) -> Metric:
+        """What is searched and ranked by."""
+        return self.metrics[0]
 
     @property
-    def recognises_digits(self) -> bool:
-        """Whether it is trained to name digits, so that there is a digit error to report."""
-        return self.task == "digits" or (self.task == "pairs" and self.auxiliary_loss)
+    def params(self) -> dict[str, Level]:
+        """What variants are grouped by, as it is logged."""
+        return {"arch": self.family, "task": self.task, **self.factors}
+
+    @cached_property
+    def absent(self) -> frozenset[str]:
+        """Hyperparameters that have no effect here, whatever the others are."""
+        return self.fixed | (OF_OBJECTIVES.keys() - self.objective.hyperparameters)
 
     @cached_property
     def hyperparameters(self) -> dict[str, type]:
         """The names that a grid or a search space may use here, with their types."""
-        idle = self.fixed | (frozenset() if self.auxiliary_loss else {"alpha"})
-        common = {name: kind for name, kind in HYPERPARAMETERS.items() if name not in idle}
+        common = {name: kind for name, kind in HYPERPARAMETERS.items() if name not in self.absent}
         return {**common, **{option.name: option.kind for option in self.options}}
+
+    def kind_of(self, name: str, *others: str) -> type:
+        """The type of a hyperparameter.
+
+        Raises UnknownNameError with the near misses, also among `others`, where the variant has no such hyperparameter,
+        and InputError where its objective does not read it.
+        """
+        if name in self.absent and (rule := self._without(name)):
+            raise InputError(f"{rule} got {name}")
+        if name not in self.hyperparameters:
+            raise UnknownNameError("hyperparameter", name, [*self.hyperparameters, *others])
+        return self.hyperparameters[name]
+
+    @property
+    def choices(self) -> dict[str, tuple[str, ...]]:
+        """The hyperparameters that are names, with the names that they may be."""
+        return {**CHOICES, **self.transforms.choices}
 
     @cached_property
     def defaults(self) -> dict[str, Value]:
@@ -105,12 +136,14 @@ class Variant:
 
     def check(self, hyper: Hyperparameters) -> Hyperparameters:
         """Return `hyper` if it makes sense for this variant; raise InputError otherwise."""
-        if hyper.alpha and not self.auxiliary_loss:
-            raise InputError(f"alpha weighs an auxiliary loss, but {self.name} has none; got alpha={hyper.alpha}")
         values, preset = hyper.as_dict(), self.preset.as_dict()
-        for name in sorted(self.fixed):
+        for name in sorted(self.absent):
             if values[name] != preset[name]:
-                raise InputError(f"{self.name} has {name}={preset[name]} and no other, but got {name}={values[name]}")
+                rule = self._without(name) or f"{self.name} has {name}={preset[name]} and no other, but"
+                raise InputError(f"{rule} got {name}={values[name]}")
+        for name, known in self.transforms.choices.items():
+            if values[name] not in known:
+                raise UnknownNameError(name, str(values[name]), known)
         if [name for name, _ in hyper.structure] != [option.name for option in self.options]:
             raise InputError(
                 f"a configuration of {self.name} has the options {[option.name for option in self.options]}, "
@@ -126,15 +159,19 @@ class Variant:
         return hyper
 
     def shown(self, hyper: Hyperparameters) -> dict[str, Value]:
-        """What has an effect here (no alpha without an auxiliary loss)."""
-        without = self.fixed | (frozenset() if self.auxiliary_loss else {"alpha"})
-        if dict(hyper.structure).get("auxiliary") is False:
-            without |= {"alpha"}
+        """What has an effect here."""
+        without = self.absent | {idle for idle, option in self._needs if dict(hyper.structure).get(option) is False}
         return {name: value for name, value in hyper.effective.items() if name not in without}
 
+    def _without(self, name: str) -> str:
+        return f"{name} {OF_OBJECTIVES[name]}, but {self.name} has none;" if name in OF_OBJECTIVES else ""
 
-def normalises(network: Any) -> bool:
+    @property
+    def _needs(self) -> list[tuple[str, str]]:
+        """Hyperparameters that have no effect while an option is off."""
+        return [(idle, option.name) for option in self.options for idle in option.enables]
+
+
+def normalises(network: nn.Module) -> bool:
     """Whether any layer is a batch normalisation."""
-    return isinstance(network, nn.Module) and any(
-        isinstance(layer, nn.BatchNorm1d | nn.BatchNorm2d) for layer in network.modules()
-    )
+    return any(isinstance(layer, nn.BatchNorm1d | nn.BatchNorm2d) for layer in network.modules())

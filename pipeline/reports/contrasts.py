@@ -1,11 +1,12 @@
 """Questions about differences between variants, and what rounds that all of them share say to each.
 
-Axes: R round. In round r every variant sees the same pairs, so a contrast is computed within each round, and only its
+Axes: R round. In round r every variant sees the same samples, so a contrast is computed within each round, and only its
 spread over rounds counts: what makes a round hard for all variants cancels.
 """
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
@@ -19,7 +20,7 @@ from statsmodels.stats.power import TTestPower
 
 from pipeline.base.errors import InputError
 from pipeline.base.seeds import numpy_generator
-from pipeline.models.variant import Variant
+from pipeline.models.variant import Level, Variant
 from pipeline.reports.statistics import DECIMALS, RESAMPLES
 
 LEVEL = 0.05
@@ -35,6 +36,8 @@ class Contrast:
     family: str
     """Whose variants it is about."""
     weights: Mapping[str, float]
+    interaction: bool = False
+    """Whether it asks if techniques do more together than each by itself."""
 
     @property
     def formula(self) -> str:
@@ -85,44 +88,91 @@ def parse_contrasts(text: str, known: Mapping[str, Variant]) -> list[Contrast]:
         first, colon, second = (piece.strip() for piece in part.partition(":"))
         if not (colon and first and second) or first == second:
             raise InputError(f"a contrast is two variants as first:second, but got {part.strip()!r}")
-        families = [known[name].arch for name in (first, second) if name in known]
+        families = [known[name].family for name in (first, second) if name in known]
         family = families[0] if len(set(families)) == 1 else "between families"
         weights = {first: 1.0, second: -1.0}
         contrasts[first, second] = Contrast(name=f"{first} or {second}", family=family, weights=weights)
     return list(contrasts.values())
 
 
-def declared_contrasts(variants: Sequence[Variant]) -> list[Contrast]:
-    """What these variants can say of each family: weight sharing, auxiliary loss, and their interaction.
+def declared_contrasts(variants: Sequence[Variant], titles: Mapping[str, str] | None = None) -> list[Contrast]:
+    """What these variants can say of each family: the effect of every factor, and the interactions of two.
 
-    The effect of a technique is the mean over the variants that differ in it alone; the interaction needs all four.
+    The effect of a level, against the least level of its factor (off, the least number, or the first by the alphabet),
+    is the mean over the variants that differ in it alone; an interaction of two levels is the mean of differences
+    between such differences. `titles` says in words what factors are called.
     """
-    families: dict[str, dict[tuple[bool, bool], str]] = defaultdict(dict)
+    families: dict[tuple[str, str], list[Variant]] = defaultdict(list)
     for variant in variants:
-        if variant.task == "pairs":
-            families[variant.arch][variant.weight_sharing, variant.auxiliary_loss] = variant.name
+        families[variant.family, variant.task].append(variant)
+    return [contrast for members in families.values() for contrast in _of_family(members, titles or {})]
+
+
+Cell = tuple[tuple[str, Level], ...]
+"""Factor -> level, of one variant."""
+
+
+def _of_family(members: Sequence[Variant], titles: Mapping[str, str]) -> list[Contrast]:
+    cells: dict[Cell, str] = {tuple(variant.factors.items()): variant.name for variant in members}
+    seen: dict[str, set[Level]] = defaultdict(set)
+    for factor, level in (each for cell in cells for each in cell):
+        seen[factor].add(level)
+    levels = {factor: sorted(each, key=lambda level: (isinstance(level, str), level)) for factor, each in seen.items()}
+    effects = [(factor, each[0], level) for factor, each in levels.items() for level in each[1:]]
     contrasts = []
-    for family, cells in families.items():
-        shared = [
-            (cells[True, al], cells[False, al]) for al in (False, True) if {(True, al), (False, al)} <= cells.keys()
-        ]
-        helped = [
-            (cells[ws, True], cells[ws, False]) for ws in (False, True) if {(ws, True), (ws, False)} <= cells.keys()
-        ]
-        for name, pairs in (("weight sharing", shared), ("auxiliary loss", helped)):
-            if pairs:
-                contrasts.append(Contrast(name=name, family=family, weights=_mean_difference(pairs)))
-        if len(cells) == 4:
-            both = _mean_difference(
-                [(cells[True, True], cells[False, True]), (cells[False, False], cells[True, False])]
-            )
-            weights = {name: 2 * weight for name, weight in both.items()}
-            contrasts.append(Contrast(name="interaction", family=family, weights=weights))
+    for effect in effects:
+        if matched := _differing(cells, *effect):
+            name = _title(effect, levels, titles)
+            contrasts.append(Contrast(name=name, family=members[0].family, weights=_mean_difference(matched)))
+    crossed = [(one, two) for one, two in itertools.combinations(effects, 2) if one[0] != two[0]]
+    for one, two in crossed:
+        weights = _interaction(cells, one, two)
+        if weights:
+            both = " and ".join(_title(each, levels, titles) for each in (one, two))
+            name = "interaction" if len(crossed) == 1 else f"interaction of {both}"
+            contrasts.append(Contrast(name=name, family=members[0].family, weights=weights, interaction=True))
     return contrasts
 
 
-def _mean_difference(pairs: Sequence[tuple[str, str]]) -> dict[str, float]:
-    return {name: sign / len(pairs) for pair in pairs for name, sign in zip(pair, (1.0, -1.0), strict=True)}
+Effect = tuple[str, Level, Level]
+"""A factor, the level that is compared with, and the level."""
+
+
+def _title(effect: Effect, levels: Mapping[str, Sequence[Level]], titles: Mapping[str, str]) -> str:
+    """`weight sharing`, or of a factor with more levels `depth 3 or 1`."""
+    factor, base, level = effect
+    title = titles.get(factor, factor.replace("_", " "))
+    return title if len(levels[factor]) == 2 and isinstance(level, bool) else f"{title} {level} or {base}"
+
+
+def _differing(cells: Mapping[Cell, str], factor: str, base: Level, level: Level) -> list[tuple[str, str]]:
+    """Two and two variants that differ in this alone: (with the level, with the base)."""
+    found = []
+    for cell, name in cells.items():
+        if (factor, base) in cell:
+            other = tuple((each, level) if each == factor else (each, value) for each, value in cell)
+            if other in cells:
+                found.append((cells[other], name))
+    return found
+
+
+def _interaction(cells: Mapping[Cell, str], one: Effect, two: Effect) -> dict[str, float]:
+    """How much more the first does where the second is there; empty where no four variants say so."""
+    factor, base, level = two
+    apart: dict[Level, dict[Cell, tuple[str, str]]] = {base: {}, level: {}}
+    for match in _differing(cells, *one):
+        cell = next(cell for cell, name in cells.items() if name == match[1])
+        value = dict(cell)[factor]
+        if value in apart:
+            apart[value][tuple(each for each in cell if each[0] != factor)] = match
+    shared = apart[base].keys() & apart[level].keys()
+    matched = [apart[level][rest] for rest in apart[level] if rest in shared]
+    matched += [apart[base][rest][::-1] for rest in apart[base] if rest in shared]
+    return {name: 2 * weight for name, weight in _mean_difference(matched).items()} if matched else {}
+
+
+def _mean_difference(matched: Sequence[tuple[str, str]]) -> dict[str, float]:
+    return {name: sign / len(matched) for two in matched for name, sign in zip(two, (1.0, -1.0), strict=True)}
 
 
 def judge(

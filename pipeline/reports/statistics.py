@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from scipy.special import stdtrit
 
 from pipeline.base.seeds import numpy_generator
+from pipeline.models.metrics import SHARE, Unit
 
 RESAMPLES = 9_999
 DECIMALS = 12
@@ -28,21 +29,20 @@ class Summary:
     low: float
     high: float
     """95 % confidence interval of the mean."""
+    unit: Unit = SHARE
+    """In which they are shown."""
 
-    def percent(self) -> str:
-        """Mean and standard deviation as the reports print them: `9.89 ± 1.36 %`; the mean alone of one value."""
-        if self.n < 2:
-            return f"{100 * self.mean:.2f} %"
-        return f"{100 * self.mean:.2f} ± {100 * self.std:.2f} %"
+    def text(self) -> str:
+        """Mean and standard deviation: `9.89 ± 1.36 %`; the mean alone of one value."""
+        number = self.unit.number
+        return self.unit.show(self.mean) if self.n < 2 else f"{number(self.mean)} ± {self.unit.show(self.std)}"
 
     def interval(self) -> str:
-        """The confidence interval in percent: `[9.25, 10.53]`; `-` of one value."""
-        if self.n < 2:
-            return "-"
-        return f"[{100 * self.low:.2f}, {100 * self.high:.2f}]"
+        """The confidence interval: `[9.25, 10.53]`; `-` of one value."""
+        return "-" if self.n < 2 else f"[{self.unit.number(self.low)}, {self.unit.number(self.high)}]"
 
 
-def summarise(values: Sequence[float], *, overlap: float | None = None) -> Summary:
+def summarise(values: Sequence[float], unit: Unit = SHARE, *, overlap: float | None = None) -> Summary:
     """Summarise measurements, at least one.
 
     The interval of independent ones is that of the bootstrap, bias-corrected and accelerated (Efron, 1987), with draws
@@ -53,18 +53,18 @@ def summarise(values: Sequence[float], *, overlap: float | None = None) -> Summa
     n = len(values)
     mean = float(np.mean(values))
     if n < 2:
-        return Summary(n=n, mean=mean, std=math.nan, low=math.nan, high=math.nan)
+        return Summary(n=n, mean=mean, std=math.nan, low=math.nan, high=math.nan, unit=unit)
     std = float(np.std(values, ddof=1))
     if overlap is not None:
         half = float(stdtrit(n - 1, 0.975)) * std * math.sqrt(1 / n + overlap)
-        return Summary(n=n, mean=mean, std=std, low=mean - half, high=mean + half)
+        return Summary(n=n, mean=mean, std=std, low=mean - half, high=mean + half, unit=unit)
     if not np.ptp(values).round(DECIMALS) > 0:  # of equal values there is nothing to draw from, and NaN has no interval
-        return Summary(n=n, mean=mean, std=std, low=mean, high=mean)
+        return Summary(n=n, mean=mean, std=std, low=mean, high=mean, unit=unit)
     from scipy.stats import bootstrap  # seconds to import, and a search needs only Student's interval
 
     drawn = bootstrap((values,), _mean, n_resamples=RESAMPLES, rng=numpy_generator(0, "bootstrap"))
     low, high = drawn.confidence_interval
-    return Summary(n=n, mean=mean, std=std, low=float(low), high=float(high))
+    return Summary(n=n, mean=mean, std=std, low=float(low), high=float(high), unit=unit)
 
 
 def _mean(values: NDArray[np.float64], axis: int = -1) -> NDArray[np.float64]:

@@ -8,7 +8,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 from tabulate import tabulate
+
+from pipeline.data.dataset import Splits
 
 
 @dataclass(frozen=True)
@@ -42,3 +45,10 @@ class Table:
         """A LaTeX tabular with the rules of the package booktabs, text escaped."""
         texts = [[str(cell) for cell in row] for row in self.rows]
         return tabulate(texts, list(self.headers), tablefmt="latex_booktabs", disable_numparse=True) + "\n"
+
+
+def class_table(splits: Splits, classes: Sequence[str]) -> Table:
+    """How many items of each class, by their labels 0, 1, ..., are in the two parts of a data set."""
+    labels = {"train": splits.train.labels, "test": splits.test.labels}
+    counts = {name: np.bincount(values.astype(np.int64), minlength=len(classes)) for name, values in labels.items()}
+    return Table(["pool", *classes, "all"], [[name, *row.tolist(), int(row.sum())] for name, row in counts.items()])

@@ -7,35 +7,29 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from pipeline import mini
-from pipeline.models.registry import get_variant, variants
 from pipeline.models.variant import Variant
 from pipeline.reports.layout import Part
 from pipeline.reports.tables import Table
 from pipeline.stages.searching.config import default_space
 from pipeline.stages.stage import show_hyper, show_value
+from pipeline.tasks.registry import get_variant, task_of, variants
 from pipeline.tuning.space_file import SPACES
-
-TASKS = {
-    "pairs": "compares two digits",
-    "digits": "recognises single digits, which are then compared",
-    "points": "tells points inside of a disc from points outside",
-}
 
 
 def list_variants() -> list[Part]:
-    """All variants with family, report, parameter count and options."""
+    """All variants with task, family, paper, parameter count and options."""
     rows = [
         [
             variant.name,
-            variant.arch,
-            variant.report,
+            task_of(variant).name,
+            variant.family,
+            variant.paper or "-",
             f"{variant.parameters:,}",
             ", ".join(option.name for option in variant.options),
         ]
-        for variant in sorted(variants().values(), key=lambda variant: variant.report)
+        for variant in sorted(variants().values(), key=lambda variant: variant.paper or "~")
     ]
-    table = Table(["model", "family", "report", "parameters", "options"], rows)
+    table = Table(["model", "task", "family", "report", "parameters", "options"], rows)
     return [table, f"{len(rows)} variants; `variantlab models NAME` shows one."]
 
 
@@ -51,7 +45,7 @@ def describe(name: str) -> list[Part]:
     )
     common = [name for name in variant.hyperparameters if name not in {option.name for option in variant.options}]
     return [
-        f"{variant.name}: {TASKS[variant.task]}; {variant.parameters:,} parameters",
+        f"{variant.name}: {variant.title}; {variant.parameters:,} parameters",
         variant.source.strip(),
         _layers(variant),
         options,
@@ -65,10 +59,6 @@ def _layers(variant: Variant) -> Table:
     """The leaves of the preset's network in the order in which a sample goes through them."""
     headers = ["layer", "output", "parameters"]
     network = variant.build()
-    if isinstance(network, mini.Sequential):
-        return Table(
-            headers, [[str(layer), getattr(layer, "outputs", "as before"), layer.count] for layer in network.layers]
-        )
     rows: list[list[Any]] = []
     seen: set[nn.Module] = set()
 
@@ -84,7 +74,7 @@ def _layers(variant: Variant) -> Table:
         if not any(module.children()):
             module.register_forward_hook(note)
     with torch.inference_mode():
-        network.eval()(torch.zeros(1, 2, 14, 14))
+        network.eval()(torch.zeros(1, *variant.input_shape))
     return Table(headers, rows)
 
 
@@ -111,7 +101,8 @@ def _spaces(variant: Variant) -> list[str]:
     for sampler, what in (("tpe", ""), ("two-step", " --sampler two-step"), ("screen", " --sampler screen")):
         path = default_space(variant, sampler)
         if path.exists():
-            lines = [line for line in path.read_text(encoding="utf-8").splitlines() if not line.startswith("#")]
+            text = path.read_text(encoding="utf-8")
+            lines = [line for line in text.splitlines() if not line.startswith("#")]
             shown = path.relative_to(SPACES.parent)
             found.append("\n".join([f"Space of search{what} ({shown}):", *(f"    {line}" for line in lines)]))
     return found

@@ -6,7 +6,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from pipeline.base.errors import InputError, UnknownNameError
-from pipeline.models.registry import variants
 from pipeline.reports.contrasts import Contrast, Verdict, declared_contrasts, judge, parse_contrasts
 from pipeline.stages.comparing.evaluations import (
     Evaluation,
@@ -21,15 +20,16 @@ from pipeline.stages.comparing.summaries import summarise_variants
 from pipeline.stages.comparing.tables import behind, contrast_table, significance, variant_table
 from pipeline.stages.planning import Work
 from pipeline.stages.stage import ALL, Reporter, StageResult, open_store
+from pipeline.tasks.registry import tasks, variants
 from pipeline.tracking.port import Metric, Run, RunStart, Tracker, stage_run
 
 METHODS = (
     "Intervals of errors are those of the bootstrap over rounds (bias-corrected and accelerated, 9,999 draws).",
-    "Differences are paired: computed within each round, in which all variants see the same pairs. Their intervals are "
-    "Student's; p is that of a permutation test that flips the signs of rounds, p (Holm) the same corrected for all "
-    "contrasts asked together.",
+    "Differences are paired: computed within each round, in which all variants see the same samples. Their intervals "
+    "are Student's; p is that of a permutation test that flips the signs of rounds, p (Holm) the same corrected for "
+    "all contrasts asked together.",
     "The effect size is the mean difference over its standard deviation (Cohen's d). Detectable is the least "
-    "difference, in percentage points, that so many rounds would have shown in four of five cases.",
+    "difference that so many rounds would have shown in four of five cases.",
 )
 
 
@@ -64,7 +64,7 @@ def run(config: CompareConfig, tracker: Tracker, reporter: Reporter, parent: Run
     Raises InputError where they are not comparable and `allow_unequal` is not set.
     """
     chosen, notes = _choose(config, tracker)
-    ranked = sorted(chosen, key=lambda entry: entry.test_error.mean)
+    ranked = sorted(chosen, key=lambda entry: entry.test.mean)
     paired = not measured_otherwise(ranked)
     verdicts, untested = _test(config, ranked)
     open_store(tracker, reporter)
@@ -80,7 +80,7 @@ def run(config: CompareConfig, tracker: Tracker, reporter: Reporter, parent: Run
             run_id=run.id,
             headline=_headline(ranked, paired=paired),
             table=variant_table(ranked, paired=paired),
-            more=[contrast_table(verdicts)] if verdicts else [],
+            more=[contrast_table(verdicts, ranked[0].variant.metric.unit)] if verdicts else [],
             notes=[*notes, *computed_otherwise(ranked), *untested, *METHODS],
             links={entry.run.name: tracker.reference(entry.run.id) for entry in ranked},
         )
@@ -89,7 +89,7 @@ def run(config: CompareConfig, tracker: Tracker, reporter: Reporter, parent: Run
         log_report(run, "Which variant is better, and by how much", result, tables, shown)
         run.log(
             metrics=[
-                *(Metric(f"final_test_error/{entry.model}", entry.test_error.mean) for entry in ranked),
+                *(Metric(f"final_test_{entry.variant.metric.name}/{entry.model}", entry.test.mean) for entry in ranked),
                 *(Metric(f"rank/{entry.model}", rank) for rank, entry in enumerate(ranked, start=1)),
             ]
         )
@@ -128,7 +128,8 @@ def _test(config: CompareConfig, entries: Sequence[Evaluation]) -> tuple[list[Ve
             if name not in known:
                 raise UnknownNameError("variant among those compared", name, known)
     else:
-        contrasts = declared_contrasts([entry.variant for entry in entries])
+        titles = {name: title for task in tasks().values() for name, title in task.factor_titles.items()}
+        contrasts = declared_contrasts([entry.variant for entry in entries], titles)
     possible = [
         contrast for contrast in contrasts if not measured_otherwise([known[name] for name in contrast.weights])
     ]
@@ -137,17 +138,18 @@ def _test(config: CompareConfig, entries: Sequence[Evaluation]) -> tuple[list[Ve
         for contrast in contrasts
         if contrast not in possible
     ]
-    return judge(possible, {name: entry.test_error_R for name, entry in known.items()}), impossible
+    return judge(possible, {name: entry.test_R for name, entry in known.items()}), impossible
 
 
 def _headline(ranked: Sequence[Evaluation], *, paired: bool) -> str:
-    best = ranked[0]
+    best, metric = ranked[0], ranked[0].variant.metric
     if len(ranked) == 1:
-        return f"{best.model} has a test error of {best.test_error.percent()}; it is the only variant evaluated so far"
+        return f"{best.model} has a test {metric.title} of {best.test.text()}; it is the only variant evaluated so far"
     second = ranked[1]
-    text = f"{best.model} has the least mean test error, {best.test_error.percent()}, of {len(ranked)} variants"
-    if not paired or best.test_error.n < 2:
-        return f"{text}; {second.model} is next with {second.test_error.percent()}"
+    text = f"{best.model} has the least mean test {metric.title}, {best.test.text()}, of {len(ranked)} variants"
+    if not paired or best.test.n < 2:
+        return f"{text}; {second.model} is next with {second.test.text()}"
     contrast = Contrast(name="", family="", weights={second.model: 1.0, best.model: -1.0})
-    [verdict] = judge([contrast], {entry.model: entry.test_error_R for entry in (best, second)})
-    return f"{text}; {second.model} is next, {behind(second, best)} points behind ({significance(verdict.p)})"
+    [verdict] = judge([contrast], {entry.model: entry.test_R for entry in (best, second)})
+    gap = f"{behind(second, best)}{metric.unit.suffix}"
+    return f"{text}; {second.model} is next, {gap} behind ({significance(verdict.p)})"

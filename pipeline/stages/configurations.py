@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 import math
 
-from pipeline.base.errors import InputError, UnknownNameError
+from pipeline.base.errors import InputError
 from pipeline.models.hyperparameters import Hyperparameters, Value
 from pipeline.models.variant import Variant
 
@@ -27,7 +27,7 @@ def parse_grid(text: str, variant: Variant) -> list[Hyperparameters]:
     if (count := math.prod(len(listed) for listed in values.values())) > MAX_CELLS:
         raise InputError(f"a grid may have {MAX_CELLS} cells at most, but got {count}")
     cells = [
-        variant.check(variant.preset.having(dict(zip(values, chosen, strict=True))))
+        variant.check(variant.preset.replaced(dict(zip(values, chosen, strict=True))))
         for chosen in itertools.product(*values.values())
     ]
     if len(set(cells)) < len(cells):
@@ -44,7 +44,7 @@ def parse_changes(text: str, hyper: Hyperparameters, variant: Variant) -> Hyperp
     for name, listed in values.items():
         if len(listed) > 1:
             raise InputError(f"one value is set for each hyperparameter, but {name} was given {len(listed)}")
-    return variant.check(hyper.having({name: value for name, (value,) in values.items()}))
+    return variant.check(hyper.replaced({name: value for name, (value,) in values.items()}))
 
 
 def _parse(text: str, variant: Variant) -> dict[str, list[Value]]:
@@ -53,13 +53,10 @@ def _parse(text: str, variant: Variant) -> dict[str, list[Value]]:
         name, equals, listed = part.partition("=")
         if not equals or not listed:
             raise InputError(f"values are given as name=value,value parts separated by spaces, but got {part!r}")
-        if name == "alpha" and not variant.auxiliary_loss:
-            raise InputError(f"alpha weighs an auxiliary loss, but {variant.name} has none; got {part!r}")
-        if name not in variant.hyperparameters:
-            raise UnknownNameError("hyperparameter", name, variant.hyperparameters)
+        kind = variant.kind_of(name)
         if name in values:
             raise InputError(f"each hyperparameter is named once, but {name} stands twice")
-        values[name] = [_value(name, item, variant.hyperparameters[name]) for item in listed.split(",")]
+        values[name] = [_value(name, item, kind) for item in listed.split(",")]
     return values
 
 

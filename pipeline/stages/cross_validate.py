@@ -1,26 +1,36 @@
-"""cross_validate: K folds x N rounds of one configuration, or of a grid, on training digits alone."""
+"""cross_validate: K folds x N rounds of one configuration, or of a grid, on training samples alone."""
 
 from __future__ import annotations
 
 import math
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 
 from pipeline.base.errors import InputError, StageError
-from pipeline.data.pools import Pools
+from pipeline.data.dataset import Splits
 from pipeline.models.hyperparameters import Hyperparameters
-from pipeline.models.registry import get_variant
+from pipeline.models.metrics import Metric as Measured
 from pipeline.models.variant import Variant
 from pipeline.reports.figures import learning_curves
 from pipeline.reports.statistics import Summary, summarise
 from pipeline.reports.tables import Table
 from pipeline.stages.configurations import parse_grid
 from pipeline.stages.planning import Work
-from pipeline.stages.replicas import FoldsConfig, curves_of, error_series, fold_replicas, open_pools
-from pipeline.stages.stage import Reporter, StageResult, log_composition, open_store, percent, show_hyper, show_value
+from pipeline.stages.replicas import FoldsConfig, curves_of, fold_replicas, metric_series, open_splits
+from pipeline.stages.stage import (
+    Reporter,
+    StageResult,
+    log_composition,
+    open_store,
+    show_hyper,
+    show_others,
+    show_value,
+)
+from pipeline.tasks.registry import get_variant
 from pipeline.tracking.port import (
     Metric,
     Run,
@@ -43,7 +53,7 @@ class CrossValidateConfig(FoldsConfig):
 
     folds: int = 10
     patience: int = 0
-    """A training stops when so many epochs in a row brought no lower validation error; 0 for never."""
+    """A training stops when so many epochs in a row brought no lower validation metric; 0 for never."""
     grid: str = "preset"
     """`preset`, or values by hyperparameter such as `epochs=25,50 batch_size=25,50,100`; others as in the preset."""
 
@@ -62,6 +72,7 @@ class CrossValidateConfig(FoldsConfig):
 class Cell:
     """One configuration with what each fold of each round gave, read after its number of epochs."""
 
+    variant: Variant
     hyper: Hyperparameters
     outcomes: Sequence[Outcome]
     folds: int
@@ -69,9 +80,7 @@ class Cell:
     @property
     def diverged(self) -> bool:
         """Whether any training had failed by that epoch."""
-        return any(
-            outcome.has_failed and len(outcome.held_out_error_E) <= self.hyper.epochs for outcome in self.outcomes
-        )
+        return any(outcome.has_failed and outcome.epochs <= self.hyper.epochs for outcome in self.outcomes)
 
     @property
     def curves(self) -> dict[str, list[list[float]]]:
@@ -80,49 +89,50 @@ class Cell:
         return {name: [values[: self.hyper.epochs] for values in each] for name, each in curves.items()}
 
     @property
-    def train_error(self) -> Summary:
-        """On all training samples after the last epoch, over folds and rounds."""
-        return self._summary(
-            [outcome.train_error_at.get(self.hyper.epochs, outcome.train_error) for outcome in self.outcomes]
-        )
+    def train(self) -> Summary:
+        """The first metric on all training samples after the last epoch, over folds and rounds."""
+        metric = self.variant.metric
+        return self._summary(metric, [outcome.train(metric.name, self.hyper.epochs) for outcome in self.outcomes])
 
     @property
-    def validation_error(self) -> Summary:
-        """On the validation samples after the last epoch, over folds and rounds; NaN when a training diverged."""
-        return self._summary(self.validation_errors)
+    def validation(self) -> dict[str, Summary]:
+        """Every metric on the validation samples after the last epoch, over folds and rounds, the first one first; NaN
+        when a training diverged."""
+        return {metric.name: self._summary(metric, self._last(metric.name)) for metric in self.variant.metrics}
 
     @property
-    def digit_error(self) -> Summary | None:
-        """The same of their digits, where they are named."""
-        return self._summary(self._last("validation_digit_error")) if "validation_digit_error" in self.curves else None
+    def error(self) -> Summary:
+        """The first of them."""
+        return self.validation[self.variant.metric.name]
 
-    def _summary(self, values: Sequence[float]) -> Summary:
+    def _summary(self, metric: Measured, values: Sequence[float]) -> Summary:
         """Of folds, which share training samples."""
-        return summarise(values, overlap=1 / (self.folds - 1))
+        return summarise(values, metric.unit, overlap=1 / (self.folds - 1))
 
     def score(self, select: str) -> float:
         """What the best cell has least of."""
-        return selection_score(self.validation_errors, select)
+        return selection_score(self.last_values, select)
 
     @property
-    def validation_errors(self) -> list[float]:
-        """After the last epoch, fold by fold and round by round; NaN when a training diverged."""
-        return self._last("validation_error")
+    def last_values(self) -> list[float]:
+        """The first metric after the last epoch, fold by fold and round by round; NaN when a training diverged."""
+        return self._last(self.variant.metric.name)
 
-    def _last(self, name: str) -> list[float]:
-        return [math.nan if self.diverged else values[-1] for values in self.curves[name]]
+    def _last(self, metric: str) -> list[float]:
+        curves = self.curves.get(f"validation_{metric}", [[]] * len(self.outcomes))
+        return [math.nan if self.diverged or not values else values[-1] for values in curves]
 
 
-def inputs(config: CrossValidateConfig) -> tuple[Variant, list[Hyperparameters], Pools, list[Job]]:
-    """The variant, the cells of its grid, the pools, and the trainings that give all cells."""
+def inputs(config: CrossValidateConfig) -> tuple[Variant, list[Hyperparameters], Splits, list[Job]]:
+    """The variant, the cells of its grid, the splits, and the trainings that give all cells."""
     variant = get_variant(config.model)
     cells = parse_grid(config.grid, variant)
-    pools = open_pools(variant, config.setting, config.compute)
+    splits = open_splits(variant, config.setting, config.compute)
     jobs = [
         Job(
-            variant=variant.name,
+            variant=variant,
             replicas=fold_replicas(
-                pools,
+                splits,
                 config.setting,
                 trained,
                 rounds=config.rounds,
@@ -133,7 +143,7 @@ def inputs(config: CrossValidateConfig) -> tuple[Variant, list[Hyperparameters],
         )
         for trained, epochs in _trainings(cells).items()
     ]
-    return variant, cells, pools, jobs
+    return variant, cells, splits, jobs
 
 
 def plan(config: CrossValidateConfig) -> list[Work]:
@@ -153,7 +163,7 @@ def plan(config: CrossValidateConfig) -> list[Work]:
 def run(config: CrossValidateConfig, tracker: Tracker, reporter: Reporter, parent: Run | None = None) -> StageResult:
     """Train every fold of every round for every cell; log curves, table and figures, a child run for each cell."""
     setting = config.setting
-    variant, cells, pools, jobs = inputs(config)
+    variant, cells, splits, jobs = inputs(config)
     open_store(tracker, reporter)
     start = RunStart(
         name=f"cross_validate {variant.name}",
@@ -167,27 +177,19 @@ def run(config: CrossValidateConfig, tracker: Tracker, reporter: Reporter, paren
             "select": config.select,
         },
         tags=variant_tags(variant),
-        data=pools,
+        data=splits,
     )
-    with stage_run(tracker, start, parent) as run, Trainer(pools.train, pools.train, config.compute) as trainer:
+    with stage_run(tracker, start, parent) as run, Trainer(splits.train, splits.train, config.compute) as trainer:
         label = f"cross_validate {variant.name}"
         with reporter.progress(label, sum(job.replica_epochs for job in jobs)) as bar:
             outcomes = trainer.run(jobs, lambda done, _: bar.update(done))
-        results = _read_cells(cells, outcomes, config.folds)
-        for cell in results:
-            if len(results) == 1:
-                _log_cell(run, variant, cell)
-            else:
-                child = RunStart(
-                    name=f"cell {show_hyper(variant, cell.hyper)}",
-                    role="cell",
-                    params={**variant_params(variant), **setting.params, **config.compute.params, **config.folding},
-                    tags=variant_tags(variant),
-                    data=pools,
-                )
-                cell_run = tracker.start(child, run)
-                _log_cell(cell_run, variant, cell)
-                cell_run.end("FAILED" if cell.diverged else "FINISHED")
+        results = _read_cells(variant, cells, outcomes, config.folds)
+        if len(results) == 1:
+            _log_cell(run, results[0])
+        else:
+            params = {**variant_params(variant), **setting.params, **config.compute.params, **config.folding}
+            for cell in results:
+                _log_cell_run(tracker, run, cell, params, splits)
         log_composition(run, trainer)
         table = _table(variant, results)
         run.text("cross_validation.md", table.markdown())
@@ -198,13 +200,13 @@ def run(config: CrossValidateConfig, tracker: Tracker, reporter: Reporter, paren
         run.log(metrics=_summary_metrics(best), tags=config_tags(best.hyper))
         result = StageResult(
             run_id=run.id,
-            headline=f"{variant.name}: validation error {best.validation_error.percent()}"
-            + ("" if best.digit_error is None else f" (digits {best.digit_error.percent()})")
+            headline=f"{variant.name}: validation {variant.metric.title} {best.error.text()}"
+            + show_others(best.validation)
             + f" over {config.rounds} x {config.folds} folds with {show_hyper(variant, best.hyper)}"
             + (f", the best of {len(results)} cells by {config.select}" if len(results) > 1 else ""),
             table=table,
             notes=[
-                f"The training pool of {pools.name} alone; ± is the standard deviation over all folds of all rounds; "
+                f"The training part of {splits.name} alone; ± is the standard deviation over all folds of all rounds; "
                 "the interval is that of the mean, corrected for what folds share (Nadeau and Bengio, 2003).",
                 "Cells that differ in epochs alone are read off one training where the schedule allows it.",
             ][: 2 if len(jobs) < len(results) else 1],
@@ -221,18 +223,28 @@ def _trainings(cells: Sequence[Hyperparameters]) -> dict[Hyperparameters, set[in
     return {replace(path, epochs=max(wanted)): wanted for path, wanted in epochs.items()}
 
 
-def _read_cells(cells: Sequence[Hyperparameters], outcomes: Sequence[Sequence[Outcome]], folds: int) -> list[Cell]:
+def _read_cells(
+    variant: Variant, cells: Sequence[Hyperparameters], outcomes: Sequence[Sequence[Outcome]], folds: int
+) -> list[Cell]:
     by_path = {trained.path: given for trained, given in zip(_trainings(cells), outcomes, strict=True)}
-    return [Cell(hyper=cell, outcomes=by_path[cell.path], folds=folds) for cell in cells]
+    return [Cell(variant=variant, hyper=cell, outcomes=by_path[cell.path], folds=folds) for cell in cells]
 
 
-def _log_cell(run: Run, variant: Variant, cell: Cell) -> None:
-    curves = cell.curves
+def _log_cell_run(tracker: Tracker, run: Run, cell: Cell, params: Mapping[str, Any], splits: Splits) -> None:
+    """Keep one of several cells in a run of its own, below that of the stage."""
+    name, tags = f"cell {show_hyper(cell.variant, cell.hyper)}", variant_tags(cell.variant)
+    cell_run = tracker.start(RunStart(name=name, role="cell", params=params, tags=tags, data=splits), run)
+    _log_cell(cell_run, cell)
+    cell_run.end("FAILED" if cell.diverged else "FINISHED")
+
+
+def _log_cell(run: Run, cell: Cell) -> None:
+    variant, curves, first = cell.variant, cell.curves, cell.variant.metric
     metrics = _summary_metrics(cell)  # first, since MLflow shows metrics in the order in which they came
     for name, folds in curves.items():
         shortest = min(map(len, folds))
         metrics += curve(name, [sum(fold[epoch] for fold in folds) / len(folds) for epoch in range(shortest)])
-    metrics += [Metric("fold/validation_error", error, number) for number, error in enumerate(cell.validation_errors)]
+    metrics += [Metric(f"fold/validation_{first.name}", value, number) for number, value in enumerate(cell.last_values)]
     run.log(
         params=variant.shown(cell.hyper),
         metrics=[metric for metric in metrics if math.isfinite(metric.value)],
@@ -243,22 +255,23 @@ def _log_cell(run: Run, variant: Variant, cell: Cell) -> None:
         "curves.png",
         learning_curves(
             {"training": curves["train_loss"], "validation": curves["validation_loss"]},
-            error_series(curves, "validation"),
+            metric_series(curves, variant, "validation"),
             title,
+            first,
         ),
     )
 
 
 def _summary_metrics(cell: Cell) -> list[Metric]:
-    validation, train, digits = cell.validation_error, cell.train_error, cell.digit_error
+    first, train = cell.variant.metric.name, cell.train
     return [
-        Metric("cv_validation_error", validation.mean),
-        *([] if digits is None else [Metric("cv_validation_digit_error", digits.mean)]),
-        Metric("cv_validation_error_std", validation.std),
-        Metric("cv_validation_error_low", validation.low),
-        Metric("cv_validation_error_high", validation.high),
-        Metric("cv_train_error", train.mean),
-        Metric("cv_train_error_std", train.std),
+        Metric(f"cv_validation_{first}", cell.error.mean),
+        *(Metric(f"cv_validation_{name}", other.mean) for name, other in cell.validation.items() if name != first),
+        Metric(f"cv_validation_{first}_std", cell.error.std),
+        Metric(f"cv_validation_{first}_low", cell.error.low),
+        Metric(f"cv_validation_{first}_high", cell.error.high),
+        Metric(f"cv_train_{first}", train.mean),
+        Metric(f"cv_train_{first}_std", train.std),
         Metric("seconds_per_epoch", float(np.mean([outcome.seconds_per_epoch for outcome in cell.outcomes]))),
     ]
 
@@ -270,18 +283,16 @@ def _table(variant: Variant, cells: Sequence[Cell]) -> Table:
         for name in variant.hyperparameters
         if any(hyper.get(name) != variant.defaults.get(name) for hyper in shown if name in hyper)
     ]
-    digits = ["digit error"] if variant.recognises_digits else []
+    first, *others = variant.metrics
     rows = []
     for cell, hyper in zip(cells, shown, strict=True):
         values = [show_value(hyper[name]) if name in hyper else "-" for name in names]
         if cell.diverged:
-            rows.append([*values, "diverged", "-", "diverged", "-", "-", *["-" for _ in digits]])
+            rows.append([*values, "diverged", "-", "diverged", "-", "-", *["-" for _ in others]])
             continue
-        errors = [
-            text
-            for summary in (cell.train_error, cell.validation_error)
-            for text in (percent(summary.mean), percent(summary.std))
-        ]
-        digit_error = [] if cell.digit_error is None else [percent(cell.digit_error.mean)]
-        rows.append([*values, *errors, cell.validation_error.interval(), *digit_error])
-    return Table([*names, "train error", "± std", "validation error", "± std", "95 % interval", *digits], rows)
+        show = first.unit.show
+        errors = [text for each in (cell.train, cell.error) for text in (show(each.mean), show(each.std))]
+        rest = [metric.unit.show(cell.validation[metric.name].mean) for metric in others]
+        rows.append([*values, *errors, cell.error.interval(), *rest])
+    headers = [f"train {first.title}", "± std", f"validation {first.title}", "± std", "95 % interval"]
+    return Table([*names, *headers, *(metric.title for metric in others)], rows)

@@ -19,10 +19,10 @@ from packaging.requirements import Requirement
 
 from pipeline.base.errors import StoreError, VariantlabError
 from pipeline.base.extras import EXTRAS, how_to_install, is_installed
+from pipeline.base.files import writable_folder
 from pipeline.base.processes import is_dead, show_process
 from pipeline.base.resources import CHECKOUT, DISTRIBUTION
 from pipeline.base.stores import damage
-from pipeline.data.prepared import writable_folder
 from pipeline.reports.tables import Table
 from pipeline.stages.stage import Answer
 from pipeline.tracking.address import IF_DAMAGED as TRACKING_IF_DAMAGED

@@ -1,4 +1,4 @@
-"""evaluate: the final measurement, rounds of fresh data and weights, on test digits."""
+"""evaluate: the final measurement, rounds of fresh data and weights, on test samples."""
 
 from __future__ import annotations
 
@@ -11,21 +11,28 @@ import torch
 from numpy.typing import NDArray
 
 from pipeline.base.errors import InputError, StageError, UnknownNameError
-from pipeline.data.pools import Pools
-from pipeline.models.exported import DESCRIPTIONS, Exported, trained_network
+from pipeline.data.dataset import Splits
+from pipeline.models.exported import Exported, trained_network
 from pipeline.models.hyperparameters import Hyperparameters
-from pipeline.models.registry import get_variant
 from pipeline.models.variant import Variant
 from pipeline.reports.figures import error_by_epoch, learning_curves
-from pipeline.reports.statistics import summarise
+from pipeline.reports.statistics import Summary, summarise
 from pipeline.reports.tables import Table
-from pipeline.stages.comparing.evaluations import BY_EPOCH
+from pipeline.stages.comparing.evaluations import by_epoch_file
 from pipeline.stages.configurations import parse_changes
 from pipeline.stages.planning import Work
 from pipeline.stages.registering import check_name, register
-from pipeline.stages.replicas import curves_of, error_series, open_pools, round_replicas
-from pipeline.stages.stage import Reporter, Setting, StageResult, log_composition, open_store, percent, show_hyper
-from pipeline.stages.views import log_errors
+from pipeline.stages.replicas import curves_of, metric_series, open_splits, round_replicas
+from pipeline.stages.stage import (
+    Reporter,
+    Setting,
+    StageResult,
+    log_composition,
+    open_store,
+    show_hyper,
+    show_others,
+)
+from pipeline.tasks.registry import get_variant, task_of
 from pipeline.tracking.port import (
     Metric,
     ModelToLog,
@@ -72,26 +79,26 @@ class EvaluateConfig:
         check_name(self.register)
 
 
-def inputs(config: EvaluateConfig) -> tuple[Variant, Pools]:
-    """The variant and the pools, which suffice for the pairs that are asked for."""
+def inputs(config: EvaluateConfig) -> tuple[Variant, Splits]:
+    """The variant and the splits, which suffice for the samples that are asked for."""
     variant = get_variant(config.model)
     parse_changes(config.changes, variant.preset, variant)
-    pools = open_pools(variant, config.setting, config.compute)
-    round_replicas(pools, config.setting, variant.preset, rounds=1)
-    return variant, pools
+    splits = open_splits(variant, config.setting, config.compute)
+    round_replicas(splits, config.setting, variant.preset, rounds=1)
+    return variant, splits
 
 
 def plan(config: EvaluateConfig, tracker: Tracker) -> list[Work]:
     """All rounds."""
-    variant, pools = inputs(config)
-    hyper, origin = _configuration(config, variant, pools, tracker)
-    replicas = round_replicas(pools, config.setting, hyper, rounds=config.rounds)
+    variant, splits = inputs(config)
+    hyper, origin = _configuration(config, variant, splits, tracker)
+    replicas = round_replicas(splits, config.setting, hyper, rounds=config.rounds)
     source = "the report's configuration" if origin is None else f"the configuration of run {origin.name}"
     return [
         Work(
             what=f"evaluate {variant.name}",
             trainings=f"{config.rounds} rounds",
-            jobs=[Job(variant=variant.name, replicas=replicas)],
+            jobs=[Job(variant=variant, replicas=replicas)],
             test_data=True,
             note=f"Takes {source}: {show_hyper(variant, hyper)}.",
         )
@@ -99,11 +106,11 @@ def plan(config: EvaluateConfig, tracker: Tracker) -> list[Work]:
 
 
 def run(config: EvaluateConfig, tracker: Tracker, reporter: Reporter, parent: Run | None = None) -> StageResult:
-    """Train and test in every round; log errors with their interval, curves, confusion and the median model."""
+    """Train and test in every round; log metrics with intervals, curves, what the task shows, and the median model."""
     setting = config.setting
-    variant, pools = inputs(config)
-    hyper, origin = _configuration(config, variant, pools, tracker)
-    replicas = round_replicas(pools, setting, hyper, rounds=config.rounds)
+    variant, splits = inputs(config)
+    hyper, origin = _configuration(config, variant, splits, tracker)
+    replicas = round_replicas(splits, setting, hyper, rounds=config.rounds)
     open_store(tracker, reporter)
     start = RunStart(
         name=f"evaluate {variant.name}",
@@ -117,11 +124,11 @@ def run(config: EvaluateConfig, tracker: Tracker, reporter: Reporter, parent: Ru
             **search_budget(origin),
         },
         tags={**variant_tags(variant), **config_tags(hyper), **_origin_tags(origin)},
-        data=pools,
+        data=splits,
         test_data=True,
     )
-    with Trainer(pools.train, pools.test, config.compute) as trainer, stage_run(tracker, start, parent) as run:
-        job = Job(variant=variant.name, replicas=replicas, keep_models=True)
+    with Trainer(splits.train, splits.test, config.compute) as trainer, stage_run(tracker, start, parent) as run:
+        job = Job(variant=variant, replicas=replicas, keep_models=True)
         with reporter.progress(f"evaluate {variant.name}", job.replica_epochs) as bar:
             [outcomes] = trainer.run([job], lambda done, _: bar.update(done))
         failed = [f"round {number}: {outcome.reason}" for number, outcome in enumerate(outcomes) if outcome.has_failed]
@@ -131,12 +138,12 @@ def run(config: EvaluateConfig, tracker: Tracker, reporter: Reporter, parent: Ru
                 f"({failed[0]}); choose a smaller learning rate if it diverged"
             )
         _log_outcomes(run, variant, hyper, outcomes)
-        promised = {} if origin is None or config.changes else _promised(origin)
-        run.log(metrics=_optimism(promised, outcomes))
-        log_errors(run, variant, pools, replicas, outcomes)
+        promised = {} if origin is None or config.changes else _promised(origin, variant)
+        run.log(metrics=_optimism(promised, outcomes, variant))
+        _keep_errors(run, variant, splits, replicas, outcomes)
         log_composition(run, trainer)
-        median = _median_round(outcomes)
-        run.model(_model(variant, pools, replicas[median], outcomes[median]))
+        median = _median_round(outcomes, variant)
+        run.model(_model(variant, splits, replicas[median], outcomes[median]))
         result = _result(run, variant, hyper, origin, outcomes, median, promised)
         result = replace(result, links=_links(origin, tracker))
         if config.register:
@@ -154,15 +161,15 @@ def run(config: EvaluateConfig, tracker: Tracker, reporter: Reporter, parent: Ru
 
 
 def _configuration(
-    config: EvaluateConfig, variant: Variant, pools: Pools, tracker: Tracker
+    config: EvaluateConfig, variant: Variant, splits: Splits, tracker: Tracker
 ) -> tuple[Hyperparameters, RunRecord | None]:
     """What is evaluated, and the run that it comes from (None for the report's)."""
-    chosen, origin = _choose(config, variant, pools, tracker)
+    chosen, origin = _choose(config, variant, splits, tracker)
     return parse_changes(config.changes, chosen, variant), origin
 
 
 def _choose(
-    config: EvaluateConfig, variant: Variant, pools: Pools, tracker: Tracker
+    config: EvaluateConfig, variant: Variant, splits: Splits, tracker: Tracker
 ) -> tuple[Hyperparameters, RunRecord | None]:
     """The configuration to evaluate and the run that it comes from (None for the report's)."""
     if config.from_run:
@@ -175,12 +182,12 @@ def _choose(
         return variant.check(variant.completed(record.config)), record
     if config.preset == "report":
         return variant.preset, None
-    for record in tracker.find("search", model=variant.name, dataset_digest=pools.digest):
+    for record in tracker.find("search", model=variant.name, dataset_digest=splits.digest):
         if record.status == "FINISHED" and record.config is not None:
             return variant.check(variant.completed(record.config)), record
     raise InputError(
-        f"--preset best needs a finished search of {variant.name} on these digits ({pools.name}, {pools.pooling} "
-        f"pooling), but there is none; run search first, or choose --preset report"
+        f"--preset best needs a finished search of {variant.name} on these data ({splits.label}), but there is none; "
+        f"run search first, or choose --preset report"
     )
 
 
@@ -223,22 +230,22 @@ def search_budget(origin: RunRecord | None) -> dict[str, str]:
     }
 
 
-def _promised(origin: RunRecord) -> dict[str, float]:
-    """The validation errors that a configuration was chosen by."""
+def _promised(origin: RunRecord, variant: Variant) -> dict[str, float]:
+    """The validation metrics that a configuration was chosen by."""
     found = {name: origin.metrics.get(name) for name in ("cv_best", "cv_recheck")}
     if found["cv_best"] is None:
-        found["cv_best"] = origin.metrics.get("cv_validation_error")
+        found["cv_best"] = origin.metrics.get(f"cv_validation_{variant.metric.name}")
     return {name: value for name, value in found.items() if value is not None}
 
 
-def _optimism(promised: Mapping[str, float], outcomes: Sequence[Outcome]) -> list[Metric]:
-    """Those, and by how much the test error is above the first: above 0 where that was too good to be true.
+def _optimism(promised: Mapping[str, float], outcomes: Sequence[Outcome], variant: Variant) -> list[Metric]:
+    """Those, and by how much the test metric is above the first: above 0 where that was too good to be true.
 
     Older versions logged the opposite of it as `optimism`, with which it must not be mixed in MLflow's tables.
     """
     metrics = [Metric(name, value) for name, value in promised.items()]
     if "cv_best" in promised:
-        final = summarise([outcome.held_out_error for outcome in outcomes]).mean
+        final = summarise([outcome.held_out(variant.metric.name) for outcome in outcomes]).mean
         metrics.append(Metric("cv_optimism", final - promised["cv_best"]))
     return metrics
 
@@ -246,8 +253,8 @@ def _optimism(promised: Mapping[str, float], outcomes: Sequence[Outcome]) -> lis
 def _log_outcomes(run: Run, variant: Variant, hyper: Hyperparameters, outcomes: Sequence[Outcome]) -> None:
     curves = curves_of(outcomes, "test")
     metrics = []  # those that sum up come first, since MLflow shows them in the order in which they came
-    errors = final_errors(outcomes)
-    for name, values in errors.items():
+    finals = final_values(outcomes, variant)
+    for name, values in finals.items():
         summary = summarise(values)
         metrics += [
             Metric(f"final_{name}", summary.mean),
@@ -263,27 +270,41 @@ def _log_outcomes(run: Run, variant: Variant, hyper: Hyperparameters, outcomes: 
         Metric("seconds_per_epoch", float(np.mean([outcome.seconds_per_epoch for outcome in outcomes]))),
         Metric("parameters", variant.count(hyper.structure)),
     ]
-    for name, values in errors.items():
+    for name, values in finals.items():
         metrics += [Metric(f"round/{name}", value, number) for number, value in enumerate(values)]
     for name, rounds in curves.items():
         metrics += _curve_over_rounds(name, np.array(rounds))
     run.log(metrics=metrics)
-    for name, table in (("rounds", _round_table(outcomes, errors)), ("epochs", _epoch_table(curves))):
+    for name, table in (("rounds", _round_table(outcomes, finals)), ("epochs", _epoch_table(curves, variant))):
         run.text(f"{name}.md", table.markdown())
         run.text(f"{name}.csv", table.csv())
-    for error, path in BY_EPOCH.items():
-        if error in curves:
-            run.text(path, _rounds_by_epoch(curves[error]).csv())
+    first = variant.metric
+    for metric in variant.metrics:
+        run.text(by_epoch_file(metric.name, first.name), _rounds_by_epoch(curves[f"test_{metric.name}"]).csv())
     title = f"{variant.name}: mean and one standard deviation over {len(outcomes)} rounds"
     run.figure(
         "curves.png",
         learning_curves(
-            {"training": curves["train_loss"], "test": curves["test_loss"]}, error_series(curves, "test"), title
+            {"training": curves["train_loss"], "test": curves["test_loss"]},
+            metric_series(curves, variant, "test"),
+            title,
+            first,
         ),
     )
-    test = np.array(curves["test_error"])
-    train = np.mean(curves["train_error"], axis=0)
-    run.figure("error_by_epoch.png", error_by_epoch(train, test.mean(0), test.std(0), test.min(0), title))
+    test = np.array(curves[f"test_{first.name}"])
+    train = np.mean(curves[f"train_{first.name}"], axis=0)
+    run.figure("error_by_epoch.png", error_by_epoch(train, test.mean(0), test.std(0), test.min(0), title, first))
+
+
+def _keep_errors(
+    run: Run, variant: Variant, splits: Splits, replicas: Sequence[Replica], outcomes: Sequence[Outcome]
+) -> None:
+    """Keep what the task shows of where the predictions for test samples were wrong."""
+    for kept in task_of(variant).views.errors(variant, splits, replicas, outcomes):
+        if isinstance(kept.content, Table):
+            run.text(f"{kept.name}.csv", kept.content.csv())
+        else:
+            run.figure(f"{kept.name}.png", kept.content)
 
 
 def _curve_over_rounds(name: str, value_RE: NDArray[np.float64]) -> list[Metric]:
@@ -295,28 +316,26 @@ def _curve_over_rounds(name: str, value_RE: NDArray[np.float64]) -> list[Metric]
     return metrics
 
 
-def final_errors(outcomes: Sequence[Outcome]) -> dict[str, list[float]]:
-    """Name -> the error of each round after its last epoch; digit errors where digits are named."""
-    errors = {
-        "test_error": [outcome.held_out_error for outcome in outcomes],
-        "train_error": [outcome.train_error for outcome in outcomes],
-        "test_digit_error": [outcome.held_out_digit_error for outcome in outcomes],
-        "train_digit_error": [outcome.train_digit_error for outcome in outcomes],
-    }
-    return {name: values for name, values in errors.items() if np.isfinite(values).all()}
+def final_values(outcomes: Sequence[Outcome], variant: Variant) -> dict[str, list[float]]:
+    """Name -> the value of each round after its last epoch, of every metric on test and on training samples."""
+    values: dict[str, list[float]] = {}
+    for metric in variant.metrics:
+        values[f"test_{metric.name}"] = [outcome.held_out(metric.name) for outcome in outcomes]
+        values[f"train_{metric.name}"] = [outcome.train(metric.name) for outcome in outcomes]
+    return {name: each for name, each in values.items() if np.isfinite(each).all()}
 
 
-def _epoch_table(curves: Mapping[str, Sequence[Sequence[float]]]) -> Table:
+def _epoch_table(curves: Mapping[str, Sequence[Sequence[float]]], variant: Variant) -> Table:
     """What the training would have given if it had ended with each epoch (report 004's tables)."""
-    test, train = np.array(curves["test_error"]), np.mean(curves["train_error"], axis=0)
-    digits = np.mean(curves["test_digit_error"], axis=0) if "test_digit_error" in curves else None
+    first, *others = variant.metrics
+    test, train = np.array(curves[f"test_{first.name}"]), np.mean(curves[f"train_{first.name}"], axis=0)
     spread = test.std(0, ddof=1) if len(test) > 1 else np.full(test.shape[1], np.nan)
     columns = {
-        "train error while learning": train,
-        "mean test error": test.mean(0),
+        f"train {first.title} while learning": train,
+        f"mean test {first.title}": test.mean(0),
         "minimum": test.min(0),
         "std": spread,
-        **({} if digits is None else {"mean test digit error": digits}),
+        **{f"mean test {metric.title}": np.mean(curves[f"test_{metric.name}"], axis=0) for metric in others},
     }
     return Table(
         ["epoch", *columns],
@@ -346,28 +365,26 @@ def _round_table(outcomes: Sequence[Outcome], errors: Mapping[str, Sequence[floa
     )
 
 
-def _median_round(outcomes: Sequence[Outcome]) -> int:
-    """The round with the median test error (the lower one of two)."""
-    order = np.argsort([outcome.held_out_error for outcome in outcomes], kind="stable")
+def _median_round(outcomes: Sequence[Outcome], variant: Variant) -> int:
+    """The round with the median of the first test metric (the lower one of two)."""
+    order = np.argsort([outcome.held_out(variant.metric.name) for outcome in outcomes], kind="stable")
     return int(order[(len(order) - 1) // 2])
 
 
-def _model(variant: Variant, pools: Pools, replica: Replica, outcome: Outcome) -> ModelToLog:
+def _model(variant: Variant, splits: Splits, replica: Replica, outcome: Outcome) -> ModelToLog:
     assert outcome.weights is not None
     weights = {name: torch.from_numpy(values) for name, values in outcome.weights.items()}
     network = trained_network(variant, replica.hyper.structure, weights)
+    mean, std = (torch.from_numpy(np.asarray(scale)) for scale in (outcome.mean, outcome.std))
     return ModelToLog(
         name=variant.name,
-        network=Exported(network, variant.objective, mean=outcome.mean, std=outcome.std).eval(),
-        example=torch.from_numpy(pools.test.gather(replica.held_out[:EXAMPLES]).x),
-        description=f"{variant.name}: {DESCRIPTIONS[variant.task]}",
+        network=Exported(network, variant.objective, mean=mean, std=std).eval(),
+        example=torch.from_numpy(splits.test.gather(replica.held_out[:EXAMPLES])["x"]),
+        description=f"{variant.name}: {variant.objective.description}",
         metrics=[
-            Metric(f"model_{name}", value)
-            for name, value in (
-                ("test_error", outcome.held_out_error),
-                ("test_digit_error", outcome.held_out_digit_error),
-            )
-            if math.isfinite(value)
+            Metric(f"model_test_{metric.name}", value)
+            for metric in variant.metrics
+            if math.isfinite(value := outcome.held_out(metric.name))
         ],
     )
 
@@ -381,44 +398,56 @@ def _result(
     median: int,
     promised: Mapping[str, float],
 ) -> StageResult:
-    errors = {name: summarise(values) for name, values in final_errors(outcomes).items()}
-    seconds = summarise([outcome.seconds_per_epoch for outcome in outcomes])
-    test = errors["test_error"]
-    digits = f" (digits {errors['test_digit_error'].percent()})" if "test_digit_error" in errors else ""
+    finals = final_values(outcomes, variant)
+    unit, (first, *_) = variant.metric.unit, variant.metrics
+    summaries = {
+        f"{part} {metric.title}": summarise(values, metric.unit)
+        for part, metric in [("test", first), ("train", first), *(("test", each) for each in variant.metrics[1:])]
+        if (values := finals.get(f"{part}_{metric.name}"))
+    }
+    test = summaries[f"test {first.title}"]
+    shown = sorted(summaries.items(), key=lambda item: item[0] != f"train {first.title}")
     source = "the report's configuration" if origin is None else f"the configuration of run {origin.name} ({origin.id})"
-    shown = [name for name in ("train_error", "test_error", "test_digit_error") if name in errors]
+    others = {name: each for name, each in summaries.items() if name != f"train {first.title}"}
+    middle = unit.show(outcomes[median].held_out(first.name))
     return StageResult(
         run_id=run.id,
-        headline=f"{variant.name}: test error {test.percent()}{digits} over {len(outcomes)} rounds with "
-        f"{show_hyper(variant, hyper)}",
+        headline=f"{variant.name}: test {first.title} {test.text()}{show_others(_untested(others))} over "
+        f"{len(outcomes)} rounds with {show_hyper(variant, hyper)}",
         table=Table(
             [
                 "model",
-                *(title for name in shown for title in (name.replace("_", " "), "95 % interval")),
-                *("least test error", "parameters", "s/epoch"),
+                *(title for name, _ in shown for title in (name, "95 % interval")),
+                *(f"least test {first.title}", "parameters", "s/epoch"),
             ],
             [
                 [
                     variant.name,
-                    *(text for name in shown for text in (errors[name].percent(), errors[name].interval())),
-                    percent(min(outcome.held_out_error for outcome in outcomes)),
+                    *(text for _, summary in shown for text in (summary.text(), summary.interval())),
+                    unit.show(min(outcome.held_out(first.name) for outcome in outcomes)),
                     variant.count(hyper.structure),
-                    f"{seconds.mean:.3f}",
+                    f"{summarise([outcome.seconds_per_epoch for outcome in outcomes]).mean:.3f}",
                 ]
             ],
         ),
         notes=[
-            f"Used {source}; fresh pairs and weights in every round; the intervals are those of the means.",
-            f"The logged model is that of round {median}, the median ({percent(outcomes[median].held_out_error)}).",
-            *_compare_with(promised, test.mean),
+            f"Used {source}; fresh samples and weights in every round; the intervals are those of the means.",
+            f"The logged model is that of round {median}, the median ({middle}).",
+            *_compare_with(promised, test.mean, variant),
         ],
     )
 
 
-def _compare_with(promised: Mapping[str, float], final: float) -> list[str]:
+def _untested(summaries: Mapping[str, Summary]) -> dict[str, Summary]:
+    """By their names alone, where all are of test samples."""
+    return {name.removeprefix("test "): summary for name, summary in summaries.items()}
+
+
+def _compare_with(promised: Mapping[str, float], final: float, variant: Variant) -> list[str]:
     """What was promised, beside what came of it."""
     if "cv_best" not in promised:
         return []
-    again = f", {percent(promised['cv_recheck'])} on fresh folds" if "cv_recheck" in promised else ""
-    gap = 100 * (final - promised["cv_best"])
-    return [f"Cross validation said {percent(promised['cv_best'])}{again}: an optimism of {gap:+.2f} points."]
+    unit = variant.metric.unit
+    again = f", {unit.show(promised['cv_recheck'])} on fresh folds" if "cv_recheck" in promised else ""
+    gap = f"{unit.difference(final - promised['cv_best'])}{unit.suffix}"
+    return [f"Cross validation said {unit.show(promised['cv_best'])}{again}: an optimism of {gap}."]

@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
-from pipeline.models.registry import get_variant
 from pipeline.stages import compare, cross_validate, evaluate, prepare, search
 from pipeline.stages.planning import Work
 from pipeline.stages.searching import config as search_config
 from pipeline.stages.searching import plan as search_plan
 from pipeline.stages.stage import Reporter, StageResult
+from pipeline.tasks.registry import get_variant
 from pipeline.tracking.port import RunStart, Tracker, stage_run, variant_params, variant_tags
 
 
@@ -39,7 +39,7 @@ def plan(config: MainConfig, tracker: Tracker) -> list[Work]:
 def run(config: MainConfig, tracker: Tracker, reporter: Reporter, shown: Callable[[StageResult], None]) -> None:
     """Run the stages; `shown` is given the result of each as soon as it is there."""
     variant = get_variant(config.search.model)
-    pools, _ = prepare.inputs(config.prepare)
+    splits, _ = prepare.inputs(config.prepare)
     cross_validate.inputs(config.cross_validate)
     search_config.inputs(config.search)
     evaluate.inputs(config.evaluate)
@@ -48,7 +48,7 @@ def run(config: MainConfig, tracker: Tracker, reporter: Reporter, shown: Callabl
         role="main",
         params={**variant_params(variant), **config.search.setting.params},
         tags=variant_tags(variant),
-        data=pools,
+        data=splits,
         test_data=True,
     )
     with stage_run(tracker, start) as run:

@@ -6,11 +6,11 @@ from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from pipeline.data.prepared import DataConfig, load_pools
-from pipeline.models.registry import get_variant
+from pipeline.base.durations import show_seconds
+from pipeline.data.config import DataConfig
 from pipeline.reports.tables import Table
-from pipeline.stages.searching.clock import show_seconds
 from pipeline.stages.stage import Answer, Reporter, Setting
+from pipeline.tasks.registry import load_splits
 from pipeline.training.compute import Compute
 from pipeline.training.estimate import (
     Kind,
@@ -91,7 +91,7 @@ def answer(works: Sequence[Work], setting: Setting | None, compute: Compute | No
 
 
 def _about(seconds: float) -> str:
-    """With two digits: no more are known."""
+    """With two figures: no more are known."""
     hours = seconds / 3600
     return f"{float(f'{hours:.2g}'):.0f} h" if hours >= 10 else show_seconds(float(f"{seconds:.2g}"))
 
@@ -104,12 +104,12 @@ def _timed(
     chunks = [compose_chunks(work.jobs, device=resolved.device, limit=resolved.chunk) for work in works]
     samples: dict[Kind, Chunk] = {}
     timed: dict[Kind, float] = {}
-    by_task: dict[bool, list[int]] = defaultdict(list)
+    by_shape: dict[tuple[int, ...], list[int]] = defaultdict(list)
     for number, parts in enumerate(chunks):
         if parts:
-            by_task[get_variant(parts[0].variant).task == "points"].append(number)
-    for numbers in by_task.values():
-        pool = load_pools(works[numbers[0]].data or data).train  # what a step takes does not depend on its samples
+            by_shape[parts[0].variant.input_shape].append(number)
+    for numbers in by_shape.values():
+        pool = load_splits(works[numbers[0]].data or data).train  # what a step takes does not depend on its samples
         kinds = samples_of_kinds((chunk for number in numbers for chunk in chunks[number]), pool)
         with Trainer(pool, pool, compute) as trainer, reporter.progress("timing", len(kinds)) as bar:
             timed |= trainer.time_epochs(kinds, TIMING_SECONDS, lambda done, _: bar.update(done))

@@ -1,76 +1,83 @@
-"""prepare: build or check the cached pools, and show what is in them."""
+"""prepare: build or check the cached splits, and show what is in them."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
-from pipeline.data.pools import Pools, Samples
-from pipeline.data.prepared import is_prepared, load_pools
+from pipeline.data.dataset import Samples, Splits
 from pipeline.data.rounds import draw_samples
 from pipeline.stages.planning import Work
 from pipeline.stages.stage import Reporter, Setting, StageResult, open_store
-from pipeline.stages.views import class_table, sample_picture
+from pipeline.tasks.registry import dataset_named, load_splits
 from pipeline.tracking.port import Metric, Run, RunStart, Tracker, stage_run
 
 
 @dataclass(frozen=True, kw_only=True)
 class PrepareConfig:
-    """Which pools to prepare."""
+    """Which splits to prepare."""
 
     setting: Setting
 
 
-def inputs(config: PrepareConfig) -> tuple[Pools, dict[str, Samples]]:
-    """The pools, and the training and test samples of round 0."""
+def inputs(config: PrepareConfig) -> tuple[Splits, dict[str, Samples]]:
+    """The splits, and the training and test samples of round 0."""
     setting = config.setting
-    pools = load_pools(setting.data)
+    splits = load_splits(setting.data)
     parts = {
-        "train": (pools.train, setting.training_samples(pools)),
-        "test": (pools.test, setting.test_samples(pools)),
+        "train": (splits.train, setting.train_count(splits)),
+        "test": (splits.test, setting.test_count(splits)),
     }
-    return pools, {
+    return splits, {
         part: pool.gather(draw_samples(part, pool, count, seed=setting.seed, round_=0))
         for part, (pool, count) in parts.items()
     }
 
 
 def plan(config: PrepareConfig) -> list[Work]:
-    """Nothing to train; whether the pools are there already."""
-    done = "prepared" if is_prepared(config.setting.data) else "-"
+    """Nothing to train; whether the splits are there already."""
+    _, source = dataset_named(config.setting.data.dataset)
+    done = "prepared" if source.is_prepared(config.setting.data) else "-"
     return [Work(what=f"prepare {config.setting.data.dataset}", done=done)]
 
 
 def run(config: PrepareConfig, tracker: Tracker, reporter: Reporter, parent: Run | None = None) -> StageResult:
-    """Prepare the pools and log their digest, class and target balance, and a picture of samples."""
+    """Prepare the splits and log their digest, class and target balance, and a picture of samples."""
     setting = config.setting
-    pools, rounds = inputs(config)
+    splits, rounds = inputs(config)
     open_store(tracker, reporter)
-    start = RunStart(name=f"prepare {pools.name}", role="prepare", params=setting.params, data=pools, test_data=True)
+    start = RunStart(name=f"prepare {splits.name}", role="prepare", params=setting.params, data=splits, test_data=True)
     with stage_run(tracker, start, parent) as run:
-        question = "lesser or equal" if pools.train.sample == "pair" else "inside"
-        shares = {part: float(samples.target_N.mean()) for part, samples in rounds.items()}
+        task, _ = dataset_named(setting.data.dataset)
+        views, train = task.views, splits.train
+        shares = {
+            (part, what): share(samples) for part, samples in rounds.items() for what, share in views.shares.items()
+        }
         run.log(
-            params={"digest": pools.digest},
+            params={"digest": splits.digest},
             metrics=[
-                Metric(f"train_{pools.train.part}s", len(pools.train)),
-                Metric(f"test_{pools.test.part}s", len(pools.test)),
-                *(Metric(f"{part}_{'_'.join(question.split())}", share) for part, share in shares.items()),
+                Metric(f"train_{train.item_name}s", len(train)),
+                Metric(f"test_{train.item_name}s", len(splits.test)),
+                *(Metric(f"{part}_{'_'.join(what.split())}", share) for (part, what), share in shares.items()),
             ],
         )
-        classes = class_table(pools)
-        run.text("classes.md", classes.markdown())
-        run.text("classes.csv", classes.csv())
-        run.figure(f"sample_{pools.train.sample}s.png", sample_picture(rounds["train"]))
+        composition = views.composition(splits)
+        run.text("classes.md", composition.markdown())
+        run.text("classes.csv", composition.csv())
+        if (picture := views.samples(rounds["train"])) is not None:
+            run.figure(f"sample_{train.sample_name}s.png", picture)
+        prepared = f"; {splits.preparation}" if splits.preparation else ""
         result = StageResult(
             run_id=run.id,
-            headline=f"{pools.name}: {len(pools.train)} training and {len(pools.test)} test {pools.train.part}s, "
-            f"SHA-256 {pools.digest[:12]}…",
-            table=classes,
+            headline=f"{splits.name}: {len(train)} training and {len(splits.test)} test {train.item_name}s, "
+            f"SHA-256 {splits.digest[:12]}…",
+            table=composition,
             notes=[
-                f"Source: {pools.source}"
-                + (f"; 28x28 reduced to 14x14 by {pools.pooling} pooling." if pools.pooling else "."),
-                f"In round 0, {shares['train']:.1%} of the training {pools.train.sample}s and {shares['test']:.1%} of "
-                f"the test {pools.train.sample}s are {question}.",
+                f"Source: {splits.source}{prepared}.",
+                *(
+                    f"In round 0, {shares['train', what]:.1%} of the training {train.sample_name}s and "
+                    f"{shares['test', what]:.1%} of the test {train.sample_name}s are {what}."
+                    for what in views.shares
+                ),
             ],
         )
         run.describe(result.description)

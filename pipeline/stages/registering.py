@@ -9,7 +9,7 @@ from pipeline.base.errors import InputError
 from pipeline.base.locks import machine_lock
 from pipeline.reports.contrasts import Contrast, judge
 from pipeline.stages.comparing.evaluations import Evaluation, measured_otherwise
-from pipeline.stages.comparing.tables import points, significance
+from pipeline.stages.comparing.tables import significance
 from pipeline.tracking.port import Run, RunRecord, Tracker
 
 NEW, CHAMPION = "this one", "the champion"
@@ -43,7 +43,7 @@ def register(name: str, run: Run, tracker: Tracker) -> Registered:
         version = tracker.register(run, name)
         is_better, why = (True, "it is the first one") if present is None else _compared(run, present, tracker)
         if is_better:
-            tracker.crown(name, version)
+            tracker.set_champion(name, version)
     return Registered(
         note=f"Version {version} of the registered model {name}, {'now' if is_better else 'not'} the champion: {why}.",
         links={} if present is None else {"the champion of before": tracker.reference(present.id)},
@@ -51,13 +51,15 @@ def register(name: str, run: Run, tracker: Tracker) -> Registered:
 
 
 def _compared(run: Run, present: RunRecord, tracker: Tracker) -> tuple[bool, str]:
-    """Whether the run's test error is significantly less than that of the present champion, and how they compare."""
+    """Whether the run's test metric is significantly less than that of the present champion, and how they compare."""
     mine, its = (Evaluation(run=record, tracker=tracker) for record in (tracker.get(run.id), present))
     if reasons := measured_otherwise([mine, its]):
         return False, f"the present one was not measured alike ({'; '.join(reasons)})"
     contrast = Contrast(name="new or champion", family="", weights={NEW: 1.0, CHAMPION: -1.0})
-    [verdict] = judge([contrast], {NEW: mine.test_error_R, CHAMPION: its.test_error_R})
+    [verdict] = judge([contrast], {NEW: mine.test_R, CHAMPION: its.test_R})
+    metric = mine.variant.metric
     return verdict.significant and verdict.mean < 0, (
-        f"its test error differs from that of the champion of before, {its.model}, by {points(verdict.mean)} points "
+        f"its test {metric.title} differs from that of the champion of before, {its.model}, by "
+        f"{metric.unit.difference(verdict.mean)}{metric.unit.suffix} "
         f"over {verdict.n} rounds ({significance(verdict.p)})"
     )

@@ -6,13 +6,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from pipeline.base.errors import InputError, UnknownNameError
+from pipeline.data.dataset import Splits
 from pipeline.data.folds import check_folds, split_folds
-from pipeline.data.pools import Pools
-from pipeline.data.prepared import load_pools
 from pipeline.data.rounds import draw_samples
 from pipeline.models.hyperparameters import Hyperparameters
 from pipeline.models.variant import Variant
 from pipeline.stages.stage import Setting
+from pipeline.tasks.registry import check_dataset, load_splits
 from pipeline.training.compute import Compute
 from pipeline.training.plan import Outcome, Replica
 from pipeline.tuning.trials import SELECTIONS
@@ -29,34 +29,31 @@ class FoldsConfig:
     folds: int
     rounds: int = 1
     select: str = "mean"
-    """What the best has least of: `mean` validation error over folds, or `mean+std`."""
+    """What the best has least of: `mean` over folds of the validation metric, or `mean+std`."""
     compute: Compute = field(default_factory=Compute)
 
     def __post_init__(self) -> None:
-        if self.setting.pairs:
-            check_folds(self.folds, self.setting.pairs)
+        if self.setting.samples:
+            check_folds(self.folds, self.setting.samples)
         if not 1 <= self.rounds <= MAX_ROUNDS:
             raise InputError(f"--rounds must be between 1 and {MAX_ROUNDS}, but got {self.rounds}")
         if self.select not in SELECTIONS:
             raise UnknownNameError("selection", self.select, SELECTIONS)
 
 
-def open_pools(variant: Variant, setting: Setting, compute: Compute) -> Pools:
-    """The pools of a data set that this variant can learn from.
+def open_splits(variant: Variant, setting: Setting, compute: Compute) -> Splits:
+    """The data set, which this variant can learn from.
 
     Raises InputError where data, variant and precision do not go together.
     """
-    points = variant.task == "points"
-    if points != (setting.data.dataset == "disc"):
-        needed = "points, so use --dataset disc" if points else "digits, so use --dataset mnist5k, mnist or idx"
-        raise InputError(f"{variant.name} learns from {needed}, but got --dataset {setting.data.dataset}")
-    if points and compute.precision != "float32":
+    check_dataset(variant, setting.data.dataset)
+    if variant.make_step is not None and compute.precision != "float32":
         raise InputError(f"{variant.name} trains in float32 only, but got --precision {compute.precision}")
-    return load_pools(setting.data)
+    return load_splits(setting.data)
 
 
 def fold_replicas(
-    pools: Pools,
+    splits: Splits,
     setting: Setting,
     hyper: Hyperparameters,
     *,
@@ -70,7 +67,7 @@ def fold_replicas(
     """K-fold cross validation of the training samples of each round, round by round; the test pool takes no part."""
     replicas = []
     for round_ in range(first_round, first_round + rounds):
-        samples = draw_samples("train", pools.train, setting.training_samples(pools), seed=setting.seed, round_=round_)
+        samples = draw_samples("train", splits.train, setting.train_count(splits), seed=setting.seed, round_=round_)
         for fold, (train, validation) in enumerate(split_folds(samples, folds, seed=setting.seed, round_=round_)):
             replicas.append(
                 Replica(
@@ -86,16 +83,16 @@ def fold_replicas(
     return tuple(replicas)
 
 
-def round_replicas(pools: Pools, setting: Setting, hyper: Hyperparameters, *, rounds: int) -> tuple[Replica, ...]:
+def round_replicas(splits: Splits, setting: Setting, hyper: Hyperparameters, *, rounds: int) -> tuple[Replica, ...]:
     """One training a round on its training samples, held out: its test samples from the test pool."""
-    train, test = setting.training_samples(pools), setting.test_samples(pools)
+    train, test = setting.train_count(splits), setting.test_count(splits)
     return tuple(
         Replica(
             seed=setting.seed,
             name=("round", round_),
             hyper=hyper,
-            train=draw_samples("train", pools.train, train, seed=setting.seed, round_=round_),
-            held_out=draw_samples("test", pools.test, test, seed=setting.seed, round_=round_),
+            train=draw_samples("train", splits.train, train, seed=setting.seed, round_=round_),
+            held_out=draw_samples("test", splits.test, test, seed=setting.seed, round_=round_),
         )
         for round_ in range(rounds)
     )
@@ -103,18 +100,20 @@ def round_replicas(pools: Pools, setting: Setting, hyper: Hyperparameters, *, ro
 
 def curves_of(outcomes: Sequence[Outcome], held_out: str) -> dict[str, list[list[float]]]:
     """Metric name -> the curve of each training; `held_out` is what the held-out samples are called."""
-    names = {
-        "train_loss": "train_loss_E",
-        "train_error": "train_error_E",
-        f"{held_out}_loss": "held_out_loss_E",
-        f"{held_out}_error": "held_out_error_E",
-        f"{held_out}_digit_error": "held_out_digit_error_E",
+    names = dict.fromkeys(name for outcome in outcomes for name in outcome.curves)
+    return {
+        name.replace("held_out", held_out): [list(outcome.curves.get(name, ())) for outcome in outcomes]
+        for name in names
     }
-    curves = {name: [getattr(outcome, field).tolist() for outcome in outcomes] for name, field in names.items()}
-    return {name: values for name, values in curves.items() if any(values)}
 
 
-def error_series(curves: Mapping[str, list[list[float]]], held_out: str) -> dict[str, list[list[float]]]:
-    """The error curves among metrics by the name that they have in a picture."""
-    names = {"train_error": "training", f"{held_out}_error": held_out, f"{held_out}_digit_error": f"{held_out}, digits"}
+def metric_series(
+    curves: Mapping[str, list[list[float]]], variant: Variant, held_out: str
+) -> dict[str, list[list[float]]]:
+    """The curves of metrics in the unit of the first one, by the name that they have in a picture."""
+    first, *others = variant.metrics
+    names = {f"train_{first.name}": "training", f"{held_out}_{first.name}": held_out}
+    for metric in others:
+        if metric.unit == first.unit:
+            names[f"{held_out}_{metric.name}"] = f"{held_out}, {metric.title}"
     return {label: curves[name] for name, label in names.items() if name in curves}

@@ -8,7 +8,6 @@ from pathlib import Path
 
 from pipeline.base.errors import InputError
 from pipeline.base.files import check_writable, write_whole
-from pipeline.data.prepared import pools_kept
 from pipeline.stages.comparing.pictures import Picture
 from pipeline.stages.comparing.report import log_report
 from pipeline.stages.planning import Work
@@ -20,13 +19,14 @@ from pipeline.stages.reproducing.document import document, overview
 from pipeline.stages.reproducing.pictures import pictures
 from pipeline.stages.reproducing.reproduced import Reproduced
 from pipeline.stages.stage import Answer, Reporter, StageResult, open_store
+from pipeline.tasks.registry import splits_kept
 from pipeline.tracking.port import PUBLISHED, Metric, Run, RunStart, Tracker, stage_run
 
 NOTES = (
     "Errors and accuracies are in percent, mean ± standard deviation over rounds. Figures agree when their means are "
     "no further apart than chance puts nineteen of twenty (Welch's t test). Train errors are those of all training "
     "samples after the last epoch; for an earlier one there is none.",
-    "Conclusions are tested on differences in test error within rounds, in which all rows see the same pairs: "
+    "Conclusions are tested on differences in test error within rounds, in which all rows see the same samples: "
     "permutation tests (for folds the corrected t test), corrected for the number of conclusions of the table (Holm). "
     "Detectable is the least difference, in percentage points, that so many rounds would have shown in four of five "
     "cases.",
@@ -36,7 +36,7 @@ NOTES = (
 def plan(config: ReproduceConfig, tracker: Tracker) -> list[Work]:
     """What would have to be measured, table by table."""
     planned: set[object] = set()
-    with pools_kept():
+    with splits_kept():
         return [work for table in config.chosen for work in bench(config, table, tracker).plan(planned)]
 
 
@@ -75,7 +75,7 @@ def _reproduce(bench: Bench, reporter: Reporter) -> tuple[StageResult, Reproduce
         params={**bench.setting(table.rows[0]).params, "table": table.id, "rounds": bench.rounds},
         tags={"table": table.id},
         purpose=PUBLISHED,
-        data=bench.pools(table.rows[0]),
+        data=bench.splits(table.rows[0]),
         test_data=table.protocol.stage == "evaluate",
     )
     with stage_run(tracker, start) as run:

@@ -8,10 +8,11 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
+from pipeline.base.durations import show_seconds
 from pipeline.base.errors import InputError, UnknownNameError
+from pipeline.models.metrics import SHARE, Unit
 from pipeline.reports.layout import Part
 from pipeline.reports.tables import Table
-from pipeline.stages.searching.clock import show_seconds
 from pipeline.stages.stage import Reporter, open_store
 from pipeline.tracking.port import RunQuery, RunRecord, Tracker
 
@@ -22,8 +23,8 @@ STAGES = (
 PARTS = ("cell", "trial")
 """Stages of which there are many runs below another one: listed when they are asked for."""
 STATUSES = ("RUNNING", "FINISHED", "FAILED", "KILLED")
-ERRORS = ("final_test_error", "cv_validation_error")
-"""What a run is shown with, the first that it has."""
+RESULTS = ("final_test_", "cv_validation_")
+"""How the names begin of what a run is shown with, the first that it has; its tag `metric` says how they end."""
 NEWEST = "started"
 SAMPLE = 100
 """Of the newest runs so many are looked at for the names of metrics."""
@@ -49,7 +50,7 @@ class RunsConfig:
 
     def __post_init__(self) -> None:
         if self.model:
-            from pipeline.models.registry import get_variant  # with torch, a second to import
+            from pipeline.tasks.registry import get_variant  # with torch, a second to import
 
             get_variant(self.model)
         for name, value, known in (
@@ -89,7 +90,7 @@ def run(config: RunsConfig, tracker: Tracker, reporter: Reporter) -> Part:
 def _table(records: Sequence[RunRecord], config: RunsConfig) -> Part:
     if not records:
         return "No run fits."
-    more = [] if config.sort in (NEWEST, *ERRORS) else [config.sort]
+    more = [] if config.sort == NEWEST or config.sort.startswith(RESULTS) else [config.sort]
     rows = [
         [
             record.id,
@@ -98,13 +99,21 @@ def _table(records: Sequence[RunRecord], config: RunsConfig) -> Part:
             record.status,
             f"{record.started.astimezone():%Y-%m-%d %H:%M}",
             "-" if record.ended is None or record.seconds is None else show_seconds(record.seconds),
-            next((f"{100 * record.metrics[name]:.2f} %" for name in ERRORS if name in record.metrics), "-"),
+            _result(record),
             *(f"{record.metrics[name]:.6g}" for name in more),
         ]
         for record in records
     ]
-    headers = ["run", "stage", "name", "status", "started", "took", "error", *more]
+    headers = ["run", "stage", "name", "status", "started", "took", "result", *more]
     return Table(headers, rows)
+
+
+def _result(record: RunRecord) -> str:
+    """Its first metric, in its unit; runs of earlier versions have a share of wrong answers."""
+    metric, symbol = record.tags.get("metric", "error"), record.tags.get("unit", SHARE.symbol)
+    unit = SHARE if symbol == SHARE.symbol else Unit(symbol)
+    found = (record.metrics[name + metric] for name in RESULTS if name + metric in record.metrics)
+    return next(map(unit.show, found), "-")
 
 
 def _json(records: Sequence[RunRecord], config: RunsConfig) -> str:

@@ -1,6 +1,6 @@
-"""search: Optuna over a space, the objective being the mean validation error of K-fold cross validation.
+"""search: Optuna over a space, the objective being the mean validation metric of K-fold cross validation.
 
-Only training digits take part: the workers are not even given the test digits. The study is the record; the MLflow
+Only training samples take part: the workers are not even given the test data. The study is the record; the MLflow
 runs are a projection of it that can be made again at any time.
 """
 
@@ -8,15 +8,16 @@ from __future__ import annotations
 
 from contextlib import closing
 
+from pipeline.base.durations import show_seconds
 from pipeline.base.errors import StageError
-from pipeline.data.pools import Pools
-from pipeline.stages.searching.clock import Clock, show_seconds
+from pipeline.stages.searching.clock import Clock
 from pipeline.stages.searching.config import SearchConfig, inputs
+from pipeline.stages.searching.context import SearchContext
 from pipeline.stages.searching.found import Found, error_of
 from pipeline.stages.searching.generations import Generations
 from pipeline.stages.searching.recheck import recheck, recheck_jobs
 from pipeline.stages.searching.trial_runs import RUN_STATUS, TrialRuns
-from pipeline.stages.stage import OTHER_DIGITS, Reporter, StageResult, log_composition, open_store
+from pipeline.stages.stage import ROUNDS_OTHERWISE, Reporter, StageResult, log_composition, open_store
 from pipeline.tracking.port import Metric, Run, RunStart, Tracker, config_tags, stage_run, variant_params, variant_tags
 from pipeline.training.machine import arithmetic, this_machine
 from pipeline.training.pool import Trainer
@@ -34,8 +35,8 @@ def run(config: SearchConfig, tracker: Tracker, reporter: Reporter, parent: Run 
 
     Raises StageError when no trial is complete.
     """
-    variant, space, pools = inputs(config)
-    name, protocol = config.study_name(space, pools), config.protocol(space, pools)
+    variant, space, splits = inputs(config)
+    name, protocol = config.study_name(space, splits), config.protocol(space, splits)
     with closing(open_storage(config.storage)) as storage:
         open_store(tracker, reporter, storage.outlast(lambda: free_abandoned(storage)))
         clock = Clock(tracker)
@@ -44,68 +45,79 @@ def run(config: SearchConfig, tracker: Tracker, reporter: Reporter, parent: Run 
             role="search",
             params={**variant_params(variant), **config.params, "space_digest": space.digest[:12]},
             tags={**variant_tags(variant), "study": name},
-            data=pools,
+            data=splits,
         )
         with (
             leased(storage, name, reporter.say, lambda: check_protocol(storage, name, protocol)) as given_up,
-            Trainer(pools.train, pools.train, config.compute) as trainer,
+            Trainer(splits.train, splits.train, config.compute) as trainer,
         ):
             if given_up:
                 tracker.repair(given_up)
             ledger = Ledger.open(storage, name, protocol, config.method(space))
             ledger.note_machine(this_machine())
-            pages = StudyPages(storage, name, config.artifacts)
-            found = Found(variant=variant, space=space, config=config, samples=config.setting.training_samples(pools))
+            found = Found(variant=variant, space=space, config=config, samples=config.setting.train_count(splits))
             with stage_run(tracker, start, parent) as run:
-                runs = TrialRuns(config, variant, pools, ledger, pages, tracker, run)
+                context = SearchContext(
+                    config=config,
+                    variant=variant,
+                    splits=splits,
+                    ledger=ledger,
+                    pages=StudyPages(storage, name, config.artifacts),
+                    tracker=tracker,
+                    run=run,
+                    trainer=trainer,
+                    clock=clock,
+                    reporter=reporter,
+                )
+                runs = TrialRuns(context)
                 try:
-                    return _go_on(found, runs, trainer, clock, reporter)
+                    return _go_on(context, found, runs)
                 except LeaseLostError:
                     runs.let_go()
                     raise
 
 
-def _go_on(found: Found, runs: TrialRuns, trainer: Trainer, clock: Clock, reporter: Reporter) -> StageResult:
+def _go_on(context: SearchContext, found: Found, runs: TrialRuns) -> StageResult:
     """Search from where the study is to its end."""
-    config, pools, ledger = runs.config, runs.pools, runs.ledger
-    generations = Generations(config, runs.variant, pools, ledger, trainer, runs, clock)
+    ledger = context.ledger
+    generations = Generations(context, runs)
     if len(ledger.records()) < ledger.planned:
-        trainer.warm_up()
+        context.trainer.warm_up()
     runs.take_up()
     runs.project()
-    _link(runs)
+    _link(context)
     if done := len(ledger.records()):
-        reporter.say(f"study {ledger.name} goes on: {done} trials are finished, {ledger.planned} wanted")
-    stopped = generations.go_on(found, reporter)
+        context.reporter.say(f"study {ledger.name} goes on: {done} trials are finished, {ledger.planned} wanted")
+    stopped = generations.go_on(found)
     runs.project()
-    found = _rechecked(found.with_records(ledger.records()), pools, ledger, trainer, reporter)
-    return _finish(found, stopped, trainer, runs, clock)
+    return _finish(context, _rechecked(context, found.with_records(ledger.records())), runs, stopped)
 
 
-def _rechecked(found: Found, pools: Pools, ledger: Ledger, trainer: Trainer, reporter: Reporter) -> Found:
+def _rechecked(context: SearchContext, found: Found) -> Found:
     """With what trying the best again gives, which is done once for the same best."""
-    best = found.ranked[: found.config.recheck]
+    best = found.ranked[: context.config.recheck]
     if not best:
         return found
-    kept = ledger.rechecked
+    kept = context.ledger.rechecked
     if kept is None or kept.fold_errors.keys() != {record.number for record in best}:
-        jobs = recheck_jobs(found.config, found.variant, pools, best)
-        ledger.keep_recheck(recheck(trainer, jobs, best, reporter))
-    return found.with_records(found.records, ledger.rechecked)
+        jobs = recheck_jobs(context.config, context.variant, context.splits, best)
+        context.ledger.keep_recheck(recheck(context.trainer, jobs, best, context.reporter))
+    return found.with_records(found.records, context.ledger.rechecked)
 
 
-def _link(runs: TrialRuns) -> None:
+def _link(context: SearchContext) -> None:
     """Let each of run and study say where the other is."""
-    runs.run.log(tags={"study_id": runs.ledger.id, "dashboard": runs.pages.link()})
-    runs.pages.note(f"Searched by MLflow [run {runs.run.id}]({runs.tracker.link(runs.run.id)}).")
+    run, pages = context.run, context.pages
+    run.log(tags={"study_id": context.ledger.id, "dashboard": pages.link()})
+    pages.note(f"Searched by MLflow [run {run.id}]({context.tracker.link(run.id)}).")
 
 
-def _finish(found: Found, stopped: str, trainer: Trainer, runs: TrialRuns, clock: Clock) -> StageResult:
+def _finish(context: SearchContext, found: Found, runs: TrialRuns, stopped: str) -> StageResult:
     """Log what was found and what it cost."""
     # A second to import, for which training would wait at the start.
     from pipeline.stages.searching.pictures import log_pictures
 
-    run, ledger, pages, records = runs.run, runs.ledger, runs.pages, found.records
+    run, ledger, pages, records = context.run, context.ledger, context.pages, found.records
     chosen = found.chosen
     if chosen is None:
         reasons = sorted({record.reason for record in records}) or [stopped]
@@ -118,26 +130,27 @@ def _finish(found: Found, stopped: str, trainer: Trainer, runs: TrialRuns, clock
     if found.recheck is not None:
         for record in found.rechecked:
             runs.log_recheck(record.number, found.rechecked_error(record))
-    log_composition(run, trainer)
+    log_composition(run, context.trainer)
     everything = found.table(sorted(records, key=lambda record: record.number))
     run.text("trials.csv", everything.csv())
     run.text("trials.md", everything.markdown())
     again = found.rechecked
     shown = [*again, *(record for record in found.ranked if record not in again)]
+    before = {"the start before, with its trials": context.tracker.reference(runs.continues)} if runs.continues else {}
     result = StageResult(
         run_id=run.id,
         headline=found.headline(chosen),
         table=found.table((found.front if found.config.cost else shown)[:SHOWN_TRIALS]),
-        notes=_notes(found, stopped, ledger, clock),
+        notes=_notes(found, stopped, ledger, context.clock),
         links={
             f"the best trial, {chosen.number}": runs.reference(chosen.number),
             f"the study {ledger.name} in optuna-dashboard": pages.link(),
-            **({"the start before, with its trials": runs.tracker.reference(runs.continues)} if runs.continues else {}),
+            **before,
         },
     )
-    _log_metrics(found, chosen, run, clock)
+    _log_metrics(found, chosen, run, context.clock)
     run.describe(result.description)
-    pages.note(f"{result.headline}\n\nIn MLflow: [run {run.id}]({runs.tracker.link(run.id)}).")
+    pages.note(f"{result.headline}\n\nIn MLflow: [run {run.id}]({context.tracker.link(run.id)}).")
     return result
 
 
@@ -151,11 +164,11 @@ def _notes(found: Found, stopped: str, ledger: Ledger, clock: Clock) -> list[str
     if found.recheck is not None:
         notes.append(
             f"The best {len(found.recheck.fold_errors)} were tried again on fresh samples, folds and weights, and the "
-            f"best of these was chosen: the least of many errors is too good to be true. `evaluate` measures it on "
+            f"best of these was chosen: the best of many results is too good to be true. `evaluate` measures it on "
             f"test data."
         )
     else:
-        notes.append("The best of many validation errors is optimistic: `evaluate` measures it on the test pool.")
+        notes.append("The best of many validations is optimistic: `evaluate` measures it on test data.")
     notes.append(
         f"The study took {found.replica_epochs} replica-epochs in {show_seconds(found.seconds)}; of the {whole} of its "
         f"trials {read / whole:.0%} were read off others and {pruned / whole:.0%} pruned."
@@ -176,13 +189,14 @@ def _computed_otherwise(ledger: Ledger) -> list[str]:
     if len(trials) < 2:
         return []
     ways = "; ".join(f"{way}: {len(numbers)} trials from {numbers[0]}" for way, numbers in trials.items())
-    return [f"Not all trials were computed alike ({ways}); {OTHER_DIGITS}."]
+    return [f"Not all trials were computed alike ({ways}); {ROUNDS_OTHERWISE}."]
 
 
 def _log_metrics(found: Found, chosen: TrialRecord, run: Run, clock: Clock) -> None:
     states = [record.state for record in found.records]
+    first, *others = found.variant.metrics
     metrics = [
-        Metric("cv_validation_error", error_of(chosen)),
+        Metric(f"cv_validation_{first.name}", error_of(chosen)),
         Metric("cv_best", error_of(chosen)),
         *(Metric(f"trials_{state}", states.count(state)) for state in RUN_STATUS),
         Metric("trials", len(found.records)),
@@ -196,8 +210,9 @@ def _log_metrics(found: Found, chosen: TrialRecord, run: Run, clock: Clock) -> N
     metrics += [Metric("saved_by_reuse", read / whole), Metric("saved_by_pruning", pruned / whole)]
     if found.rechecked:
         metrics.append(Metric("cv_recheck", found.rechecked_error(chosen)))
-    if digits := chosen.curves.get("validation_digit_error"):
-        metrics.append(Metric("cv_validation_digit_error", digits[-1]))
+    for metric in others:
+        if values := chosen.curves.get(f"validation_{metric.name}"):
+            metrics.append(Metric(f"cv_validation_{metric.name}", values[-1]))
     if found.baseline is not None:
-        metrics.append(Metric("preset_cv_validation_error", error_of(found.baseline)))
+        metrics.append(Metric(f"preset_cv_validation_{first.name}", error_of(found.baseline)))
     run.log(metrics=metrics, tags={**config_tags(chosen.hyper), "best_trial": str(chosen.number)})

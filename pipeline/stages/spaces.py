@@ -7,12 +7,12 @@ from pathlib import Path
 
 from pipeline.base.errors import InputError, StageError
 from pipeline.base.resources import DISTRIBUTION
-from pipeline.models.registry import get_variant, variants
 from pipeline.models.variant import Variant
-from pipeline.stages.searching.config import default_space
+from pipeline.stages.searching.config import TWO_STEP, default_space, space_file
+from pipeline.tasks.registry import get_variant, variants
 from pipeline.tuning.dimensions import Dimension
 from pipeline.tuning.space import Space
-from pipeline.tuning.space_file import SPACES, listed_models, load_space, space_path
+from pipeline.tuning.space_file import SPACES, family_space, listed_models, load_space
 
 
 def check_file(file: str, model: str = "") -> str:
@@ -20,9 +20,9 @@ def check_file(file: str, model: str = "") -> str:
 
     Raises SpaceError for the first mistake, and InputError when no variant is known.
     """
-    path = space_path(file)
-    names = [model] if model else listed_models(path) or [path.stem]
-    if not model and names == [path.stem] and path.stem not in variants():
+    path = space_file(file)
+    names = [model] if model else listed_models(path, variants()) or _named_after(path.stem)
+    if not names:
         raise InputError(f"a space is checked for a model, but {path} names none; give one with --model")
     spaces = [load_space(get_variant(name), path, complete=_is_complete(path)) for name in names]
     return f"{path}: correct for {', '.join(names)}\n{_describe(spaces[0])}"
@@ -42,7 +42,7 @@ def check_all() -> str:
                 readers[path].append(variant)
     lines = []
     for path, found in readers.items():
-        models = found or [get_variant(name) for name in listed_models(path)]
+        models = found or [get_variant(name) for name in listed_models(path, variants())]
         if not models:
             raise InputError(f"every space must be for a model, but {path} names none; list its models")
         for variant in models:
@@ -51,10 +51,16 @@ def check_all() -> str:
     return "\n".join(lines)
 
 
+def _named_after(name: str) -> list[str]:
+    """The variants of this family, or the one of this name."""
+    family = [variant.name for variant in variants().values() if family_space(variant).stem == name]
+    return family or ([name] if name in variants() else [])
+
+
 def _is_complete(path: Path) -> bool:
-    """Whether a file is for searches of all combinations: those in the folders of `search_spaces/`."""
+    """Whether a file is for searches of all combinations: those in the folders of `search_spaces/`, and `two_step`."""
     real, spaces = (Path(os.path.realpath(each)) for each in (path, SPACES))  # `resolve` raises for a link to itself
-    return real.parent != spaces and spaces in real.parents
+    return spaces in real.parents and (real.parent != spaces or real.stem == TWO_STEP)
 
 
 def _describe(space: Space) -> str:

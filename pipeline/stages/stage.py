@@ -3,25 +3,26 @@
 from __future__ import annotations
 
 import json
-import math
 from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Protocol
 
 from pipeline.base.errors import InputError
-from pipeline.data.pools import Pools
-from pipeline.data.prepared import DataConfig
+from pipeline.base.stored import SAMPLES, TEST_SAMPLES
+from pipeline.data.config import DataConfig
+from pipeline.data.dataset import Splits
 from pipeline.models.hyperparameters import Hyperparameters, Value
 from pipeline.reports.tables import Table
 from pipeline.tracking.port import Run, Tracker
 
 if TYPE_CHECKING:  # importing torch takes a second, and some stages train nothing
     from pipeline.models.variant import Variant
+    from pipeline.reports.statistics import Summary
     from pipeline.training.pool import Trainer
 
-OTHER_DIGITS = (
-    "other instructions and other versions of torch round otherwise, so the same training differs in its last digits"
+ROUNDS_OTHERWISE = (
+    "other instructions and other versions of torch round otherwise, so the same training differs in its last decimals"
 )
 """What is said where results were not all computed on the same kind of machine."""
 ALL, SAME = "all", "same"
@@ -35,34 +36,37 @@ class Setting:
     data: DataConfig
     seed: int = 0
     """Root of every named draw."""
-    pairs: int = 1000
-    """Training samples (pairs, or points) of a round; 0 for all that there are."""
-    test_pairs: int = 0
+    samples: int = 1000
+    """Training samples of a round; 0 for all that there are."""
+    test_samples: int = 0
     """Test samples of a round; 0 for as many as there are training samples, or all if there are fewer."""
 
     def __post_init__(self) -> None:
-        for name, value in (("pairs", self.pairs), ("test-pairs", self.test_pairs)):
+        for name, value in (("samples", self.samples), ("test-samples", self.test_samples)):
             if value < 0:
-                raise InputError(f"a round needs at least 1 pair, but got --{name} {value}")
+                raise InputError(f"a round needs at least 1 sample, but got --{name} {value}")
 
     @property
     def params(self) -> dict[str, str | int]:
         """As they are logged."""
+        from pipeline.tasks.registry import dataset_named  # with torch, a second to import
+
+        _, source = dataset_named(self.data.dataset)
         return {
             "dataset": self.data.dataset,
-            "pooling": self.data.pooling,
-            "pairs": self.pairs or ALL,
-            "test_pairs": self.test_pairs or SAME,
+            **source.params(self.data),
+            SAMPLES: self.samples or ALL,
+            TEST_SAMPLES: self.test_samples or SAME,
             "seed": self.seed,
         }
 
-    def training_samples(self, pools: Pools) -> int:
+    def train_count(self, splits: Splits) -> int:
         """How many a round has."""
-        return self.pairs or pools.train.samples
+        return self.samples or splits.train.samples
 
-    def test_samples(self, pools: Pools) -> int:
+    def test_count(self, splits: Splits) -> int:
         """How many a round has."""
-        return self.test_pairs or min(self.training_samples(pools), pools.test.samples)
+        return self.test_samples or min(self.train_count(splits), splits.test.samples)
 
 
 class Progress(Protocol):
@@ -140,11 +144,12 @@ def show_value(value: Value) -> str:
     return value if isinstance(value, str) else f"{value:.4g}"
 
 
+def show_others(summaries: Mapping[str, Summary]) -> str:
+    """` (balanced error 12.10 ± 0.90 %)`: all metrics but the first one."""
+    others = [f"{name.replace('_', ' ')} {summary.text()}" for name, summary in list(summaries.items())[1:]]
+    return f" ({', '.join(others)})" if others else ""
+
+
 def log_composition(run: Run, trainer: Trainer) -> None:
     """Keep which replicas trained beside which, and how: all that their last bits depend on."""
     run.text("chunks.json", json.dumps(trainer.composition(), indent=1))
-
-
-def percent(value: float) -> str:
-    """`9.89 %`, or `-` for what could not be measured."""
-    return f"{100 * value:.2f} %" if math.isfinite(value) else "-"

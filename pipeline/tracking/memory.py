@@ -174,7 +174,7 @@ class MemoryTracker:
         version = self.champions.get(name)
         return None if version is None else self.get(self.registered[name][int(version) - 1])
 
-    def crown(self, name: str, version: str) -> None:
+    def set_champion(self, name: str, version: str) -> None:
         """Set the alias."""
         self.champions[name] = version
 

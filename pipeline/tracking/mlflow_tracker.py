@@ -61,7 +61,8 @@ from pipeline.base.interruptions import held
 from pipeline.base.locks import machine_lock
 from pipeline.base.outages import StillAwayError, TrackerAwayError
 from pipeline.base.stores import named_file, store_error, try_to_write
-from pipeline.data.pools import Pool, Pools
+from pipeline.data.dataset import Dataset as Data
+from pipeline.data.dataset import Splits
 from pipeline.tracking.address import IF_DAMAGED, is_sqlite, server_page, sqlite_file, tracking_uri
 from pipeline.tracking.heartbeat import Heart, abandoned, living_tags
 from pipeline.tracking.patience import PatientClient
@@ -79,7 +80,7 @@ from pipeline.tracking.port import (
 from pipeline.tracking.project_run import is_elsewhere
 from pipeline.tracking.provenance import code_tags, is_of_this_project, user_name
 from pipeline.tracking.times import Span, end_of
-from pipeline.tracking.views import VIEWS
+from pipeline.tracking.views import views
 from pipeline.training.machine import this_machine
 
 if TYPE_CHECKING:
@@ -87,8 +88,8 @@ if TYPE_CHECKING:
 
 PROJECT_EXPERIMENT = "0"
 """Id of the experiment that `mlflow run` puts runs into unless it is given another one."""
-EXPERIMENT_TAGS = {"mlflow.experimentKind": "custom_model_development", **dict(view.tag for view in VIEWS)}
-"""What lets MLflow's user interface open an experiment with its runs, and with lists of them."""
+EXPERIMENT_KIND = {"mlflow.experimentKind": "custom_model_development"}
+"""What lets MLflow's user interface open an experiment with its runs."""
 LOCAL_UI = "http://127.0.0.1:5000"
 """Where `mlflow ui` listens."""
 START_SECONDS = 20
@@ -112,8 +113,12 @@ def system_metrics_are_wanted() -> bool:
 class MlflowTracker:
     """Runs in an MLflow tracking store."""
 
-    def __init__(self) -> None:
-        """Open the store, creating it if need be. Raises InputError when it cannot be reached or written."""
+    def __init__(self, factors: Sequence[str] = ()) -> None:
+        """Open the store, creating it if need be; lists of its runs show these `factors` of variants.
+
+        Raises InputError when it cannot be reached or written.
+        """
+        self._experiment_tags = EXPERIMENT_KIND | dict(view.tag for view in views(factors))
         self.seconds = 0.0
         uri = tracking_uri()
         self.place = str(sqlite_file(uri).resolve()) if is_sqlite(uri) else hide_secrets(uri)
@@ -209,7 +214,7 @@ class MlflowTracker:
         found = self.client.get_experiment_by_name(name)
         if found is None:
             with _another_may_have_made_it():
-                self.client.create_experiment(name, tags=EXPERIMENT_TAGS)
+                self.client.create_experiment(name, tags=self._experiment_tags)
             found = self.client.get_experiment_by_name(name)
         assert found is not None
         return found
@@ -223,7 +228,7 @@ class MlflowTracker:
         runs = self.client.search_runs([PROJECT_EXPERIMENT], max_results=PAGE)
         if self.client.get_experiment_by_name(VARIANTS) is None and all(map(_is_ours, runs)):
             self.client.rename_experiment(PROJECT_EXPERIMENT, VARIANTS)
-            for key, value in EXPERIMENT_TAGS.items():
+            for key, value in self._experiment_tags.items():
                 self.client.set_experiment_tag(PROJECT_EXPERIMENT, key, value)
 
     @contextmanager
@@ -405,8 +410,8 @@ class MlflowTracker:
             assert version.run_id is not None
             return _record(self.client.get_run(version.run_id))
 
-    def crown(self, name: str, version: str) -> None:
-        """Set the alias; see `Tracker.crown`."""
+    def set_champion(self, name: str, version: str) -> None:
+        """Set the alias; see `Tracker.set_champion`."""
         with self.timed():
             self.client.set_registered_model_alias(name, CHAMPION, version)
 
@@ -485,10 +490,10 @@ class OpenRun:
             )
         self._taken |= fresh.keys()
 
-    def inputs(self, pools: Pools, test_data: bool) -> None:
-        """Attach the pools as dataset inputs."""
-        parts = [("train", "training", pools.train)] + ([("test", "evaluation", pools.test)] if test_data else [])
-        inputs = [_dataset(pools, *part) for part in parts]
+    def inputs(self, splits: Splits, test_data: bool) -> None:
+        """Attach the splits as dataset inputs."""
+        parts = [("train", "training", splits.train)] + ([("test", "evaluation", splits.test)] if test_data else [])
+        inputs = [_dataset(splits, *part) for part in parts]
         self._test_data = inputs[-1].dataset.name, inputs[-1].dataset.digest
         with self._tracker.timed():
             self._tracker.client.log_inputs(self.id, inputs)
@@ -565,13 +570,13 @@ class OpenRun:
             self._tracker.let_go(self)
 
 
-def _dataset(pools: Pools, part: str, context: str, pool: Pool) -> DatasetInput:
+def _dataset(splits: Splits, part: str, context: str, data: Data) -> DatasetInput:
     dataset = Dataset(
-        name=f"{pools.name}-{part}",
-        digest=pool.digest[:12],  # to tell them apart in lists; the tag dataset_digest is whole
+        name=f"{splits.name}-{part}",
+        digest=data.digest[:12],  # to tell them apart in lists; the tag dataset_digest is whole
         source_type="local",
-        source=json.dumps({"description": pools.source, "pooling": pools.pooling}),
-        profile=json.dumps({f"{pool.part}s": len(pool), "shape": list(pool.arrays[0].shape)}),
+        source=json.dumps({"description": splits.source, **splits.options}),
+        profile=json.dumps({f"{data.item_name}s": len(data), "shape": list(data.arrays[0].shape)}),
     )
     return DatasetInput(dataset, [InputTag("mlflow.data.context", context)])
 

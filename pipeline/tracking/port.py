@@ -1,7 +1,7 @@
 """What stages ask of a tracker.
 
 A stage opens one run with `stage_run`, logs to it in few calls, and leaves the ending to the context manager. Runs are
-found again by their tags: `role` (the stage, or `trial`), `model`, `family`, `report`, `study`, `trial`, `dataset`.
+found again by their tags: `role` (the stage, or `trial`), `model`, `family`, `study`, `trial`, `dataset`.
 """
 
 from __future__ import annotations
@@ -16,7 +16,8 @@ from typing import TYPE_CHECKING, Any, Literal, Protocol, Self
 
 from pipeline.base.errors import StageError, hide_secrets
 from pipeline.base.outages import TrackerAwayError
-from pipeline.data.pools import Pools
+from pipeline.base.stored import PAPER
+from pipeline.data.dataset import Splits
 from pipeline.models.hyperparameters import Hyperparameters
 
 if TYPE_CHECKING:
@@ -48,12 +49,12 @@ class RunStart:
     role: str
     params: Mapping[str, Any] = field(default_factory=dict)
     tags: Mapping[str, str] = field(default_factory=dict)
-    data: Pools | None = None
-    """The pools used: their digest and source are attached as the run's dataset inputs."""
+    data: Splits | None = None
+    """The splits used: their digest and source are attached as the run's dataset inputs."""
     test_data: bool = False
     """Whether the test pool is used as well."""
     data_of: Sequence[RunRecord] = ()
-    """Runs on whose data this one rests, instead of pools of its own: they are attached in the same way."""
+    """Runs on whose data this one rests, instead of splits of its own: they are attached in the same way."""
     description: str = ""
     """Markdown, where it is known from the beginning."""
     started: datetime | None = None
@@ -143,7 +144,7 @@ class ModelToLog:
     """(B, ...) with B > 1: an input to record beside it."""
     description: str
     metrics: Sequence[Metric]
-    """What it gave on the test pool; kept with the run, the model and the pool."""
+    """What it gave on the test data; kept with the run, the model and the data."""
 
 
 class Run(Protocol):
@@ -244,7 +245,7 @@ class Tracker(Protocol):
     def champion(self, name: str) -> RunRecord | None:
         """The run that made the version of a registered model which bears the alias `champion`, if one does."""
 
-    def crown(self, name: str, version: str) -> None:
+    def set_champion(self, name: str, version: str) -> None:
         """Give the alias `champion` to this version."""
 
     def link(self, run_id: str) -> str:
@@ -285,13 +286,14 @@ def stage_run(tracker: Tracker, start: RunStart, parent: Run | None = None) -> I
 
 
 def variant_tags(variant: Variant) -> dict[str, str]:
-    """A variant's name, family and report as tags, by which runs are found."""
-    return {"model": variant.name, "family": variant.arch, "report": variant.report}
+    """A variant's name, family and origin as tags, by which runs are found, and what they are ranked by."""
+    metric = {"metric": variant.metric.name, "unit": variant.metric.unit.symbol}
+    return {"model": variant.name, "family": variant.family, PAPER: variant.paper, **metric}
 
 
 def variant_params(variant: Variant) -> dict[str, Any]:
     """A variant's name and factors as params, so that the UI can group by each of them."""
-    return {"model": variant.name, **variant.factors}
+    return {"model": variant.name, **variant.params}
 
 
 def config_tags(hyper: Hyperparameters) -> dict[str, str]:

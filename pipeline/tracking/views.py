@@ -51,34 +51,37 @@ def _column(name: str) -> str:
     return f"{kind}.`{key}`"
 
 
-FACTORS = ("params.arch", "params.ws", "params.al")
 DATA = "attributes.Dataset"
-SETTINGS = ("params.lr", "params.batch_size", "params.epochs", "params.alpha", "params.optimiser")
-BEST = View(
-    id="variantlab-best",
-    name="Which variant is best",
-    role="summary",
-    order="final_test_error",
-    columns=(
-        *("metrics.rank", "metrics.final_test_error", "metrics.final_test_error_low", "metrics.final_test_error_high"),
-        *("metrics.behind_best", "metrics.parameters", "metrics.seconds_per_epoch", *FACTORS, DATA),
-    ),
-)
-VIEWS = (
-    BEST,
-    View(
-        id="variantlab-evaluations",
-        name="All evaluations",
-        role="evaluate",
-        order="final_test_error",
-        columns=("metrics.final_test_error", "metrics.cv_optimism", *FACTORS, *SETTINGS, DATA),
-    ),
-    View(
-        id="variantlab-trials",
-        name="All trials",
-        role="trial",
-        order="cv_validation_error",
-        columns=("metrics.cv_validation_error", "params.model", *SETTINGS),
-    ),
-)
-"""Of every experiment of ours."""
+CONFIGURATION = ("params.lr", "params.batch_size", "params.epochs", "params.alpha", "params.optimiser")
+
+
+def views(factors: Sequence[str]) -> tuple[View, ...]:
+    """Those of every experiment of ours; the first one says which variant is best."""
+    grouping = ("params.arch", *(f"params.{factor}" for factor in factors))
+    error = "final_test_error"
+    return (
+        View(
+            id="variantlab-best",
+            name="Which variant is best",
+            role="summary",
+            order=error,
+            columns=(
+                *("metrics.rank", f"metrics.{error}", f"metrics.{error}_low", f"metrics.{error}_high"),
+                *("metrics.behind_best", "metrics.parameters", "metrics.seconds_per_epoch", *grouping, DATA),
+            ),
+        ),
+        View(
+            id="variantlab-evaluations",
+            name="All evaluations",
+            role="evaluate",
+            order=error,
+            columns=(f"metrics.{error}", "metrics.cv_optimism", *grouping, *CONFIGURATION, DATA),
+        ),
+        View(
+            id="variantlab-trials",
+            name="All trials",
+            role="trial",
+            order="cv_validation_error",
+            columns=("metrics.cv_validation_error", "params.model", *CONFIGURATION),
+        ),
+    )

@@ -8,84 +8,86 @@ is no longer finite; the others go on without it.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
-from typing import Literal, NamedTuple
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from pipeline import mini
 from pipeline.base.seeds import derive
-from pipeline.data.pools import Pool, Positions
+from pipeline.data.dataset import Batch, Dataset, Indices
 from pipeline.models.initial import build_network, weights_generator
-from pipeline.models.registry import get_variant
-from pipeline.training.augmentation import augment
+from pipeline.models.metrics import Metric, Predictions
 from pipeline.training.network import ReplicaNetworks
-from pipeline.training.plan import Chunk, Outcome, Replica
-from pipeline.training.step import MiniStep, Step, make_step
+from pipeline.training.plan import Chunk, Outcome, Replica, Status
+from pipeline.training.step import Step, make_step, over_parts
 
 EVALUATION_BATCH = 100
-Status = Literal["complete", "stopped", "diverged"]
-WHITE = 255.0
-"""The greatest grey value."""
 
 
-class StackedSamples:
-    """The samples of R replicas: x (R, N, 2, 14, 14) or (R, N, 2), target (R, N), digits (R, N, 2 or 0)."""
+class ReplicaSamples:
+    """The samples of R replicas: tensors (R, N, ...) by name."""
 
-    def __init__(self, x: Tensor, target: Tensor, digits: Tensor) -> None:
-        self.x, self.target, self.digits = x, target, digits
+    def __init__(self, tensors: Batch) -> None:
+        self.tensors = tensors
 
     @classmethod
-    def gather(cls, pool: Pool, positions_R: Sequence[Positions], dtype: torch.dtype, device: str) -> StackedSamples:
-        """Look the samples of every replica up, with inputs as they are in the pool."""
-        samples = [pool.gather(positions) for positions in positions_R]
-        return cls(
-            torch.from_numpy(np.stack([sample.x for sample in samples])).to(device, dtype),
-            torch.from_numpy(np.stack([sample.target_N for sample in samples])).to(device),
-            torch.from_numpy(np.stack([sample.digits_NC for sample in samples])).to(device),
-        )
+    def gather(cls, data: Dataset, indices_R: Sequence[Indices], dtype: torch.dtype, device: str) -> ReplicaSamples:
+        """Look the samples of every replica up, with inputs as they are in the data set."""
+        samples = [data.gather(indices) for indices in indices_R]
+        stacked = {
+            name: torch.from_numpy(np.stack([sample[name] for sample in samples])).to(device) for name in samples[0]
+        }
+        return cls({**stacked, "x": stacked["x"].to(dtype)})
 
-    def standardised(self, mean_R: Tensor, std_R: Tensor, dtype: torch.dtype) -> StackedSamples:
+    def __len__(self) -> int:
+        """Samples of each replica."""
+        return self.tensors["x"].shape[1]
+
+    @property
+    def device(self) -> torch.device:
+        """Where they are."""
+        return self.tensors["x"].device
+
+    def scaled(self, mean: Tensor, std: Tensor, dtype: torch.dtype) -> ReplicaSamples:
         """With x := (x - mean) / std, rounded to `dtype`."""
-        shape = (-1, *[1] * (self.x.dim() - 1))
-        x = self.x.sub_(mean_R.view(shape)).div_(std_R.view(shape))
-        return StackedSamples(x.to(dtype), self.target, self.digits)
+        return ReplicaSamples({**self.tensors, "x": self.tensors["x"].sub_(mean).div_(std).to(dtype)})
 
-    def select(self, keep: Tensor) -> StackedSamples:
+    def select(self, keep: Tensor) -> ReplicaSamples:
         """The samples of some replicas."""
-        return StackedSamples(self.x[keep], self.target[keep], self.digits[keep])
+        return ReplicaSamples({name: tensor[keep] for name, tensor in self.tensors.items()})
 
-    def shuffled(self, order_RN: Tensor) -> StackedSamples:
+    def shuffled(self, order_RN: Tensor) -> ReplicaSamples:
         """Each replica's samples in its own order, copied once so that batches are views."""
         replicas, samples = order_RN.shape
-        index = (order_RN + torch.arange(replicas).unsqueeze(1) * samples).flatten().to(self.x.device)
+        index = (order_RN + torch.arange(replicas).unsqueeze(1) * samples).flatten().to(self.device)
+        return ReplicaSamples(
+            {
+                name: tensor.flatten(0, 1).index_select(0, index).view(tensor.shape)
+                for name, tensor in self.tensors.items()
+            }
+        )
 
-        def pick(tensor: Tensor) -> Tensor:
-            return tensor.flatten(0, 1).index_select(0, index).view(tensor.shape)
-
-        return StackedSamples(pick(self.x), pick(self.target), pick(self.digits))
-
-    def batches(self, size: int, *, least: int = 1) -> zip[tuple[Tensor, Tensor, Tensor]]:
-        """(x, target, digits) views of at most `size` samples each.
+    def batches(self, size: int, *, least: int = 1) -> Iterator[Batch]:
+        """Views of at most `size` samples of each replica.
 
         A last batch of fewer than `least` samples is added to the one before it.
         """
-        count = self.target.shape[1]
-        sizes = [min(size, count - start) for start in range(0, count, size)]
+        sizes = [min(size, len(self) - start) for start in range(0, len(self), size)]
         if len(sizes) > 1 and sizes[-1] < least:
             sizes[-2:] = [sum(sizes[-2:])]
-        return zip(self.x.split(sizes, 1), self.target.split(sizes, 1), self.digits.split(sizes, 1), strict=True)
+        parts = [tensor.split(sizes, 1) for tensor in self.tensors.values()]
+        return (dict(zip(self.tensors, batch, strict=True)) for batch in zip(*parts, strict=True))
 
 
 class Evaluation(NamedTuple):
     """What R replicas make of N samples each."""
 
     loss_R: Tensor
-    error_R: Tensor
-    digit_error_R: Tensor | None
-    answers_RN: Tensor
+    metrics: dict[str, Tensor]
+    """(R,) by name."""
+    predictions: Predictions
 
 
 class ChunkTraining:
@@ -94,28 +96,39 @@ class ChunkTraining:
     def __init__(
         self,
         chunk: Chunk,
-        train: Pool,
-        held_out: Pool,
+        train: Dataset,
+        held_out: Dataset,
         *,
         dtype: torch.dtype = torch.float32,
         bfloat16: bool = False,
         device: str = "cpu",
     ) -> None:
-        self.chunk = chunk
-        self.variant = get_variant(chunk.variant)
+        self.chunk, self.variant = chunk, chunk.variant
         replicas = chunk.replicas
         self.step = _make_step(chunk, dtype=dtype, bfloat16=bfloat16, device=device)
         self.orders = [_generator(replica, "order") for replica in replicas]
         self.augmentations = [_generator(replica, "augmentation") for replica in replicas]
-        grey = StackedSamples.gather(train, [replica.train for replica in replicas], dtype, device)
-        held_out_grey = StackedSamples.gather(held_out, [replica.held_out for replica in replicas], dtype, device)
-        self.mean_R, self.std_R = _centre_and_scale(grey.x, [replica.hyper.inputs for replica in replicas])
-        self.black = (-self.mean_R / self.std_R).tolist()
-        self.train_samples = grey.standardised(self.mean_R, self.std_R, self.step.dtype)
-        self.held_out_samples = held_out_grey.standardised(self.mean_R, self.std_R, self.step.dtype)
+        raw = ReplicaSamples.gather(train, [replica.train for replica in replicas], dtype, device)
+        held_out_raw = ReplicaSamples.gather(held_out, [replica.held_out for replica in replicas], dtype, device)
+        mean, std = self._scales(raw.tensors["x"])
+        self.zero = -mean / std
+        """What an input of 0 is scaled to."""
+        self.train_samples = raw.scaled(mean, std, self.step.dtype)
+        self.held_out_samples = held_out_raw.scaled(mean, std, self.step.dtype)
         self.active = list(range(len(replicas)))
         """Positions in the chunk of the replicas that still train."""
-        self.records = [Record(replica) for replica in replicas]
+        self.progress = [Progress(replica, self.variant.metric) for replica in replicas]
+        for row, progress in enumerate(self.progress):
+            progress.outcome.mean, progress.outcome.std = (scale[row, 0].cpu().numpy() for scale in (mean, std))
+
+    def _scales(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """What is taken from the inputs of each replica (R, 1, ...), and what they are then divided by."""
+        names = [replica.hyper.inputs for replica in self.chunk.replicas]
+        scales = {name: self.variant.transforms.scalings[name](x) for name in dict.fromkeys(names)}
+        if len(scales) == 1:
+            return scales[names[0]]
+        mean, std = (torch.stack([scales[name][part][row] for row, name in enumerate(names)]) for part in (0, 1))
+        return mean, std
 
     def run(self, tick: Callable[[int], None]) -> list[Outcome]:
         """Train to the end; `tick` is told of replica-epochs that are done or have become needless."""
@@ -125,42 +138,43 @@ class ChunkTraining:
             epoch += 1
             trained = len(self.active)
             self._record_epoch(*self.train_epoch(epoch), self._evaluate(self.held_out_samples))
-            self._read_train_error(epoch)
+            self._read_train_metrics(epoch)
             skipped = self._leave(epoch, self._stopped())
             tick(trained + skipped)
-        seconds = time.perf_counter() - started
-        per_epoch = seconds / sum(len(record.train_loss_E) for record in self.records)
-        return [
-            record.outcome(per_epoch, float(mean), float(std))
-            for record, mean, std in zip(self.records, self.mean_R, self.std_R, strict=True)
-        ]
+        outcomes = [progress.outcome for progress in self.progress]
+        per_epoch = (time.perf_counter() - started) / sum(outcome.epochs for outcome in outcomes)
+        for outcome in outcomes:
+            outcome.seconds_per_epoch = per_epoch
+        return outcomes
 
     def train_epoch(self, epoch: int) -> tuple[Tensor, Tensor]:
-        """One pass over the training samples, counted from 1; mean loss (R,) and error (R,) while learning."""
+        """One pass over the training samples, counted from 1: mean loss (R,) and first metric (R,) while learning."""
         self.step.begin_epoch(epoch - 1)
         samples = self._epoch_samples()
-        losses, verdicts = [], []
-        for x, target, digits in self._batches(samples):
-            loss_R, verdict = self.step(x, target, digits)
-            losses.append(loss_R * target.shape[1])
-            verdicts.append(verdict)
-        count = samples.target.shape[1]
-        wrong_R = (self.step.objective.answers(torch.cat(verdicts, 1)) != samples.target).sum(1)
-        return torch.stack(losses).sum(0) / count, wrong_R.double() / count
+        losses, outputs = [], []
+        for batch in self._batches(samples):
+            loss_R, output = self.step(batch)
+            losses.append(loss_R * batch["x"].shape[1])
+            outputs.append(output)
+        metric_R = self.variant.metric.value_R(self._predictions(outputs), samples.tensors)
+        return torch.stack(losses).sum(0) / len(samples), metric_R
 
-    def _batches(self, samples: StackedSamples) -> zip[tuple[Tensor, Tensor, Tensor]]:
+    def _predictions(self, outputs: Sequence[Any]) -> Predictions:
+        return self.step.objective.predict(over_parts(lambda *parts: torch.cat(parts, 1), *outputs))
+
+    def _batches(self, samples: ReplicaSamples) -> Iterator[Batch]:
         return samples.batches(self.chunk.replicas[0].hyper.batch_size, least=2 if self.step.needs_two else 1)
 
     def seconds_per_step(self, seconds: float = 0.3) -> float:
         """The time of a step, the median of as many as fit into `seconds`; the training is of no use afterwards."""
         self.step.begin_epoch(0)
         batch = next(self._batches(self._epoch_samples()))
-        self.step(*batch)
+        self.step(batch)
         times: list[float] = []
         while sum(times) < seconds or len(times) < 3:
             started = time.perf_counter()
-            self.step(*batch)
-            if batch[0].is_cuda:
+            self.step(batch)
+            if batch["x"].is_cuda:
                 torch.cuda.synchronize()
             times.append(time.perf_counter() - started)
         return float(np.median(times))
@@ -172,82 +186,75 @@ class ChunkTraining:
         self._evaluate(self.held_out_samples)
         return steps + time.perf_counter() - started
 
-    def _epoch_samples(self) -> StackedSamples:
-        count = self.train_samples.target.shape[1]
+    def _epoch_samples(self) -> ReplicaSamples:
+        count = len(self.train_samples)
         order_RN = torch.stack([torch.randperm(count, generator=self.orders[position]) for position in self.active])
         samples = self.train_samples.shuffled(order_RN)
+        x = samples.tensors["x"]
         for row, position in enumerate(self.active):
-            name = self.records[position].replica.hyper.augmentation
+            name = self.chunk.replicas[position].hyper.augmentation
             if name != "none":
-                samples.x[row] = augment(samples.x[row], name, self.black[position], self.augmentations[position])
+                augment, zero = self.variant.transforms.augmentations[name], self.zero[position].item()
+                x[row] = augment(x[row], zero, self.augmentations[position])
         return samples
 
     @torch.inference_mode()
-    def _evaluate(self, samples: StackedSamples) -> Evaluation:
+    def _evaluate(self, samples: ReplicaSamples) -> Evaluation:
         """What the replicas make of samples without learning."""
         self.step.begin_evaluation()
-        objective = self.step.objective
-        losses, verdicts, scores = [], [], []
-        for x, target, digits in samples.batches(EVALUATION_BATCH):
-            loss_R, output = self.step.evaluate(x, target, digits)
-            losses.append(loss_R * target.shape[1])
-            verdicts.append(objective.verdict(output))
-            if self.variant.recognises_digits and (digit_scores := objective.digits(output)) is not None:
-                scores.append(digit_scores)
-        count = samples.target.shape[1]
-        answers_RN = objective.answers(torch.cat(verdicts, 1))
-        wrong_R = (answers_RN != samples.target).sum(1)
-        digit_error_R = None
-        if scores:
-            misread_R = (torch.cat(scores, 1).argmax(-1) != samples.digits).sum((1, 2))
-            digit_error_R = misread_R.double() / samples.digits[0].numel()
-        return Evaluation(torch.stack(losses).sum(0) / count, wrong_R.double() / count, digit_error_R, answers_RN)
+        losses, outputs = [], []
+        for batch in samples.batches(EVALUATION_BATCH):
+            loss_R, output = self.step.evaluate(batch)
+            losses.append(loss_R * batch["x"].shape[1])
+            outputs.append(output)
+        predictions = self._predictions(outputs)
+        metrics = {metric.name: metric.value_R(predictions, samples.tensors) for metric in self.variant.metrics}
+        return Evaluation(torch.stack(losses).sum(0) / len(samples), metrics, predictions)
 
-    def _record_epoch(self, train_loss_R: Tensor, train_error_R: Tensor, held_out: Evaluation) -> None:
-        curves = [train_loss_R, train_error_R, held_out.loss_R, held_out.error_R]
-        if held_out.digit_error_R is not None:
-            curves.append(held_out.digit_error_R)
-        for position, values in zip(
-            self.active, torch.stack([curve.double() for curve in curves], 1).tolist(), strict=True
-        ):
-            self.records[position].append(*values)
+    def _record_epoch(self, train_loss_R: Tensor, train_metric_R: Tensor, held_out: Evaluation) -> None:
+        curves = {
+            "train_loss": train_loss_R,
+            f"train_{self.variant.metric.name}": train_metric_R,
+            "held_out_loss": held_out.loss_R,
+            **{f"held_out_{name}": value_R for name, value_R in held_out.metrics.items()},
+        }
+        values = torch.stack([value_R.double() for value_R in curves.values()], 1).tolist()
+        for position, row in zip(self.active, values, strict=True):
+            for name, value in zip(curves, row, strict=True):
+                self.progress[position].outcome.curves.setdefault(name, []).append(value)
 
-    def _read_train_error(self, epoch: int) -> None:
-        rows = [row for row, position in enumerate(self.active) if self.records[position].reads(epoch)]
-        if rows:
-            found = self._evaluate(self.train_samples)
-            errors = found.error_R.tolist()
-            digit_errors = None if found.digit_error_R is None else found.digit_error_R.tolist()
-            for row in rows:
-                record = self.records[self.active[row]]
-                if record.is_finite():
-                    record.train_error_at[epoch] = errors[row]
-                    if digit_errors is not None:
-                        record.train_digit_error_at[epoch] = digit_errors[row]
+    def _read_train_metrics(self, epoch: int) -> None:
+        reading = [row for row, position in enumerate(self.active) if self.progress[position].reads(epoch)]
+        if reading:
+            found = {name: value_R.tolist() for name, value_R in self._evaluate(self.train_samples).metrics.items()}
+            for row in reading:
+                progress = self.progress[self.active[row]]
+                if progress.is_finite():
+                    progress.outcome.train_at[epoch] = {name: values[row] for name, values in found.items()}
 
     def _stopped(self) -> set[int]:
         """Positions of the replicas whose rule says after this epoch that they stop."""
         active = set(self.active)
         stopped: set[int] = set()
-        for team in self.chunk.teams:
-            present = [self.records[row] for row in team.rows if row in active]
-            if present and team.stop([record.held_out_error_E for record in present]):
-                stopped.update(team.rows)
+        for group in self.chunk.stop_groups:
+            present = [self.progress[row].held_out for row in group.rows if row in active]
+            if present and group.stop(present):
+                stopped.update(group.rows)
         return stopped
 
     def _leave(self, epoch: int, stopped: set[int]) -> int:
         """Part with the replicas that are done; the number of epochs that they will not need."""
         staying, complete, skipped = [], [], 0
         for row, position in enumerate(self.active):
-            record = self.records[position]
-            status = record.status_after(epoch, position in stopped)
+            progress = self.progress[position]
+            status = progress.status_after(epoch, position in stopped)
             if status is None:
                 staying.append(row)
                 continue
-            record.end(status, epoch)
+            progress.end(status, epoch)
             if status == "complete":
                 complete.append(row)
-            skipped += record.replica.hyper.epochs - epoch
+            skipped += progress.replica.hyper.epochs - epoch
         if complete and self.chunk.keep_models:
             self._keep_models(complete)
         if len(staying) < len(self.active):
@@ -255,11 +262,11 @@ class ChunkTraining:
         return skipped
 
     def _keep_models(self, rows: list[int]) -> None:
-        answers_RN = self._evaluate(self.held_out_samples).answers_RN
+        predictions = self._evaluate(self.held_out_samples).predictions
         for row in rows:
-            record = self.records[self.active[row]]
-            record.answers_M = answers_RN[row].cpu().numpy().copy()
-            record.weights = {
+            outcome = self.progress[self.active[row]].outcome
+            outcome.predictions = {name: part[row].cpu().numpy().copy() for name, part in predictions.items()}
+            outcome.weights = {
                 name: (tensor.float() if tensor.is_floating_point() else tensor).cpu().numpy()
                 for name, tensor in self.step.state(row).items()
             }
@@ -267,35 +274,21 @@ class ChunkTraining:
     def _select(self, keep: Tensor) -> None:
         self.active = [self.active[row] for row in keep.tolist()]
         if self.active:
-            keep = keep.to(self.train_samples.x.device)
+            keep = keep.to(self.train_samples.device)
             self.step.select(keep)
             self.train_samples = self.train_samples.select(keep)
             self.held_out_samples = self.held_out_samples.select(keep)
 
 
-def _centre_and_scale(x: Tensor, inputs_R: Sequence[str]) -> tuple[Tensor, Tensor]:
-    """What is taken from the grey values of each replica, and what they are then divided by."""
-    mean_R, std_R = mean_and_std(x.flatten(1))
-    for row, inputs in enumerate(inputs_R):
-        if inputs != "standardised":
-            mean_R[row], std_R[row] = 0.0, WHITE if inputs == "unit" else 1.0
-    return mean_R, std_R
-
-
-def mean_and_std(x_RD: Tensor) -> tuple[Tensor, Tensor]:
-    """Mean and standard deviation of each row; `Tensor.std` takes 5 times as long."""
-    mean_R = x_RD.mean(1)
-    distance_R = torch.linalg.vector_norm(x_RD - mean_R.unsqueeze(1), dim=1)
-    return mean_R, distance_R / (x_RD.shape[1] - 1) ** 0.5
-
-
 def _make_step(chunk: Chunk, *, dtype: torch.dtype, bfloat16: bool, device: str) -> Step:
-    variant, replicas = get_variant(chunk.variant), chunk.replicas
+    variant, replicas = chunk.variant, chunk.replicas
     hypers, structure = [replica.hyper for replica in replicas], replicas[0].hyper.structure
-    network = variant.build(structure)
-    if isinstance(network, mini.Sequential):
+    if variant.make_step is not None:
         weights = [weights_generator(replica.seed, *replica.name) for replica in replicas]
-        return MiniStep(network, hypers, weights, objective=variant.objective, dtype=dtype, device=device)
+        step: Step = variant.make_step(
+            structure, hypers, weights, objective=variant.objective, dtype=dtype, device=device
+        )
+        return step
     networks = ReplicaNetworks(
         [build_network(variant, part.seed, *part.name, structure=structure, dtype=dtype) for part in replicas],
         bfloat16=bfloat16,
@@ -309,41 +302,30 @@ def _generator(replica: Replica, purpose: str) -> torch.Generator:
     return torch.Generator().manual_seed(derive(replica.seed, purpose, *replica.name))
 
 
-class Record:
-    """What has been seen of one replica so far."""
+class Progress:
+    """How one replica goes on, by what has been seen of it so far."""
 
-    def __init__(self, replica: Replica) -> None:
+    def __init__(self, replica: Replica, metric: Metric) -> None:
         self.replica = replica
-        self.train_loss_E: list[float] = []
-        self.train_error_E: list[float] = []
-        self.held_out_loss_E: list[float] = []
-        self.held_out_error_E: list[float] = []
-        self.held_out_digit_error_E: list[float] = []
-        self.train_error_at: dict[int, float] = {}
-        self.train_digit_error_at: dict[int, float] = {}
-        self.status: Status = "complete"
-        self.reason = ""
-        self.weights: dict[str, np.ndarray] | None = None
-        self.answers_M: np.ndarray | None = None
+        self.outcome = Outcome()
+        self._metric = metric
 
-    def append(
-        self, train_loss: float, train_error: float, loss: float, error: float, digit_error: float | None = None
-    ) -> None:
-        """Note what an epoch gave."""
-        self.train_loss_E.append(train_loss)
-        self.train_error_E.append(train_error)
-        self.held_out_loss_E.append(loss)
-        self.held_out_error_E.append(error)
-        if digit_error is not None:
-            self.held_out_digit_error_E.append(digit_error)
+    @property
+    def held_out(self) -> list[float]:
+        """The first metric on the held-out samples after every epoch."""
+        return self.outcome.curves[f"held_out_{self._metric.name}"]
 
     def reads(self, epoch: int) -> bool:
-        """Whether the errors on all training samples are wanted after this epoch."""
+        """Whether the metrics on all training samples are wanted after this epoch."""
         return epoch == self.replica.hyper.epochs or epoch in self.replica.read_at or self.is_stuck()
 
     def is_finite(self) -> bool:
         """Whether the losses of the last epoch are numbers."""
-        return bool(np.isfinite([self.train_loss_E[-1], self.held_out_loss_E[-1]]).all())
+        return bool(np.isfinite(self._last_losses).all())
+
+    @property
+    def _last_losses(self) -> list[float]:
+        return [self.outcome.curves[name][-1] for name in ("train_loss", "held_out_loss")]
 
     def status_after(self, epoch: int, stop: bool) -> Status | None:
         """How the replica ends with this epoch, or None if it goes on."""
@@ -354,36 +336,18 @@ class Record:
         return "stopped" if stop or self.is_stuck() else None
 
     def is_stuck(self) -> bool:
-        """Whether the held-out error has not fallen for as many epochs as the replica has patience."""
-        best = int(np.argmin(self.held_out_error_E))
-        return 0 < self.replica.patience <= len(self.held_out_error_E) - 1 - best
+        """Whether the held-out metric has not fallen for as many epochs as the replica has patience."""
+        best = int(np.argmin(self.held_out))
+        return 0 < self.replica.patience <= len(self.held_out) - 1 - best
 
     def end(self, status: Status, epoch: int) -> None:
         """Note how and why it ended."""
-        self.status = status
+        self.outcome.status = status
         if status == "diverged":
-            loss = self.train_loss_E[-1] if not np.isfinite(self.train_loss_E[-1]) else self.held_out_loss_E[-1]
-            self.reason = f"the loss became {loss} in epoch {epoch}"
+            loss = next(loss for loss in self._last_losses if not np.isfinite(loss))
+            self.outcome.reason = f"the loss became {loss} in epoch {epoch}"
         elif status == "stopped" and self.is_stuck():
-            self.reason = f"stopped after epoch {epoch}: no lower error for {self.replica.patience} epochs"
+            lower = f"no lower {self._metric.title} for {self.replica.patience} epochs"
+            self.outcome.reason = f"stopped after epoch {epoch}: {lower}"
         elif status == "stopped":
-            self.reason = f"stopped after epoch {epoch}"
-
-    def outcome(self, seconds_per_epoch: float, mean: float, std: float) -> Outcome:
-        """The finished record."""
-        return Outcome(
-            status=self.status,
-            reason=self.reason,
-            train_loss_E=np.array(self.train_loss_E),
-            train_error_E=np.array(self.train_error_E),
-            held_out_loss_E=np.array(self.held_out_loss_E),
-            held_out_error_E=np.array(self.held_out_error_E),
-            held_out_digit_error_E=np.array(self.held_out_digit_error_E),
-            train_error_at=self.train_error_at,
-            train_digit_error_at=self.train_digit_error_at,
-            seconds_per_epoch=seconds_per_epoch,
-            mean=mean,
-            std=std,
-            weights=self.weights,
-            answers_M=self.answers_M,
-        )
+            self.outcome.reason = f"stopped after epoch {epoch}"

@@ -5,15 +5,14 @@ from __future__ import annotations
 from functools import cache
 
 import torch
-from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from pipeline.models.hyperparameters import Hyperparameters, Structure
 from pipeline.models.variant import Variant
 
 FLOPS_A_SECOND, SECONDS_A_STEP = 135e9, 83e-6
-"""Of one replica beside others on two cores (AMD EPYC): mlp_ws_al takes 6.9, 9.4 and 16.1 ms an epoch of 1,000 pairs at
-batch 100, 25 and 8."""
+"""Of one replica beside others on two cores (AMD EPYC): mlp_ws_al takes 6.9, 9.4 and 16.1 ms an epoch of 1,000 samples
+at batch 100, 25 and 8."""
 
 
 def nominal_seconds(variant: Variant, hyper: Hyperparameters, samples: int) -> float:
@@ -33,9 +32,7 @@ def nominal_epoch_seconds(variant: Variant, hyper: Hyperparameters, samples: int
 def _flops(variant: Variant, structure: Structure) -> float:
     """Of one sample, forward and backward; the backward pass is twice the forward one."""
     with torch.device("meta"):
-        network = variant.build(structure)
-        if not isinstance(network, nn.Module):
-            return 6.0 * variant.count(structure)  # a multiplication and an addition for each weight
+        network = variant.build(structure).eval()
         with FlopCounterMode(display=False) as counter, torch.inference_mode():
-            network.eval()(torch.zeros(1, 2, 14, 14))
+            network(torch.zeros(1, *variant.input_shape))
     return 3.0 * float(counter.get_total_flops())

@@ -14,17 +14,17 @@ from dataclasses import replace
 
 import numpy as np
 
-from pipeline.data.pools import Pool, Positions
+from pipeline.data.dataset import Dataset, Indices
 from pipeline.models.hyperparameters import Structure
-from pipeline.models.registry import get_variant
+from pipeline.models.variant import Variant
 from pipeline.training.cost import nominal_epoch_seconds
 from pipeline.training.plan import Chunk
 
-Kind = tuple[str, Structure, int, str]
+Kind = tuple[Variant, Structure, int, str]
 LIKENESSES: tuple[Callable[[Kind], object], ...] = (
     lambda kind: kind[:2],
     lambda kind: kind[0],
-    lambda kind: get_variant(kind[0]).arch,
+    lambda kind: kind[0].family,
     lambda kind: None,
 )
 """What kinds have in common that are alike, the most alike first."""
@@ -39,12 +39,12 @@ def kind_of(chunk: Chunk) -> Kind:
 def nominal_seconds_of(chunk: Chunk) -> float:
     """What a chunk takes on a machine of stated speed, one replica after the other."""
     first = chunk.replicas[0]
-    epoch = nominal_epoch_seconds(get_variant(chunk.variant), first.hyper, len(first.train), len(first.held_out))
+    epoch = nominal_epoch_seconds(chunk.variant, first.hyper, len(first.train), len(first.held_out))
     return chunk.replica_epochs * epoch
 
 
-def samples_of_kinds(chunks: Iterable[Chunk], pool: Pool) -> dict[Kind, Chunk]:
-    """The largest chunk of each kind, on any samples of this pool; the kinds that take longest in all come first."""
+def samples_of_kinds(chunks: Iterable[Chunk], data: Dataset) -> dict[Kind, Chunk]:
+    """The largest chunk of each kind, on any samples of this data set; the kinds that take longest come first."""
     total: dict[Kind, float] = defaultdict(float)
     largest: dict[Kind, Chunk] = {}
     for chunk in chunks:
@@ -52,7 +52,7 @@ def samples_of_kinds(chunks: Iterable[Chunk], pool: Pool) -> dict[Kind, Chunk]:
         total[kind] += seconds
         if kind not in largest or nominal_seconds_of(largest[kind]) < seconds:
             largest[kind] = chunk
-    return {kind: _on(pool, largest[kind]) for kind in sorted(total, key=lambda kind: -total[kind])}
+    return {kind: _on(data, largest[kind]) for kind in sorted(total, key=lambda kind: -total[kind])}
 
 
 def slowness(samples: Mapping[Kind, Chunk], seconds_per_epoch: Mapping[Kind, float]) -> dict[Kind, float]:
@@ -89,11 +89,11 @@ def _nominal_epoch(chunk: Chunk) -> float:
     return nominal_seconds_of(chunk) * len(chunk.replicas) / chunk.replica_epochs
 
 
-def _on(pool: Pool, chunk: Chunk) -> Chunk:
-    """The chunk with as many samples, whichever, of this pool: what they are does not matter to the time."""
+def _on(data: Dataset, chunk: Chunk) -> Chunk:
+    """The chunk with as many samples, whichever, of this data set: what they are does not matter to the time."""
 
-    def some(positions: Positions) -> Positions:
-        return np.resize(np.arange(len(pool), dtype=np.int32), positions.shape)
+    def some(indices: Indices) -> Indices:
+        return np.resize(np.arange(len(data), dtype=np.int32), indices.shape)
 
     replicas = tuple(
         replace(replica, train=some(replica.train), held_out=some(replica.held_out)) for replica in chunk.replicas

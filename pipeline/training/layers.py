@@ -35,7 +35,7 @@ class GradientSlot:
         """Whether this step has written it; a layer that is used twice adds to it the second time."""
 
 
-class StackedLinear(nn.Module):
+class BatchedLinear(nn.Module):
     """`nn.Linear` for R replicas: weight (R, in, out), or (R, out, in) up to `NARROW` outputs; bias (R, out)."""
 
     def __init__(self, layer: nn.Linear, replicas: int) -> None:
@@ -109,7 +109,7 @@ ACTIVATIONS: dict[type[nn.Module], Activation] = {
 class Dense:
     """A linear layer and what follows it."""
 
-    linear: StackedLinear
+    linear: BatchedLinear
     activation: Activation | None
 
 
@@ -147,7 +147,7 @@ class _DenseRun(torch.autograd.Function):
         return gradient if ctx.needs_input_grad[0] else None, None, None
 
 
-class StackedSequential(nn.Sequential):
+class BatchedSequential(nn.Sequential):
     """`nn.Sequential`; while learning, runs of dense layers go through autograd as one."""
 
     def __init__(self, layers: Mapping[str, nn.Module]) -> None:
@@ -172,11 +172,11 @@ def _parts(layers: Sequence[nn.Module]) -> list[nn.Module | list[Dense]]:
     before: nn.Module | None = None
     for layer in layers:
         run = parts[-1] if parts and isinstance(parts[-1], list) else None
-        if isinstance(layer, StackedLinear):
+        if isinstance(layer, BatchedLinear):
             if run is None:
                 parts.append(run := [])
             run.append(Dense(layer, None))
-        elif run is not None and isinstance(before, StackedLinear) and type(layer) in ACTIVATIONS:
+        elif run is not None and isinstance(before, BatchedLinear) and type(layer) in ACTIVATIONS:
             run[-1] = Dense(before, ACTIVATIONS[type(layer)])
         else:
             parts.append(layer)
@@ -184,7 +184,7 @@ def _parts(layers: Sequence[nn.Module]) -> list[nn.Module | list[Dense]]:
     return parts
 
 
-class StackedConv2d(nn.Module):
+class BatchedConv2d(nn.Module):
     """`nn.Conv2d` for R replicas: one grouped convolution, weight (R, out, in / groups, h, w), bias (R, out)."""
 
     def __init__(self, layer: nn.Conv2d, replicas: int) -> None:
@@ -205,7 +205,7 @@ class StackedConv2d(nn.Module):
         )
 
 
-class StackedBatchNorm(nn.Module):
+class BatchedBatchNorm(nn.Module):
     """`nn.BatchNorm1d` of vectors and `nn.BatchNorm2d` for R replicas: weight, bias and running buffers (R, C)."""
 
     weight: nn.Parameter | None
@@ -249,7 +249,7 @@ class StackedBatchNorm(nn.Module):
         return y if self.maps else y.unflatten(1, (replicas, -1)).transpose(0, 1)
 
 
-class StackedDropout(nn.Module):
+class BatchedDropout(nn.Module):
     """`nn.Dropout` for R replicas, each with its own generator: what it drops does not depend on its neighbours.
 
     An element is dropped when 16 random bits are below p * 65536; torch's own way takes 4 times as long on a CPU.
@@ -283,7 +283,7 @@ def keep_mask(shape: Sequence[int], p: float, generator: torch.Generator) -> Ten
     return (words.view(torch.int16)[:count] >= dropped - 32768).view(*shape)
 
 
-class StackedFlatten(nn.Module):
+class BatchedFlatten(nn.Module):
     """`nn.Flatten`: feature maps (B, R*C, H, W) -> vectors (R, B, C*H*W)."""
 
     def __init__(self, layer: nn.Flatten, replicas: int) -> None:

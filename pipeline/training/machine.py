@@ -29,7 +29,7 @@ def this_machine() -> dict[str, str]:
 
 
 def arithmetic(machine: Mapping[str, str]) -> str:
-    """The part of it on which the last digits of results depend; empty if it is not known."""
+    """The part of it on which the last bits of results depend; empty if it is not known."""
     known = machine.get("cpu_capability", "unknown") != "unknown"
     return f"{machine['cpu_capability']} and torch {machine['torch']}" if known else ""
 

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from pipeline.models.variant import normalises
-from pipeline.training.layers import GradientSlot, StackedDropout, StackedFlatten, StackedLinear, StackedSequential
+from pipeline.training.layers import BatchedDropout, BatchedFlatten, BatchedLinear, BatchedSequential, GradientSlot
 from pipeline.training.stack import stack
 
 
@@ -82,10 +82,10 @@ class ReplicaNetworks:
         blocks = dict(zip(self._parameters, self.layout.split(self._gradient), strict=True))
         self._slots: dict[nn.Parameter, GradientSlot] = {}
         for layer in self.model.modules():
-            if isinstance(layer, StackedLinear):
+            if isinstance(layer, BatchedLinear):
                 layer.slot = GradientSlot(blocks[layer.weight], None if layer.bias is None else blocks[layer.bias])
                 self._slots.update(dict.fromkeys(layer.parameters(), layer.slot))
-            elif isinstance(layer, StackedSequential):
+            elif isinstance(layer, BatchedSequential):
                 layer.gather_runs()
         self._gradient_blocks = list(blocks.items())
 
@@ -124,7 +124,7 @@ class ReplicaNetworks:
             for name, parameter in module._parameters.items():
                 if parameter is not None:
                     part = blocks[parameter][row]
-                    is_matrix = isinstance(module, StackedLinear) and name == "weight"
+                    is_matrix = isinstance(module, BatchedLinear) and name == "weight"
                     yield prefix + name, module.as_layer(part) if is_matrix else part
             for name, buffer in module._buffers.items():
                 if buffer is not None:
@@ -133,7 +133,7 @@ class ReplicaNetworks:
     def use_generators(self, generators: Sequence[torch.Generator]) -> None:
         """Give every replica the generator of what it drops."""
         for layer in self.model.modules():
-            if isinstance(layer, StackedDropout):
+            if isinstance(layer, BatchedDropout):
                 layer.generators = generators
 
     def select(self, keep: Tensor) -> None:
@@ -143,8 +143,8 @@ class ReplicaNetworks:
         for layer in self.model.modules():
             for name, buffer in layer._buffers.items():
                 layer._buffers[name] = None if buffer is None else buffer[keep]
-            if isinstance(layer, StackedFlatten | StackedDropout):
+            if isinstance(layer, BatchedFlatten | BatchedDropout):
                 layer.replicas = len(keep)
-            if isinstance(layer, StackedDropout):
+            if isinstance(layer, BatchedDropout):
                 layer.generators = [layer.generators[position] for position in keep.tolist()]
         self._attach()

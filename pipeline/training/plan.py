@@ -14,7 +14,7 @@ from __future__ import annotations
 import math
 from collections import defaultdict
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cache
 from typing import Any, Literal, Protocol
 
@@ -24,9 +24,8 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from pipeline.base.errors import InputError
-from pipeline.data.pools import Positions
+from pipeline.data.dataset import Indices
 from pipeline.models.hyperparameters import Hyperparameters, Structure
-from pipeline.models.registry import get_variant
 from pipeline.models.variant import Variant, normalises
 
 CHUNK_BYTES = {"cpu": 28e6, "cuda": 8e9}
@@ -34,8 +33,8 @@ CHUNK_BYTES = {"cpu": 28e6, "cuda": 8e9}
 of a GPU's memory."""
 SAMPLE_BYTES = 1e9
 """What the samples of a chunk may take."""
-PAIR_BYTES = 2 * 2 * 14 * 14 * 4
-"""Of one pair: both images, twice in float32 (in the order of an epoch as well)."""
+NUMBER_BYTES = 2 * 4
+"""Of one number of a sample: twice in float32 (in the order of an epoch as well)."""
 CHUNK_MIN, CHUNK_MAX = 2, {"cpu": 16, "cuda": 1024}
 """Replicas in a chunk. One alone runs on other kernels, at half the speed where there are convolutions."""
 CHUNKS_MULTIPLE = 2
@@ -52,33 +51,33 @@ class Replica:
     """Which training this is, for example ("trial", 3, "round", 0, "fold", 1): its weights and its order of samples
     are drawn from generators of this name."""
     hyper: Hyperparameters
-    train: Positions
-    """(N, parts) of its samples in the training pool."""
-    held_out: Positions
-    """(M, parts) of its samples in the pool that the trainer was given as held out."""
+    train: Indices
+    """Of its N samples in the training set."""
+    held_out: Indices
+    """Of its M samples in the data set that the trainer was given as held out."""
     read_at: tuple[int, ...] = ()
-    """Epochs after which the errors on all training samples are measured; the last one always is."""
+    """Epochs after which the metrics are measured on all training samples; the last one always is."""
     patience: int = 0
-    """Stop when so many epochs in a row brought no lower held-out error; 0 for never."""
+    """Stop when so many epochs in a row brought no lower held-out value of the first metric; 0 for never."""
 
 
 class StopRule(Protocol):
-    """Decides from the held-out errors of a job's replicas so far whether to stop it."""
+    """Decides from the held-out values of the first metric of a job's replicas so far whether to stop it."""
 
-    def __call__(self, held_out_error_FE: Sequence[Sequence[float]], /) -> bool:
-        """Whether to stop, asked after every epoch: the errors of every replica after epochs 1 to E."""
+    def __call__(self, held_out_FE: Sequence[Sequence[float]], /) -> bool:
+        """Whether to stop, asked after every epoch: the values of every replica after epochs 1 to E."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Job:
     """Replicas of one variant that a stage asks for together."""
 
-    variant: str
+    variant: Variant
     replicas: tuple[Replica, ...]
     stop: StopRule | None = None
     """With a stop rule all replicas train in one chunk, and leave it together."""
     keep_models: bool = False
-    """Return each replica's weights and its answers on the held-out samples."""
+    """Return each replica's weights and its predictions for the held-out samples."""
 
     @property
     def replica_epochs(self) -> int:
@@ -87,7 +86,7 @@ class Job:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Team:
+class StopGroup:
     """Replicas of a chunk that leave together when their rule says so."""
 
     rows: tuple[int, ...]
@@ -102,8 +101,8 @@ class Chunk:
     places: tuple[tuple[int, int], ...]
     """Of each replica: position of its job among the jobs, and its own in the job."""
     replicas: tuple[Replica, ...]
-    variant: str
-    teams: tuple[Team, ...]
+    variant: Variant
+    stop_groups: tuple[StopGroup, ...]
     """One for each job with a stop rule."""
     keep_models: bool
     compiled: bool = False
@@ -128,13 +127,13 @@ class Chunk:
     @property
     def program(self) -> tuple[object, ...]:
         """Equal for chunks that run the same program, compiled or not."""
-        return self.variant, len(self.replicas), *shape(self.replicas[0])
+        return self.variant.name, len(self.replicas), *shape(self.replicas[0])
 
     @property
     def composition(self) -> dict[str, Any]:
         """What its bits depend on, besides the plan of each replica: who trains beside whom, and how."""
         return {
-            "model": self.variant,
+            "model": self.variant.name,
             "batch_size": self.replicas[0].hyper.batch_size,
             "structure": dict(self.replicas[0].hyper.structure),
             "compiled": self.compiled,
@@ -142,56 +141,31 @@ class Chunk:
         }
 
 
-@dataclass(frozen=True, kw_only=True)
+Status = Literal["complete", "stopped", "diverged", "broken"]
+"""`diverged`: its loss is no number any more; `broken`: the program that trained it failed, or its process died."""
+
+
+@dataclass(kw_only=True)
 class Outcome:
-    """What one training gave. Curves have one value for each epoch that was run."""
+    """What one training gave: filled while it trains."""
 
-    status: Literal["complete", "stopped", "diverged", "broken"]
-    """`diverged`: its loss is no number any more; `broken`: the program that trained it failed, or its process died."""
-    reason: str
+    status: Status = "complete"
+    reason: str = ""
     """Why it ended early; empty when complete."""
-    train_loss_E: NDArray[np.float64]
-    """Mean loss (with the auxiliary part) over the steps of the epoch, while learning."""
-    train_error_E: NDArray[np.float64]
-    """Share of wrong answers over the steps of the epoch, while learning."""
-    held_out_loss_E: NDArray[np.float64]
-    held_out_error_E: NDArray[np.float64]
-    """On all held-out samples after the epoch."""
-    held_out_digit_error_E: NDArray[np.float64]
-    """Share of their digits that are named wrong; empty for a variant that is not trained to name them."""
-    train_error_at: dict[int, float]
-    """Epoch -> share of wrong answers on all training samples after it."""
-    train_digit_error_at: dict[int, float]
-    """Epoch -> share of their digits that are named wrong."""
-    seconds_per_epoch: float
+    curves: dict[str, list[float]] = field(default_factory=dict)
+    """By name, a value for each epoch that was run: `train_loss`, with its auxiliary part, and the first metric as
+    `train_<metric>`, both over the steps of the epoch while learning; `held_out_loss` and every `held_out_<metric>` on
+    all held-out samples after the epoch."""
+    train_at: dict[int, dict[str, float]] = field(default_factory=dict)
+    """Epoch -> the metrics on all training samples after it."""
+    seconds_per_epoch: float = math.nan
     """A worker's time for one epoch of this replica: the chunk's time over its replica-epochs."""
-    mean: float
-    """Of all numbers in the training samples: inputs are (x - mean) / std."""
-    std: float
-    weights: dict[str, NDArray[np.float32]] | None
-    answers_M: NDArray[np.bool_] | None
-    """Whether each held-out sample was said to be of class 1."""
-
-    @classmethod
-    def broken(cls, reason: str) -> Outcome:
-        """What is known of a training that gave nothing."""
-        none = np.array([])
-        return cls(
-            status="broken",
-            reason=reason,
-            train_loss_E=none,
-            train_error_E=none,
-            held_out_loss_E=none,
-            held_out_error_E=none,
-            held_out_digit_error_E=none,
-            train_error_at={},
-            train_digit_error_at={},
-            seconds_per_epoch=math.nan,
-            mean=math.nan,
-            std=math.nan,
-            weights=None,
-            answers_M=None,
-        )
+    mean: NDArray[np.float32] | None = None
+    """What inputs are scaled by, (x - mean) / std, as it broadcasts with those of one sample."""
+    std: NDArray[np.float32] | None = None
+    weights: dict[str, NDArray[np.float32]] | None = None
+    predictions: dict[str, NDArray[Any]] = field(default_factory=dict)
+    """(M, ...) for the held-out samples by name, where models are kept."""
 
     @property
     def has_failed(self) -> bool:
@@ -199,24 +173,18 @@ class Outcome:
         return self.status in ("diverged", "broken")
 
     @property
-    def train_error(self) -> float:
-        """On all training samples, after the last epoch (NaN when it diverged)."""
-        return self.train_error_at.get(len(self.train_error_E), float("nan"))
+    def epochs(self) -> int:
+        """How many were run."""
+        return len(self.curves.get("train_loss", ()))
 
-    @property
-    def train_digit_error(self) -> float:
-        """On the digits of all training samples, after the last epoch (NaN when it diverged or names none)."""
-        return self.train_digit_error_at.get(len(self.train_error_E), float("nan"))
+    def held_out(self, metric: str) -> float:
+        """A metric on all held-out samples after the last epoch; NaN where it is not measured."""
+        return (self.curves.get(f"held_out_{metric}") or [math.nan])[-1]
 
-    @property
-    def held_out_error(self) -> float:
-        """On all held-out samples, after the last epoch."""
-        return float(self.held_out_error_E[-1])
-
-    @property
-    def held_out_digit_error(self) -> float:
-        """On the digits of all held-out samples, after the last epoch (NaN when it names none)."""
-        return float(self.held_out_digit_error_E[-1]) if len(self.held_out_digit_error_E) else float("nan")
+    def train(self, metric: str, epoch: int | None = None) -> float:
+        """A metric on all training samples after this epoch, or the last one; NaN where it was not measured then."""
+        at = self.train_at.get(epoch or self.epochs) or self.train_at.get(self.epochs, {})
+        return at.get(metric, math.nan)
 
 
 def compose_chunks(jobs: Sequence[Job], *, device: str = "cpu", limit: int = 0) -> list[Chunk]:
@@ -226,7 +194,7 @@ def compose_chunks(jobs: Sequence[Job], *, device: str = "cpu", limit: int = 0) 
     from the size of the model. Raises InputError when a job with a stop rule has replicas of different structure, or
     one sample is to be normalised.
     """
-    groups: dict[tuple[str, bool, Shape], list[tuple[Place, ...]]] = defaultdict(list)
+    groups: dict[tuple[Variant, bool, Shape], list[tuple[Place, ...]]] = defaultdict(list)
     for index, job in enumerate(jobs):
         places: dict[Shape, list[Place]] = defaultdict(list)
         for position, replica in enumerate(job.replicas):
@@ -262,16 +230,16 @@ def _chunk(jobs: Sequence[Job], places: tuple[Place, ...]) -> Chunk:
         places=places,
         replicas=tuple(_replica(jobs, place) for place in places),
         variant=first.variant,
-        teams=tuple(Team(rows=positions, stop=stop) for stop, positions in rules if stop is not None),
+        stop_groups=tuple(StopGroup(rows=positions, stop=stop) for stop, positions in rules if stop is not None),
         keep_models=first.keep_models,
     )
 
 
 def _check_samples(job: Job, replica: Replica) -> None:
-    if len(replica.train) == 1 and normalises(get_variant(job.variant).build(replica.hyper.structure)):
+    if len(replica.train) == 1 and normalises(job.variant.build(replica.hyper.structure)):
         raise InputError(
-            f"batch normalisation needs at least 2 training samples, but {job.variant} was given one; ask for more "
-            f"--pairs, or choose batch_norm=off"
+            f"batch normalisation needs at least 2 training samples, but {job.variant.name} was given one; ask for "
+            f"more --samples, or choose batch_norm=off"
         )
 
 
@@ -302,28 +270,20 @@ def _divide(blocks: Sequence[tuple[Place, ...]], limit: int, *, exactly: bool, l
     return [tuple(place for index in share for place in blocks[index]) for share in shares]
 
 
-def chunk_limit(variant: str, replica: Replica, device: str = "cpu") -> int:
+def chunk_limit(variant: Variant, replica: Replica, device: str = "cpu") -> int:
     """How many replicas such as this one a chunk holds: what fits `CHUNK_BYTES` and `SAMPLE_BYTES`, within
     `CHUNK_MIN` and `CHUNK_MAX`."""
-    row = get_variant(variant)
     # Weight, gradient and Adam's two moments; each sample's activations and their gradients.
-    parameters, activations = _size(row, replica.hyper.structure)
+    parameters, activations = _size(variant, replica.hyper.structure)
     size = 16 * parameters + 8 * activations * replica.hyper.batch_size
-    fitting = CHUNK_BYTES[device] / size
-    if row.task != "points":  # of which even fifty thousand are few bytes
-        fitting = min(fitting, SAMPLE_BYTES / (PAIR_BYTES * (len(replica.train) + len(replica.held_out))))
-    return int(np.clip(fitting, CHUNK_MIN, CHUNK_MAX[device]))
+    samples = NUMBER_BYTES * math.prod(variant.input_shape) * (len(replica.train) + len(replica.held_out))
+    return int(np.clip(min(CHUNK_BYTES[device] / size, SAMPLE_BYTES / samples), CHUNK_MIN, CHUNK_MAX[device]))
 
 
 @cache  # a plan asks hundreds of times
 def _size(variant: Variant, structure: Structure) -> tuple[int, int]:
-    """How many numbers a network trains, and how many its leaves give for one sample; of those few for a network of the
-    mini framework."""
-    network, parameters = variant.build(structure), variant.count(structure)
-    if not isinstance(network, nn.Module):
-        return parameters, 0
-    network.eval()
-    activations = 0
+    """How many numbers a network trains, and how many its leaves give for one sample."""
+    network, activations = variant.build(structure).eval(), 0
 
     def count(_module: nn.Module, _inputs: object, output: object) -> None:
         nonlocal activations
@@ -333,5 +293,5 @@ def _size(variant: Variant, structure: Structure) -> tuple[int, int]:
         if not any(layer.children()):
             layer.register_forward_hook(count)
     with torch.inference_mode():
-        network(torch.zeros(1, 2, 14, 14))
-    return parameters, activations
+        network(torch.zeros(1, *variant.input_shape))
+    return variant.count(structure), activations

@@ -36,8 +36,7 @@ import torch
 
 from pipeline.base.errors import StageError
 from pipeline.base.interruptions import SIGNALS
-from pipeline.data.pools import Pool
-from pipeline.models.registry import get_variant
+from pipeline.data.dataset import Dataset
 from pipeline.training.chunk import ChunkTraining
 from pipeline.training.compute import Compute
 from pipeline.training.machine import this_machine
@@ -66,11 +65,11 @@ _M_TRIM_THRESHOLD, _M_TOP_PAD, _M_MMAP_THRESHOLD = -1, -2, -3  # of glibc's mall
 class Trainer:
     """Trains jobs in worker processes that live as long as it does. Use it as a context manager.
 
-    The workers hold two pools: what is trained on, and what is held out. A stage that must not see the test
-    digits passes the training digits for both, and the test digits are nowhere in its workers.
+    The workers hold two data sets: what is trained on, and what is held out. A stage that must not see test data passes
+    the training data for both, and the test data is nowhere in its workers.
     """
 
-    def __init__(self, train: Pool, held_out: Pool, compute: Compute) -> None:
+    def __init__(self, train: Dataset, held_out: Dataset, compute: Compute) -> None:
         self._context = _context()
         self.compute = compute.resolved()
         self.trained: list[Chunk] = []
@@ -80,9 +79,9 @@ class Trainer:
         self._done: Synchronized[int] = self._context.Value("q", 0)
         # Through shared memory, because a process that is started with large arguments keeps its parent waiting until
         # it has imported what they are made of.
-        pools = [train] if held_out is train else [train, held_out]
-        self._kinds = [type(pool) for pool in pools]
-        self._memory = _share(pools)
+        data = [train] if held_out is train else [train, held_out]
+        self._kinds = [type(each) for each in data]
+        self._memory = _share(data)
         self._executor = self._start()
         self._workers: list[BaseProcess] = []
         self._training: dict[Future[list[Outcome]], Chunk] = {}
@@ -151,11 +150,15 @@ class Trainer:
 
         left = self._train(sorted(chunks, key=lambda chunk: -chunk.cost), keep, show, meanwhile)
         while left:
-            log.warning("a worker process died (%s); what it trained is tried again alone", self._mourn())
+            log.warning("a worker process died (%s); what it trained is tried again alone", self._restart())
             while left and not self._train(left[:1], keep, show):
                 left = left[1:]
             if left:  # it has died again
-                keep(left[0], [Outcome.broken(f"its worker process died ({self._mourn()})")] * len(left[0].replicas))
+                keep(
+                    left[0],
+                    [Outcome(status="broken", reason=f"its worker process died ({self._restart()})")]
+                    * len(left[0].replicas),
+                )
                 left = self._train(left[1:], keep, show)
         return [[outcomes[index, position] for position in range(len(job.replicas))] for index, job in enumerate(jobs)]
 
@@ -189,12 +192,12 @@ class Trainer:
                     left.append(chunk)
                 elif isinstance(error, Exception):
                     reason = " ".join(f"{type(error).__name__}: {error}".split())[:MAX_REASON]
-                    keep(chunk, [Outcome.broken(reason)] * len(chunk.replicas))
+                    keep(chunk, [Outcome(status="broken", reason=reason)] * len(chunk.replicas))
                 else:
                     keep(chunk, future.result())
         return sorted(left, key=lambda chunk: -chunk.cost)
 
-    def _mourn(self) -> str:
+    def _restart(self) -> str:
         """Why a worker has died, in words; new ones are started in place of them all.
 
         A signal by which a person stops a process stops this one too, as if it had been sent here.
@@ -242,8 +245,8 @@ class Trainer:
         """With the decision what is compiled."""
         programs: dict[tuple[object, ...], list[Chunk]] = defaultdict(list)
         for chunk in chunks:
-            network = get_variant(chunk.variant).build(chunk.replicas[0].hyper.structure)
-            if self.compute.compile != "off" and can_compile(network, self.compute.device):
+            structure = chunk.replicas[0].hyper.structure
+            if self.compute.compile != "off" and can_compile(chunk.variant, structure, self.compute.device):
                 programs[chunk.program].append(chunk)
         if self.compute.compile == "on":
             return [replace(chunk, compiled=chunk.program in programs) for chunk in chunks]
@@ -295,16 +298,16 @@ def _interrupt_blocked() -> Iterator[None]:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
-_pools: tuple[Pool, Pool]
+_data: tuple[Dataset, Dataset]
 _progress: Synchronized[int]
 _compute: Compute
 
 
-def _share(pools: Sequence[Pool]) -> SharedMemory:
-    """The arrays of pools, one after the other."""
+def _share(data: Sequence[Dataset]) -> SharedMemory:
+    """The arrays of data sets, one after the other."""
     content = io.BytesIO()
-    for pool in pools:
-        for array in pool.arrays:
+    for each in data:
+        for array in each.arrays:
             np.save(content, array, allow_pickle=False)
     memory = SharedMemory(create=True, size=content.tell())
     assert memory.buf is not None
@@ -312,8 +315,8 @@ def _share(pools: Sequence[Pool]) -> SharedMemory:
     return memory
 
 
-def _shared(memory_name: str, kinds: Sequence[type[Pool]]) -> list[Pool]:
-    """A copy of the pools that another process shares."""
+def _shared(memory_name: str, kinds: Sequence[type[Dataset]]) -> list[Dataset]:
+    """A copy of the data sets that another process shares."""
     memory = SharedMemory(memory_name)
     assert memory.buf is not None
     content = io.BytesIO(memory.buf)
@@ -321,10 +324,10 @@ def _shared(memory_name: str, kinds: Sequence[type[Pool]]) -> list[Pool]:
     return [kind.of(*(np.load(content, allow_pickle=False) for _ in fields(kind))) for kind in kinds]
 
 
-def _start_worker(memory_name: str, kinds: Sequence[type[Pool]], done: Synchronized[int], compute: Compute) -> None:
-    global _pools, _progress, _compute
+def _start_worker(memory_name: str, kinds: Sequence[type[Dataset]], done: Synchronized[int], compute: Compute) -> None:
+    global _data, _progress, _compute
     train, *held_out = _shared(memory_name, kinds)
-    _pools, _progress, _compute = (train, held_out[0] if held_out else train), done, compute
+    _data, _progress, _compute = (train, held_out[0] if held_out else train), done, compute
     # Ctrl-C ends workers without a word; the parent, which it reaches too or which sees that they have gone, tells.
     signal.signal(signal.SIGINT, signal.SIG_DFL)
     signal.pthread_sigmask(signal.SIG_UNBLOCK, [signal.SIGINT])
@@ -354,7 +357,7 @@ def _tick(replica_epochs: int) -> None:
 
 
 def _training(chunk: Chunk) -> ChunkTraining:
-    return ChunkTraining(chunk, *_pools, bfloat16=_compute.precision == "bfloat16", device=_compute.device)
+    return ChunkTraining(chunk, *_data, bfloat16=_compute.precision == "bfloat16", device=_compute.device)
 
 
 def _probe(chunk: Chunk, steps: float) -> bool:

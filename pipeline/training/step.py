@@ -4,19 +4,18 @@ from __future__ import annotations
 
 import inspect
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from pipeline import mini
-from pipeline.models.hyperparameters import Hyperparameters
-from pipeline.models.objectives import Objective, signs
+from pipeline.data.dataset import Batch
+from pipeline.models.hyperparameters import Hyperparameters, Structure
+from pipeline.models.objectives import Objective
 from pipeline.models.variant import Variant, normalises
 from pipeline.training.network import ReplicaNetworks
 from pipeline.training.optimisers import make_optimiser
-from pipeline.training.schedules import learning_rate
 
 PROGRAMS = 256
 """Compiled programs that a worker may hold; chunks of one shape share theirs."""
@@ -36,15 +35,15 @@ class Step(ABC):
         """Get ready to learn in an epoch, counted from 0."""
 
     @abstractmethod
-    def __call__(self, x: Tensor, target: Tensor, digits: Tensor) -> tuple[Tensor, Tensor]:
-        """Learn from x (R, B, ...), target (R, B) and digits (R, B, 2): loss (R,) and verdict (R, B, ...)."""
+    def __call__(self, batch: Batch) -> tuple[Tensor, Any]:
+        """Learn from a batch (R, B, ...): loss (R,) and output, detached."""
 
     @abstractmethod
     def begin_evaluation(self) -> None:
         """Get ready to evaluate."""
 
     @abstractmethod
-    def evaluate(self, x: Tensor, target: Tensor, digits: Tensor) -> tuple[Tensor, Any]:
+    def evaluate(self, batch: Batch) -> tuple[Tensor, Any]:
         """Loss (R,) and output without learning."""
 
     @abstractmethod
@@ -54,56 +53,6 @@ class Step(ABC):
     @abstractmethod
     def state(self, row: int) -> dict[str, Tensor]:
         """Weights and buffers of one replica by name; a copy."""
-
-
-class MiniStep(Step):
-    """Networks of the mini framework, with its own loss and its own gradient descent."""
-
-    def __init__(
-        self,
-        network: mini.Sequential,
-        hypers: Sequence[Hyperparameters],
-        weights: Sequence[torch.Generator],
-        *,
-        objective: Objective,
-        dtype: torch.dtype,
-        device: str,
-    ) -> None:
-        self.objective, self.dtype = objective, dtype
-        self.network, self.hypers = network, list(hypers)
-        network.initialise(weights, dtype, device)
-        self.loss = mini.MSE()
-        self.optimiser = mini.SGD(network, [hyper.lr for hyper in hypers])
-
-    def begin_epoch(self, epoch: int) -> None:
-        """Set the learning rates."""
-        self.optimiser.set_rates([learning_rate(hyper, epoch) for hyper in self.hypers])
-
-    def __call__(self, x: Tensor, target: Tensor, digits: Tensor) -> tuple[Tensor, Tensor]:
-        """Forward, backward and update."""
-        loss_R, output = self.evaluate(x, target, digits)
-        self.network.zero_gradients()
-        self.network.backward(self.loss.backward())
-        self.optimiser.step()
-        return loss_R, output
-
-    def begin_evaluation(self) -> None:
-        """Nothing is to be done."""
-
-    def evaluate(self, x: Tensor, target: Tensor, digits: Tensor) -> tuple[Tensor, Tensor]:
-        """Loss (R,) and output (R, B, 1)."""
-        output = self.network.forward(x)
-        return self.loss.forward(output, signs(target, self.dtype).unsqueeze(-1)), output
-
-    def select(self, keep: Tensor) -> None:
-        """Go on with some replicas."""
-        self.network.select(keep)
-        self.optimiser.select(keep)
-        self.hypers = [self.hypers[position] for position in keep.tolist()]
-
-    def state(self, row: int) -> dict[str, Tensor]:
-        """Weights (inputs, outputs) and biases of one replica."""
-        return self.network.state(row)
 
 
 class NetworkStep(Step):
@@ -117,51 +66,62 @@ class NetworkStep(Step):
         self.needs_two = networks.normalise
         self.networks = networks
         self.optimiser = make_optimiser(networks.values, networks.layout, hypers, fused=self.fused)
-        alpha_R = networks.values.new_tensor([hyper.alpha for hyper in hypers])
-        self.alpha_R = alpha_R if variant.auxiliary_loss else None
+        self.hyper_R = {
+            name: networks.values.new_tensor([getattr(hyper, name) for hyper in hypers])
+            for name in sorted(variant.objective.hyperparameters)
+        }
+        """Those that the loss reads."""
 
     def begin_epoch(self, epoch: int) -> None:
         """Set the learning rates, and let layers learn."""
         self.networks.model.train()
         self.optimiser.begin_epoch(epoch)
 
-    def __call__(self, x: Tensor, target: Tensor, digits: Tensor) -> tuple[Tensor, Tensor]:
-        """Learn from x (R, B, 2, H, W), target (R, B) and digits (R, B, 2): loss (R,) and verdict (R, B, ...)."""
+    def __call__(self, batch: Batch) -> tuple[Tensor, Any]:
+        """Learn from a batch: loss (R,) and output."""
         self.optimiser.begin_step()
-        return self._learn(x, target, digits)
+        return self._learn(batch)
 
-    def _learn(self, x: Tensor, target: Tensor, digits: Tensor) -> tuple[Tensor, Tensor]:
-        loss_R, output = self.evaluate(x, target, digits)
+    def _learn(self, batch: Batch) -> tuple[Tensor, Any]:
+        loss_R, output = self.evaluate(batch)
         torch.autograd.backward(loss_R, torch.ones_like(loss_R))
         self.optimiser.step(self.networks.gradient())
         self.networks.refresh()
-        return loss_R.detach(), self.objective.verdict(output).detach()
+        return loss_R.detach(), over_parts(Tensor.detach, output)
 
     def begin_evaluation(self) -> None:
         """Let layers apply what they have learned."""
         self.networks.model.eval()
 
-    def evaluate(self, x: Tensor, target: Tensor, digits: Tensor) -> tuple[Tensor, Any]:
+    def evaluate(self, batch: Batch) -> tuple[Tensor, Any]:
         """Loss (R,) and output without learning."""
-        output = _full(self.networks.model(x))
-        return self.objective.loss_R(output, target, digits, self.alpha_R), output
+        output = over_parts(_full, self.networks.model(batch["x"]))
+        return self.objective.loss_R(output, batch, self.hyper_R), output
 
     def select(self, keep: Tensor) -> None:
         """Go on with the replicas at positions `keep`."""
         self.networks.select(keep)
         self.optimiser.select(self.networks.values, keep)
-        self.alpha_R = None if self.alpha_R is None else self.alpha_R[keep]
+        self.hyper_R = {name: number_R[keep] for name, number_R in self.hyper_R.items()}
 
     def state(self, row: int) -> dict[str, Tensor]:
         """The `state_dict` of one replica."""
         return self.networks.state(row)
 
 
-def _full(output: Any) -> Any:
-    """The output, a tuple of tensors, in full precision."""
-    return type(output)(
-        *(part.float() if part is not None and part.dtype is torch.bfloat16 else part for part in output)
-    )
+def _full(part: Tensor) -> Tensor:
+    """In full precision."""
+    return part.float() if part.dtype is torch.bfloat16 else part
+
+
+def over_parts(function: Callable[..., Tensor], *outputs: Any) -> Any:
+    """What a function makes of the corresponding tensors of outputs, in their form: a tensor, or a tuple of tensors, of
+    which some may be None."""
+    first = outputs[0]
+    if first is None or isinstance(first, Tensor):
+        return None if first is None else function(*outputs)
+    parts = [over_parts(function, *each) for each in zip(*outputs, strict=True)]
+    return type(first)(*parts) if hasattr(first, "_fields") else tuple(parts)
 
 
 class CompiledStep(NetworkStep):
@@ -174,23 +134,24 @@ class CompiledStep(NetworkStep):
         self._shape: torch.Size | None = None
         self._compiled = torch.compile(self._graph, fullgraph=True, dynamic=False, **_limit_of_programs())
 
-    def _learn(self, x: Tensor, target: Tensor, digits: Tensor) -> tuple[Tensor, Tensor]:
-        self._shape = self._shape or x.shape
-        if x.shape != self._shape:
-            return super()._learn(x, target, digits)
-        loss_R, verdict = self._compiled(self.networks.values, x, target, digits)
-        return loss_R, verdict
+    def _learn(self, batch: Batch) -> tuple[Tensor, Any]:
+        shape = batch["x"].shape
+        self._shape = self._shape or shape
+        if shape != self._shape:
+            return super()._learn(batch)
+        loss_R, output = self._compiled(self.networks.values, dict(batch))
+        return loss_R, output
 
-    def _graph(self, values: Tensor, x: Tensor, target: Tensor, digits: Tensor) -> tuple[Tensor, Tensor]:
-        def loss(values: Tensor) -> tuple[Tensor, tuple[Tensor, Tensor]]:
-            output = _full(self.networks.call(values, x))
-            loss_R = self.objective.loss_R(output, target, digits, self.alpha_R)
-            return loss_R.sum(), (loss_R, self.objective.verdict(output))
+    def _graph(self, values: Tensor, batch: Batch) -> tuple[Tensor, Any]:
+        def loss(values: Tensor) -> tuple[Tensor, tuple[Tensor, Any]]:
+            output = over_parts(_full, self.networks.call(values, batch["x"]))
+            loss_R = self.objective.loss_R(output, batch, self.hyper_R)
+            return loss_R.sum(), (loss_R, output)
 
-        gradient, (loss_R, verdict) = torch.func.grad(loss, has_aux=True)(values)
+        gradient, (loss_R, output) = torch.func.grad(loss, has_aux=True)(values)
         self.optimiser.step(gradient)
         self.networks.refresh()
-        return loss_R, verdict
+        return loss_R, output
 
 
 def _limit_of_programs() -> dict[str, Any]:
@@ -211,34 +172,34 @@ class GraphedStep(NetworkStep):
     def __init__(self, networks: ReplicaNetworks, hypers: Sequence[Hyperparameters], variant: Variant) -> None:
         super().__init__(networks, hypers, variant)
         self._graph: torch.cuda.CUDAGraph | None = None
-        self._inputs: tuple[Tensor, ...] = ()
+        self._inputs: Batch = {}
 
-    def _learn(self, x: Tensor, target: Tensor, digits: Tensor) -> tuple[Tensor, Tensor]:
+    def _learn(self, batch: Batch) -> tuple[Tensor, Any]:
         if self._graph is None:
-            self._capture(x, target, digits)
-        if x.shape != self._inputs[0].shape:
-            return super()._learn(x, target, digits)
-        for static, given in zip(self._inputs, (x, target, digits), strict=True):
-            static.copy_(given)
+            self._capture(batch)
+        if batch["x"].shape != self._inputs["x"].shape:
+            return super()._learn(batch)
+        for name, static in self._inputs.items():
+            static.copy_(batch[name])
         assert self._graph is not None
         self._graph.replay()
-        loss_R, verdict = self._outputs
-        return loss_R.clone(), verdict.clone()
+        loss_R, output = self._outputs
+        return loss_R.clone(), over_parts(Tensor.clone, output)
 
-    def _capture(self, *batch: Tensor) -> None:
+    def _capture(self, batch: Batch) -> None:
         """Record a step; what warming up changes is put back."""
-        self._inputs = tuple(tensor.clone() for tensor in batch)
+        self._inputs = {name: tensor.clone() for name, tensor in batch.items()}
         changing = [self.networks.values, *self.optimiser.state, *self.networks.model.buffers()]
         before = [tensor.clone() for tensor in changing]
         stream = torch.cuda.Stream()
         stream.wait_stream(torch.cuda.current_stream())
         with torch.cuda.stream(stream):
             for _ in range(self._WARM_UP):
-                super()._learn(*self._inputs)
+                super()._learn(self._inputs)
         torch.cuda.current_stream().wait_stream(stream)
         self._graph = torch.cuda.CUDAGraph()
         with torch.cuda.graph(self._graph):
-            self._outputs = super()._learn(*self._inputs)
+            self._outputs = super()._learn(self._inputs)
         for tensor, value in zip(changing, before, strict=True):
             tensor.copy_(value)
         self.networks.refresh()
@@ -249,10 +210,11 @@ class GraphedStep(NetworkStep):
         self._graph = None
 
 
-def can_compile(network: Any, device: str) -> bool:
+def can_compile(variant: Variant, structure: Structure, device: str) -> bool:
     """Whether a step of this network can be one graph: what is dropped is drawn outside of it, on the CPU, and
     torch.compile does not follow a derivative through the running statistics of batch normalisation."""
-    if not isinstance(network, nn.Module) or any(isinstance(layer, nn.Dropout) for layer in network.modules()):
+    network = variant.build(structure)
+    if variant.make_step is not None or any(isinstance(layer, nn.Dropout) for layer in network.modules()):
         return False
     return device == "cuda" or not normalises(network)
 

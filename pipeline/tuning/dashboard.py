@@ -16,8 +16,7 @@ import optuna
 from optuna.artifacts import FileSystemArtifactStore, get_all_artifact_meta, upload_artifact
 from optuna.trial import FrozenTrial
 
-from pipeline.base.files import full_place, is_no_space, no_space
-from pipeline.data.prepared import writable_folder
+from pipeline.base.files import full_place, is_no_space, no_space, writable_folder
 from pipeline.tuning.records import study_files
 from pipeline.tuning.storage import Storage
 

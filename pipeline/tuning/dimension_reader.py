@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from pipeline.base.errors import InputError, SpaceError, near_misses
+from pipeline.base.stored import SIGNIFICANT_DIGITS
 from pipeline.models.hyperparameters import Value
 from pipeline.models.variant import Variant
 from pipeline.tuning.dimensions import Choice, Dimension, FloatRange, IntRange, on_grid
@@ -14,7 +15,8 @@ from pipeline.tuning.space import Condition
 from pipeline.tuning.strict_yaml import Node
 
 USE_CHOICE: dict[type, str] = {str: "names; use type: choice", bool: "true or false; use type: choice"}
-COMMON_KEYS = {"default", "when"}
+ROUNDING, OPTIONAL = "significant_digits", "optional"
+COMMON_KEYS = {"default", "when", OPTIONAL}
 MAX_SIGNIFICANT, MAX_STEPS, MAX_VALUES = 15, 10_000, 100
 
 
@@ -41,6 +43,8 @@ class DimensionReader:
             "int": self._int_range,
             "choice": self._choice,
         }
+        if OPTIONAL in fields:
+            self._switch(fields[OPTIONAL])
         kind = fields["type"].value
         if not isinstance(kind, str) or kind not in readers:
             raise self.fail(f"unknown type {kind!r}; {near_misses(str(kind), list(readers))}", fields["type"])
@@ -131,7 +135,7 @@ class DimensionReader:
         if value in self._known:
             return
         try:
-            self.variant.check(self.variant.preset.having({self.key: value}))
+            self.variant.check(self.variant.preset.replaced({self.key: value}))
         except InputError as error:
             raise SpaceError(self.path, node.line, str(error)) from None
         self._known.add(value)
@@ -174,22 +178,22 @@ class DimensionReader:
         if self.kind is not float:
             rule = "whole numbers; use type: int or choice" if self.kind is int else USE_CHOICE[self.kind]
             raise self.fail(f"takes {rule}", fields["type"])
-        self._only(fields, {"low", "high"}, {"log", "step", "digits"})
+        self._only(fields, {"low", "high"}, {"log", "step", ROUNDING, SIGNIFICANT_DIGITS})
         low, high = (float(end) for end in self._ends(fields))
         step = float(self._step(fields, low, high)) if "step" in fields else None
-        return FloatRange(low=low, high=high, log=self._log(fields, low), step=step, digits=self._digits(fields))
+        rounding = self._significant_digits(fields)
+        return FloatRange(low=low, high=high, log=self._log(fields, low), step=step, significant_digits=rounding)
 
-    def _digits(self, fields: dict[str, Node]) -> int | None:
-        if "digits" not in fields:
+    def _significant_digits(self, fields: dict[str, Node]) -> int | None:
+        key = ROUNDING if ROUNDING in fields else SIGNIFICANT_DIGITS  # what earlier versions called it
+        if key not in fields:
             return None
-        digits = fields["digits"].value
-        if type(digits) is not int or not 1 <= digits <= MAX_SIGNIFICANT:
-            raise self.fail(
-                f"digits must be a whole number from 1 to {MAX_SIGNIFICANT}, but got {digits!r}", fields["digits"]
-            )
+        given: object = fields[key].value
+        if type(given) is not int or not 1 <= given <= MAX_SIGNIFICANT:
+            raise self.fail(f"{key} must be a whole number from 1 to {MAX_SIGNIFICANT}, but got {given!r}", fields[key])
         if "step" in fields:
-            raise self.fail("digits and step exclude each other", fields["digits"])
-        return digits
+            raise self.fail(f"{key} and step exclude each other", fields[key])
+        return given
 
     def _int_range(self, fields: dict[str, Node]) -> IntRange:
         if self.kind is not int:

@@ -20,8 +20,8 @@ class FloatRange:
     high: float
     log: bool = False
     step: float | None = None
-    digits: int | None = None
-    """Significant digits that a proposal is rounded to; None for all of them."""
+    significant_digits: int | None = None
+    """Significant figures that a proposal is rounded to; None for all of them."""
 
     @property
     def ends(self) -> tuple[float, float]:
@@ -51,16 +51,16 @@ class FloatRange:
         """A proposal as it is tried: the same number for all that the space does not tell apart."""
         if self.step is not None:
             return round(float(value), 12)
-        if self.digits is None:
+        if self.significant_digits is None:
             return float(value)
-        return min(max(float(f"{value:.{self.digits}g}"), self.low), self.high)
+        return min(max(float(f"{value:.{self.significant_digits}g}"), self.low), self.high)
 
     def __contains__(self, value: Value) -> bool:
         return (
             not isinstance(value, str)
             and self.low <= value <= self.high
             and (self.step is None or on_grid(value - self.low, self.step))
-            and (self.digits is None or self.rounded(value) == value)
+            and (self.significant_digits is None or self.rounded(value) == value)
         )
 
 

@@ -27,6 +27,7 @@ from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial, TrialState, create_trial
 
 from pipeline.base.errors import InputError
+from pipeline.base.stored import SAMPLES
 from pipeline.models.hyperparameters import Hyperparameters
 from pipeline.training.machine import UNKNOWN
 from pipeline.training.plan import StopRule
@@ -38,7 +39,7 @@ from pipeline.tuning.samplers import SAMPLERS, Proposer
 from pipeline.tuning.space import Space
 from pipeline.tuning.storage import Storage
 from pipeline.tuning.strategies import Proposal, Strategy
-from pipeline.tuning.trials import Asked, Finding, Generation, Recheck, TrialRecord, selection_score
+from pipeline.tuning.trials import Asked, Finding, Generation, Recheck, TrialRecord, searched, selection_score
 
 DECIMALS = 6
 RUNS = "mlflow_runs"
@@ -218,15 +219,15 @@ class Ledger:
         with self._foreign.refusing(known) if known is not None and is_foreign else nullcontext():
             parameters = self._proposer.propose(number, proposal.parameters, proposal.enqueued)
         hyper = self._method.space.hyper(parameters)
-        draw = draws.next(hyper, proposal.pairs)
+        draw = draws.next(hyper, proposal.samples)
         begun = {
-            "pairs": proposal.pairs,
+            SAMPLES: proposal.samples,
             "draw": draw,
             "generation": generation,
             "config": hyper.as_dict(),
             **({"enqueued": proposal.enqueued} if is_foreign else {}),
         }
-        shown = {"config_hash": hyper.hash, **({"pairs": proposal.pairs} if proposal.pairs else {})}
+        shown = {"config_hash": hyper.hash, **({SAMPLES: proposal.samples} if proposal.samples else {})}
         if known is None:
             trial = create_trial(
                 state=TrialState.RUNNING,
@@ -249,7 +250,7 @@ class Ledger:
         return Asked(
             number=number,
             hyper=hyper,
-            pairs=proposal.pairs,
+            samples=proposal.samples,
             draw=draw,
             stop=rule(number),
             generation=generation,
@@ -303,7 +304,7 @@ class Ledger:
         if finding.state == "failed":
             self._study.tell(number, state=TrialState.FAIL)
             return
-        for epoch, error in enumerate(found["curves"]["validation_error"], start=1):
+        for epoch, error in enumerate(searched(found["curves"], finding.metric), start=1):
             # Not `trial.report`, which warns of what a process that died here has reported already.
             self._storage.set_trial_intermediate_value(trial_id, epoch, float(error))
         if finding.state == "pruned":
@@ -320,11 +321,11 @@ class Ledger:
         self._records[trial.number] = TrialRecord(
             number=trial.number,
             state=finding.state,
-            error=found["curves"]["validation_error"][-1] if complete else None,
+            error=searched(found["curves"], finding.metric)[-1] if complete else None,
             score=self._score(finding) if complete else None,
             cost=cost if complete else None,
             hyper=trial.hyper,
-            pairs=trial.pairs,
+            samples=trial.samples,
             draw=trial.draw,
             generation=trial.generation,
             enqueued=trial.enqueued,
@@ -476,13 +477,13 @@ class _Draws:
         self._next: dict[tuple[Hyperparameters, int], int] = {}
         for record in earlier if replicate else ():
             if record.state == "complete":
-                self._next[record.hyper.canonical, record.pairs] = record.draw + 1
+                self._next[record.hyper.canonical, record.samples] = record.draw + 1
 
-    def next(self, hyper: Hyperparameters, pairs: int) -> int:
+    def next(self, hyper: Hyperparameters, samples: int) -> int:
         """The draw on which it is tried next."""
-        draw = self._next.get((hyper.canonical, pairs), 0)
+        draw = self._next.get((hyper.canonical, samples), 0)
         if self._replicate:
-            self._next[hyper.canonical, pairs] = draw + 1
+            self._next[hyper.canonical, samples] = draw + 1
         return draw
 
 
@@ -491,6 +492,7 @@ def _found(finding: Finding, seconds: float) -> dict[str, Any]:
     return {
         "curves": {name: np.round(curve, DECIMALS).tolist() for name, curve in finding.curves.items()},
         "fold_errors": [np.round(errors, DECIMALS).tolist() for errors in finding.fold_errors],
+        "metric": finding.metric,
         "reason": finding.reason,
         "source": finding.source,
         "replica_epochs": finding.replica_epochs,
@@ -502,7 +504,7 @@ def _shown(found: Mapping[str, Any]) -> dict[str, Any]:
     """What people see of a finding beside a trial's values."""
     shown = {name: found[name] for name in ("reason", "source", "replica_epochs") if found[name]}
     if found["fold_errors"] and all(found["fold_errors"]):
-        shown["validation_error_of_folds"] = [errors[-1] for errors in found["fold_errors"]]
-    if digits := found["curves"].get("validation_digit_error"):
-        shown["validation_digit_error"] = digits[-1]
-    return shown
+        shown[f"validation_{found['metric']}_of_folds"] = [errors[-1] for errors in found["fold_errors"]]
+    apart = (f"validation_{found['metric']}", "validation_loss")
+    others = {name: values[-1] for name, values in found["curves"].items() if values and name not in apart}
+    return shown | {name: value for name, value in others.items() if name.startswith("validation_")}

@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from pipeline.models.hyperparameters import Hyperparameters
-from pipeline.tuning.trials import Asked, Finding, TrialRecord
+from pipeline.tuning.trials import Asked, Finding, TrialRecord, searched
 
 Path = tuple[Hyperparameters, int, int]
 """`Hyperparameters.path`, the number of training samples, and the draw."""
@@ -28,7 +28,7 @@ class Known:
 
 def path_of(trial: Asked | TrialRecord) -> Path:
     """Equal for trials that differ in epochs alone."""
-    return trial.hyper.path, trial.pairs, trial.draw
+    return trial.hyper.path, trial.samples, trial.draw
 
 
 class Paths:
@@ -68,7 +68,7 @@ class Paths:
 
 def reaches(found: Finding | TrialRecord, epochs: int) -> bool:
     """Whether all folds were sound after so many epochs; of a failed trial the last epoch was not."""
-    return len(found.curves.get("validation_error", ())) - (found.state == "failed") >= epochs
+    return len(searched(found.curves, found.metric)) - (found.state == "failed") >= epochs
 
 
 def read_off(found: Finding | TrialRecord, label: str, epochs: int) -> Finding:
@@ -78,6 +78,7 @@ def read_off(found: Finding | TrialRecord, label: str, epochs: int) -> Finding:
         return Finding(
             curves=found.curves,
             fold_errors=found.fold_errors,
+            metric=found.metric,
             state=found.state,
             reason=found.reason,
             source=source,
@@ -85,6 +86,7 @@ def read_off(found: Finding | TrialRecord, label: str, epochs: int) -> Finding:
     return Finding(
         curves={name: values[:epochs] for name, values in found.curves.items()},
         fold_errors=[errors[:epochs] for errors in found.fold_errors],
+        metric=found.metric,
         state="complete",
         source=source,
     )

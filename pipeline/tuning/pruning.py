@@ -1,8 +1,8 @@
 """Pruning: Optuna's pruners as stop rules of the engine.
 
-All folds of a trial train together, so its mean validation error is known after every epoch; a rule compares it with
-the trials that had finished before the trial's generation. It needs nothing but that data, so it runs in the worker
-and its answer does not depend on how fast other workers are.
+All folds of a trial train together, so the mean of its searched metric is known after every epoch; a rule compares it
+with the trials that had finished before the trial's generation. It needs nothing but that data, so it runs in the
+worker and its answer does not depend on how fast other workers are.
 """
 
 from __future__ import annotations
@@ -56,9 +56,9 @@ class MedianRule:
         study.add_trials(self.earlier)
         return study
 
-    def __call__(self, held_out_error_FE: Sequence[Sequence[float]], /) -> bool:
+    def __call__(self, held_out_FE: Sequence[Sequence[float]], /) -> bool:
         """Whether Optuna's MedianPruner says so of the best error so far; the first epochs are never stopped."""
-        mean_E = np.mean(held_out_error_FE, axis=0).tolist()
+        mean_E = np.mean(held_out_FE, axis=0).tolist()
         if len(mean_E) <= WARMUP_EPOCHS:
             return False
         pruner = optuna.pruners.MedianPruner(n_startup_trials=STARTUP_TRIALS, n_warmup_steps=WARMUP_EPOCHS)
@@ -107,10 +107,10 @@ class RungRule:
             epoch *= REDUCTION
         return epochs
 
-    def __call__(self, held_out_error_FE: Sequence[Sequence[float]], /) -> bool:
+    def __call__(self, held_out_FE: Sequence[Sequence[float]], /) -> bool:
         """Whether Optuna's pruner says so, asked at the epochs of its rungs."""
-        epochs = len(held_out_error_FE[0])
-        return epochs in self._rung_epochs(epochs) and _prunes(self._trial, held_out_error_FE)
+        epochs = len(held_out_FE[0])
+        return epochs in self._rung_epochs(epochs) and _prunes(self._trial, held_out_FE)
 
 
 def _prunes(trial: Trial, error_FE: Sequence[Sequence[float]]) -> bool:
@@ -125,9 +125,9 @@ class FoldsRule:
 
     best_error_FE: tuple[tuple[float, ...], ...]
 
-    def __call__(self, held_out_error_FE: Sequence[Sequence[float]], /) -> bool:
+    def __call__(self, held_out_FE: Sequence[Sequence[float]], /) -> bool:
         """Whether Optuna's WilcoxonPruner says so; the first epochs are never stopped."""
-        epoch = len(held_out_error_FE[0])
+        epoch = len(held_out_FE[0])
         if epoch <= WARMUP_EPOCHS:
             return False
         with warnings.catch_warnings():
@@ -136,7 +136,7 @@ class FoldsRule:
         best = [errors[min(epoch, len(errors)) - 1] for errors in self.best_error_FE]
         study = optuna.create_study()
         study.add_trial(create_trial(value=float(np.mean(best)), intermediate_values=dict(enumerate(best))))
-        now = dict(enumerate(errors[-1] for errors in held_out_error_FE))
+        now = dict(enumerate(errors[-1] for errors in held_out_FE))
         return pruner.prune(study, create_trial(state=TrialState.RUNNING, intermediate_values=now))
 
 
@@ -159,10 +159,10 @@ def stop_rules(pruner: str, earlier: Sequence[TrialRecord], epochs: int) -> Call
         errors = tuple(map(tuple, best.fold_errors))
         return lambda _: FoldsRule(errors)
     known = [record for record in earlier[-LATEST:] if record.state != "failed"]
-    curves = {record.number: tuple(record.curves["validation_error"]) for record in known}
+    curves = {record.number: tuple(record.searched) for record in known}
     return lambda number: RungRule(pruner, curves, number, epochs)
 
 
 def _frozen(record: TrialRecord) -> FrozenTrial:
-    errors = record.curves["validation_error"]
+    errors = record.searched
     return create_trial(value=errors[-1], intermediate_values=dict(enumerate(errors, start=1)))

@@ -15,9 +15,10 @@ from optuna.trial import TrialState
 from pydantic_core import from_json
 from sqlalchemy import DateTime, Float, Row, String, and_, cast, column, func, select, table
 
+from pipeline.base.stored import SAMPLES
 from pipeline.models.hyperparameters import Hyperparameters
 from pipeline.tuning.storage import Storage
-from pipeline.tuning.trials import State, TrialRecord
+from pipeline.tuning.trials import State, TrialRecord, searched
 
 STATES: dict[TrialState, State] = {
     TrialState.COMPLETE: "complete",
@@ -130,11 +131,11 @@ def _record(row: Row[Any]) -> TrialRecord:
     return TrialRecord(
         number=row.number,
         state=state,
-        error=found["curves"]["validation_error"][-1] if complete else None,
+        error=searched(found["curves"], found.get("metric", "error"))[-1] if complete else None,
         score=_objective(row.score, row.score_type) if complete else None,
         cost=_objective(row.cost, row.cost_type) if complete else None,
         hyper=Hyperparameters.of(begun["config"]),
-        pairs=begun["pairs"],
+        samples=begun[SAMPLES],
         draw=begun["draw"],
         generation=(begin, end),
         enqueued=begun.get("enqueued"),

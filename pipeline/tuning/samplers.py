@@ -181,7 +181,7 @@ class Proposer:
 
     def _frozen(self, record: TrialRecord) -> FrozenTrial:
         parameters = self._space.parameters(record.hyper)
-        errors = record.curves.get("validation_error", ())
+        errors = record.searched
         pruned = record.state == "pruned"
         return create_trial(
             state={"complete": TrialState.COMPLETE, "pruned": TrialState.PRUNED, "failed": TrialState.FAIL}[
@@ -201,7 +201,7 @@ class Proposer:
         elif record.state == "complete":
             self._study.tell(index, record.values)
         elif record.state == "pruned":
-            errors = record.curves["validation_error"]
+            errors = record.searched
             study_id = self._storage.get_study_id_from_name(self._study.study_name)
             trial_id = self._storage.get_trial_id_from_study_id_trial_number(study_id, index)
             self._storage.set_trial_intermediate_value(trial_id, len(errors), errors[-1])

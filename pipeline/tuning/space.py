@@ -7,11 +7,13 @@ import itertools
 import json
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import asdict, dataclass, field
+from typing import Any
 
 import optuna
 from optuna.distributions import BaseDistribution
 
 from pipeline.base.errors import InputError
+from pipeline.base.stored import SIGNIFICANT_DIGITS
 from pipeline.models.hyperparameters import Hyperparameters, Value
 from pipeline.tuning.constraints import Constraint
 from pipeline.tuning.dimensions import Dimension
@@ -23,6 +25,13 @@ class Condition:
 
     name: str
     values: tuple[Value, ...]
+
+
+def _stored(dimension: Dimension) -> dict[str, Any]:
+    """As it is part of a digest."""
+    return {
+        SIGNIFICANT_DIGITS if name == "significant_digits" else name: value for name, value in asdict(dimension).items()
+    }
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -41,7 +50,7 @@ class Space:
     def digest(self) -> str:
         """SHA-256 of all that the space says, in hexadecimal."""
         dimensions = {
-            name: [type(dimension).__name__, asdict(dimension)] for name, dimension in self.dimensions.items()
+            name: [type(dimension).__name__, _stored(dimension)] for name, dimension in self.dimensions.items()
         }
         conditions = {name: asdict(condition) for name, condition in self.conditions.items()}
         constraints = [constraint.text for constraint in self.constraints]
@@ -74,7 +83,7 @@ class Space:
 
     def hyper(self, parameters: Mapping[str, Value]) -> Hyperparameters:
         """The configuration with these parameters; what is not among them is as in the preset."""
-        return self.preset.having(parameters)
+        return self.preset.replaced(parameters)
 
     def distributions(self, parameters: Iterable[str]) -> dict[str, BaseDistribution]:
         """What Optuna calls the dimensions of these parameters."""

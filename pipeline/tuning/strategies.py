@@ -30,7 +30,7 @@ class Proposal:
     """What is searched, by name; None: the sampler chooses."""
     enqueued: Mapping[str, Value] | None = None
     """What the sampler has to leave as somebody has asked for."""
-    pairs: int = 0
+    samples: int = 0
     """Training samples of a round; 0 for as many as the search has."""
 
 
@@ -108,7 +108,7 @@ class TwoStep(Strategy):
 class Screen(Strategy):
     """Report 001: all combinations on few samples, then the best of them again on all."""
 
-    pairs: int
+    samples: int
     """Training samples of a round in the first step."""
     keep: int
     """How many are tried again."""
@@ -116,7 +116,7 @@ class Screen(Strategy):
     def steps(self, space: Space, records: Sequence[TrialRecord]) -> list[list[Proposal]]:
         """One; two once the first is finished."""
         combinations = space.grid(space.dimensions)
-        first = [Proposal(parameters=combination, pairs=self.pairs) for combination in combinations]
+        first = [Proposal(parameters=combination, samples=self.samples) for combination in combinations]
         if len(records) < len(first):
             return [first]
         ranked = ranking(records[: len(first)])
@@ -129,7 +129,7 @@ class Screen(Strategy):
         return known if len(records) >= first else first + min(self.keep, first)
 
 
-def make_strategy(name: str, *, n_trials: int, screen_pairs: int, keep: int) -> Strategy:
+def make_strategy(name: str, *, n_trials: int, screen_samples: int, keep: int) -> Strategy:
     """The strategy of this name, which is one of `STRATEGIES`."""
-    by_name: dict[str, Strategy] = {"grid": Grid(), "two-step": TwoStep(), "screen": Screen(screen_pairs, keep)}
+    by_name: dict[str, Strategy] = {"grid": Grid(), "two-step": TwoStep(), "screen": Screen(screen_samples, keep)}
     return by_name.get(name) or Sampled(n_trials)

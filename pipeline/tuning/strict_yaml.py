@@ -100,7 +100,7 @@ def read_yaml(path: Path) -> Node:
         raise SpaceError(name, line, error.problem or "is not valid YAML") from error
     except yaml.YAMLError as error:
         raise SpaceError(name, None, f"is not valid YAML: {' '.join(str(error).split())}") from error
-    except (ValueError, OverflowError) as error:  # PyYAML lets these out of "\\UFFFFFFFF" and of %YAML 1.<5000 digits>
+    except (ValueError, OverflowError) as error:  # PyYAML lets these out of "\\UFFFFFFFF" and of %YAML 1.<5000 figures>
         raise SpaceError(name, None, f"is not valid YAML: {error}") from error
     if root is None:
         raise SpaceError(name, None, "is empty")

@@ -14,7 +14,7 @@ from pipeline.models.hyperparameters import Hyperparameters, Value
 from pipeline.training.plan import StopRule
 
 SELECTIONS = ("mean", "mean+std")
-"""What is minimised: the mean validation error over folds, or that plus its standard deviation."""
+"""What is minimised: the mean of the searched metric over folds, or that plus its standard deviation."""
 State = Literal["complete", "pruned", "failed"]
 Generation = tuple[int, int]
 """The trials that are asked for and train together: the first number, and the one after the last."""
@@ -26,7 +26,7 @@ class Asked:
 
     number: int
     hyper: Hyperparameters
-    pairs: int = 0
+    samples: int = 0
     """Training samples of a round; 0 for as many as the search has."""
     draw: int = 0
     """Which draw of samples and folds; above 0 for a configuration that is tried again to know it better."""
@@ -39,14 +39,21 @@ class Asked:
     started: datetime = field(default_factory=datetime.now, compare=False)
 
 
+def searched(curves: Mapping[str, Sequence[float]], metric: str) -> Sequence[float]:
+    """Which of the curves is minimised; empty if there is none."""
+    return curves.get(f"validation_{metric}", ())
+
+
 @dataclass(frozen=True, kw_only=True)
 class Finding:
-    """What trying it gave: mean curves over folds by name, and every fold's validation error."""
+    """What trying it gave: mean curves over folds by name, and every fold's value of the metric that is searched."""
 
     curves: Mapping[str, Sequence[float]]
-    """Series name -> one value an epoch; `validation_error` is what is minimised."""
+    """Name -> one value an epoch: losses, and every metric as `validation_<metric>`."""
     fold_errors: Sequence[Sequence[float]]
-    """(F, E) validation error of every fold after every epoch."""
+    """(F, E) the searched metric of every fold after every epoch."""
+    metric: str = "error"
+    """The one that is searched: minimised."""
     state: State
     reason: str = ""
     source: str = ""
@@ -63,17 +70,19 @@ class TrialRecord:
     state: State
     reason: str
     error: float | None
-    """Mean validation error over folds after the last epoch; None unless complete."""
+    """Mean of the searched metric over folds after the last epoch; None unless complete."""
     score: float | None
     """What is minimised, see `SELECTIONS`; None unless complete."""
     cost: float | None = None
     """What is minimised besides, where there are two objectives; None unless complete."""
     hyper: Hyperparameters
-    pairs: int
+    samples: int
     """Training samples of a round; 0 for as many as the search has."""
     draw: int = 0
     curves: Mapping[str, Sequence[float]]
     fold_errors: Sequence[Sequence[float]]
+    metric: str = "error"
+    """The one that is searched."""
     source: str = ""
     generation: Generation = (0, 1)
     enqueued: Mapping[str, Value] | None = None
@@ -85,6 +94,11 @@ class TrialRecord:
     ended: datetime
 
     @property
+    def searched(self) -> Sequence[float]:
+        """The mean of the searched metric over folds after every epoch."""
+        return searched(self.curves, self.metric)
+
+    @property
     def values(self) -> list[float]:
         """The objectives of a complete trial."""
         assert self.score is not None
@@ -92,7 +106,7 @@ class TrialRecord:
 
     @property
     def last_errors(self) -> list[float]:
-        """The validation error of every fold after the last epoch."""
+        """The searched metric of every fold after the last epoch."""
         return [errors[-1] for errors in self.fold_errors]
 
 
@@ -101,7 +115,7 @@ class Recheck:
     """The best trials tried again, on samples, folds and weights that no trial has seen."""
 
     fold_errors: Mapping[int, Sequence[float]]
-    """Trial -> the last validation error of every fold; none for a trial that failed this time."""
+    """Trial -> the searched metric of every fold after the last epoch; none for a trial that failed this time."""
     replica_epochs: int
     seconds: float
 
@@ -112,7 +126,7 @@ class Recheck:
 
 
 def selection_score(last_errors: Sequence[float], select: str) -> float:
-    """What is minimised, from the last validation error of every fold."""
+    """What is minimised, from the searched metric of every fold after the last epoch."""
     spread = float(np.std(last_errors, ddof=1)) if select == "mean+std" else 0.0
     return float(np.mean(last_errors)) + spread
 
@@ -124,7 +138,7 @@ def ranking(records: Sequence[TrialRecord]) -> list[TrialRecord]:
     """
     tried: dict[tuple[Hyperparameters, int], TrialRecord] = {}
     for record in records:
-        configuration = record.hyper.canonical, record.pairs
+        configuration = record.hyper.canonical, record.samples
         if record.score is not None and (configuration not in tried or record.draw):
             tried[configuration] = record
     return sorted(tried.values(), key=lambda record: (record.score, record.number))

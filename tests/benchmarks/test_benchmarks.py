@@ -23,7 +23,7 @@ from benchmarks.peers import Peer, library_peers, plain_peers
 from benchmarks.sections import job_section
 from benchmarks.work import GEMM_FLOPS, Curves, Task, flops_per_epoch
 from pipeline.base.errors import InputError, StageError
-from pipeline.data.pools import Pool
+from pipeline.data.dataset import Dataset
 from pipeline.reports.tables import Table
 from tests.training.plain import train_plain
 
@@ -46,7 +46,7 @@ MODELS = ("mlp_ws_al", "mlp3", "bncnn_al", "resnet4_ws_al", "lenet_digits", "ale
 
 
 @pytest.fixture(scope="session")
-def task(train_digits: Pool, held_out_digits: Pool) -> Task:
+def task(train_digits: Dataset, held_out_digits: Dataset) -> Task:
     return Task(
         model="mlp_ws_al", batch_size=20, train=train_digits, held_out=held_out_digits, pairs=50, held_out_pairs=30
     )
@@ -57,8 +57,8 @@ def references(task: Task) -> dict[str, list[float]]:
     """The training losses of replica 0 by an ordinary loop in float64."""
     losses = {}
     for model in MODELS:
-        (replica,) = make_job(replace(task, model=model), 1, epochs=3).replicas
-        losses[model] = train_plain(model, replica, task.train, task.held_out).train_loss_E
+        job = make_job(replace(task, model=model), 1, epochs=3)
+        losses[model] = train_plain(job.variant, job.replicas[0], task.train, task.held_out).curves["train_loss"]
     return losses
 
 
@@ -284,15 +284,15 @@ def make_plan(*models: str) -> Plan:
 
 
 def test_what_is_not_a_model_of_digits_is_skipped_with_a_line(task: Task, capsys: pytest.CaptureFixture[str]) -> None:
-    pools = (task.train, task.held_out)
-    tasks = plan_tasks(make_plan("disc_mlp", "mlp", "mpl"), pools)
+    splits = (task.train, task.held_out)
+    tasks = plan_tasks(make_plan("disc_mlp", "mlp", "mpl"), splits)
     assert {part.model for part in tasks} == {"mlp"}
     lines = capsys.readouterr().err.splitlines()
     assert lines == [
         f"{model} is not a model of digits in the registry; it is skipped" for model in ("disc_mlp", "mpl")
     ]
     with pytest.raises(InputError, match=r"must name a model of digits in the registry; choose from: alexnet_digits,"):
-        plan_tasks(make_plan("disc_mlp"), pools)
+        plan_tasks(make_plan("disc_mlp"), splits)
 
 
 def test_heavy_networks_are_measured_at_the_largest_batch_alone(task: Task) -> None:

@@ -38,8 +38,8 @@ from benchmarks.search.pruning import Savings, measure_pruning
 from benchmarks.search.sections import pruning_section, reached_table, time_table
 from benchmarks.work import SEED
 from pipeline.base.errors import InputError, StageError
-from pipeline.data.pools import Pool, Pools
-from pipeline.data.prepared import DataConfig
+from pipeline.data.config import DataConfig
+from pipeline.data.dataset import Dataset, Splits
 from pipeline.stages.replicas import fold_replicas
 from pipeline.stages.stage import Setting
 from pipeline.training.chunk import ChunkTraining
@@ -48,7 +48,7 @@ from tests.waiting import wait_until
 
 
 @pytest.fixture(scope="session")
-def task(train_digits: Pool) -> FoldTask:
+def task(train_digits: Dataset) -> FoldTask:
     return FoldTask(train=train_digits, held_out=train_digits, pairs=60, batch_size=12, folds=3, epochs=1)
 
 
@@ -121,7 +121,7 @@ def test_a_plain_fold_trains_as_the_engine_does(task: FoldTask) -> None:
     outcomes = [outcome for engine in engines for outcome in engine.run(lambda _: None)]
     plain = CrossValidation(replace(task, epochs=4)).curves(lr=3e-3, alpha=2.0)
     for curves, outcome in zip(plain, outcomes, strict=True):
-        assert curves.loss_E == pytest.approx(outcome.train_loss_E.tolist(), rel=TOLERANCE)
+        assert curves.loss_E == pytest.approx(outcome.curves["train_loss"], rel=TOLERANCE)
         assert curves.loss_E[-1] < curves.loss_E[0]
         assert len(curves.held_out_error_E) == 4
 
@@ -137,9 +137,9 @@ def test_folds_validate_every_pair_once_and_never_train_on_it(task: FoldTask) ->
 
 
 def test_folds_are_those_of_a_search(task: FoldTask) -> None:
-    pools = Pools(name="made up", source="", pooling="average", train=task.train, test=task.train)
-    setting = Setting(data=DataConfig(cache_dir=Path()), seed=SEED, pairs=task.pairs)
-    replicas = fold_replicas(pools, setting, task.hyper(1), rounds=1, folds=task.folds)
+    splits = Splits(name="made up", source="", train=task.train, test=task.train)
+    setting = Setting(data=DataConfig(cache_dir=Path()), seed=SEED, samples=task.pairs)
+    replicas = fold_replicas(splits, setting, task.hyper(1), rounds=1, folds=task.folds)
     for fold, replica in enumerate(replicas):
         train, validation = task.pairs_of(fold)
         assert train.tolist() == replica.train.tolist()

@@ -21,13 +21,13 @@ import variantlab
 from pipeline.cli import main
 from pipeline.cli.options import Duration
 from pipeline.models.hyperparameters import Hyperparameters
-from pipeline.models.registry import variants
 from pipeline.models.variant import Variant
 from pipeline.stages import spaces
 from pipeline.stages.reproducing.published import Row, load_published
+from pipeline.tasks.registry import task_of, variants
 from pipeline.tuning.pruning import PRUNERS
 from pipeline.tuning.samplers import SAMPLERS
-from pipeline.tuning.space_file import SPACES
+from pipeline.tuning.space_file import SPACES, family_space
 from tests.idx_files import write_idx_folder
 
 STAGES = ("prepare", "cross_validate", "search", "evaluate", "compare", "reproduce", "main")
@@ -91,11 +91,11 @@ def test_every_option_is_explained(command: str) -> None:
 @pytest.mark.parametrize(
     ("command", "names"),
     [
-        ("cross_validate", ["--select", "--pairs", "--test-pairs"]),
-        ("search", ["--select", "--screen-pairs", "--keep", "--pairs", "--test-pairs"]),
+        ("cross_validate", ["--select", "--samples", "--test-samples"]),
+        ("search", ["--select", "--screen-samples", "--keep", "--samples", "--test-samples"]),
         ("search", ["--sampler", *SAMPLERS, "grid", "two-step", "screen", "--trade-off"]),
         ("search", ["--pruner", *PRUNERS, "--reuse", "--recheck", "--budget", "--timeout", "--artifacts"]),
-        ("evaluate", ["--changes", "--test-pairs"]),
+        ("evaluate", ["--changes", "--test-samples"]),
         ("compare", ["--contrast", "--allow-unequal"]),
         ("reproduce", ["TABLES...", "000/table-2", "--rounds", "--scale", "quick", "--storage", "--output"]),
         ("reproduce", ["--dataset", "mnist", "--seed", "--workers", "--dry-run"]),
@@ -133,7 +133,7 @@ BAD: Sequence[tuple[str, list[str], str]] = [
     ("artifacts", ["search", "--model", "mlp", "--artifacts", "/dev/null/x"], "--artifacts must be a folder that can"),
     ("stage", ["plan", "serch", "--model", "mlp"], "unknown stage 'serch'; did you mean search?"),
     ("not planned", ["plan", "models"], "unknown stage 'models'; "),
-    ("planned badly", ["plan", "search", "--model", "mlp", "--folds", "7"], "1000 pairs do not divide into 7"),
+    ("planned badly", ["plan", "search", "--model", "mlp", "--folds", "7"], "1000 samples do not divide into 7"),
     ("planned option", ["plan", "search", "--modle", "mlp"], "No such option '--modle'. "),
     ("spaces", ["spaces", "chek"], "Did you mean 'check'?"),
     ("no space", ["spaces", "check", "no.yaml"], "no.yaml"),
@@ -143,7 +143,7 @@ BAD: Sequence[tuple[str, list[str], str]] = [
         "unknown selection 'best'; choose from: mean, mean+std",
     ),
     ("selection", ["cross_validate", "--model", "mlp", "--select", "mean+sd"], "did you mean mean+std"),
-    ("screen", [*SCREEN, "--screen-pairs", "1001"], "but got --screen-pairs 1001 and --pairs 1000"),
+    ("screen", [*SCREEN, "--screen-samples", "1001"], "but got --screen-samples 1001 and --samples 1000"),
     ("screen folds", [*SCREEN, "--screen-pairs", "4"], "number of folds must lie between 2 and the 4 samples"),
     ("keep", [*SCREEN, "--keep", "0"], "--keep must be between 1 and"),
     ("screen space", ["search", "--model", "mlp", "--sampler", "screen"], "there is no space to screen mlp over"),
@@ -151,8 +151,8 @@ BAD: Sequence[tuple[str, list[str], str]] = [
     ("grid", ["cross_validate", "--model", "mlp", "--grid", "epoch=3"], "did you mean epochs?"),
     ("switch", ["cross_validate", "--model", "mlp", "--grid", "batch_norm=maybe"], "batch_norm must be on or off"),
     ("changes", ["evaluate", "--model", "mlp", "--changes", "optimser=sgd"], "did you mean optimiser"),
-    ("points", ["evaluate", "--model", "disc_mlp"], "disc_mlp learns from points, so use --dataset disc"),
-    ("digits", ["search", "--model", "mlp", "--dataset", "disc"], "mlp learns from digits, so use --dataset mnist5k"),
+    ("points", ["evaluate", "--model", "disc_mlp"], "disc_mlp learns from disc, so use --dataset disc"),
+    ("digits", ["search", "--model", "mlp", "--dataset", "disc"], "mlp learns from mnist5k or mnist or idx, so use"),
     ("models", ["models", "mlp_wss"], "unknown model 'mlp_wss'; did you mean mlp_ws"),
     ("rounds", ["evaluate", "--model", "mlp", "--rounds", "0"], "--rounds must be between 1 and"),
     ("preset", ["evaluate", "--model", "mlp", "--preset", "reports"], "did you mean report?"),
@@ -162,12 +162,12 @@ BAD: Sequence[tuple[str, list[str], str]] = [
     ("idx", ["prepare", "--dataset", "idx"], "--dataset idx needs --data-dir"),
     ("data dir", ["prepare", "--dataset", "idx", "--data-dir", "."], "has no train-images-idx3-ubyte"),
     ("pooling", ["prepare", "--pooling", "mean"], "unknown pooling 'mean'"),
-    ("pairs", ["prepare", "--pairs", "1251"], "ask for at most --pairs 1250"),
-    ("no pairs", ["prepare", "--pairs", "-1"], "must be all or a number of at least 1, but got '-1'"),
-    ("zero pairs", ["prepare", "--pairs", "0"], "must be all or a number of at least 1, but got '0'"),
-    ("word", ["prepare", "--pairs", "some"], "must be all or a number of at least 1, but got 'some'"),
-    ("test pairs", ["prepare", "--test-pairs", "1251"], "ask for at most --test-pairs 1250"),
-    ("test word", ["evaluate", "--model", "mlp", "--test-pairs", "all"], "must be same or a number of at least 1"),
+    ("samples", ["prepare", "--samples", "1251"], "ask for at most --samples 1250"),
+    ("no samples", ["prepare", "--samples", "-1"], "must be all or a number of at least 1, but got '-1'"),
+    ("no samples at all", ["prepare", "--samples", "0"], "must be all or a number of at least 1, but got '0'"),
+    ("word", ["prepare", "--samples", "some"], "must be all or a number of at least 1, but got 'some'"),
+    ("test pairs", ["prepare", "--test-pairs", "1251"], "ask for at most --test-samples 1250"),
+    ("test word", ["evaluate", "--model", "mlp", "--test-samples", "all"], "must be same or a number of at least 1"),
     ("seed", ["prepare", "--seed", "-1"], "-1 is not in the range"),
     ("workers", ["evaluate", "--model", "mlp", "--workers", "none"], "must be auto or a number from 1 to 256"),
     ("device", ["evaluate", "--model", "mlp", "--device", "cuda0"], "unknown device 'cuda0'; did you mean cuda?"),
@@ -199,8 +199,8 @@ BAD: Sequence[tuple[str, list[str], str]] = [
         ["reproduce", "004/disc", "--output", "no/x.md"],
         "--output must be a file that can be written in a folder that exists, but",
     ),
-    ("pairs of a table", ["reproduce", "004/disc", "--pairs", "40"], "No such option '--pairs'"),
-    ("main", ["main", "--model", "mlp", "--pairs", "5000"], "ask for at most --pairs 1250"),
+    ("samples of a table", ["reproduce", "004/disc", "--samples", "40"], "No such option '--samples'"),
+    ("main", ["main", "--model", "mlp", "--pairs", "5000"], "ask for at most --samples 1250"),
 ]
 
 
@@ -279,6 +279,15 @@ def test_a_space_that_comes_with_the_code_is_found_from_anywhere_unless_there_is
     (folder / name).parent.mkdir(parents=True)
     (folder / name).write_text(SPACE)
     assert invoke("spaces", "check", name, "--model", "mlp").stdout.startswith(f"{name}: correct for mlp\n")
+
+
+@pytest.mark.parametrize("name", ["search_spaces/mlp_ws_al.yaml", "mlp_ws_al.yaml"])
+def test_the_space_of_a_family_is_found_by_the_name_of_each_of_its_variants(folder: Path, name: str) -> None:
+    result = invoke("spaces", "check", name, "--model", "mlp_ws_al")
+    assert result.stdout.startswith(f"{SPACES / 'mlp.yaml'}: correct for mlp_ws_al\n")
+    (folder / name).parent.mkdir(parents=True, exist_ok=True)
+    (folder / name).write_text(SPACE)
+    assert invoke("spaces", "check", name).stdout.startswith(f"{name}: correct for mlp_ws_al\n")
 
 
 @pytest.mark.parametrize("name", ["../pyproject.toml", "reports", "search_spaces", ""])
@@ -388,7 +397,7 @@ def test_what_is_no_duration_is_refused(text: str) -> None:
         Duration().convert(text, None, None)
 
 
-SMALL = ["search", "--model", "mlp", "--pairs=20", "--folds=2", "--n-trials=1", "--recheck=0", "--workers=1"]
+SMALL = ["search", "--model", "mlp", "--samples=20", "--folds=2", "--n-trials=1", "--recheck=0", "--workers=1"]
 PLANNED: dict[str, tuple[list[str], str]] = {
     "dry run": (["prepare", "--dry-run"], "Would train nothing"),
     "plan": (["plan", "prepare"], "Would train nothing"),
@@ -445,7 +454,7 @@ def test_the_quick_scale_plans_three_rounds_at_most(folder: Path) -> None:
 
 def test_variants_that_were_measured_otherwise_are_compared_if_they_may(folder: Path) -> None:
     for model, rounds in (("mlp", "2"), ("mlp_ws", "3")):
-        short = ("--preset", "report", "--changes", "epochs=1", "--pairs", "20", "--workers", "1")
+        short = ("--preset", "report", "--changes", "epochs=1", "--samples", "20", "--workers", "1")
         evaluated = invoke("evaluate", "--model", model, "--rounds", rounds, *short)
         assert evaluated.exit_code == 0, evaluated.output
     runs = runs_in(folder)
@@ -473,7 +482,7 @@ def test_an_unwritable_tracking_store_is_one_clear_error(folder: Path, monkeypat
 
 
 def test_the_result_and_the_next_commands_are_shown(folder: Path) -> None:
-    result = invoke("evaluate", "--model", "mlp", "--preset", "report", "--rounds", "2", "--pairs", "50")
+    result = invoke("evaluate", "--model", "mlp", "--preset", "report", "--rounds", "2", "--samples", "50")
     assert result.exit_code == 0, result.output
     assert "| mlp   |" in result.stdout
     assert "variantlab compare" in result.stdout
@@ -486,17 +495,21 @@ def test_the_result_and_the_next_commands_are_shown(folder: Path) -> None:
     ("options", "expected"),
     [
         (
-            ["--pairs", "all", "--test-pairs", "5"],
-            "search --model mlp_ws_al --dataset idx --data-dir idx --pairs all --test-pairs 5",
+            ["--samples", "all", "--test-samples", "5"],
+            "search --model mlp_ws_al --dataset idx --data-dir idx --samples all --test-samples 5",
         ),
         (
-            ["--pairs", "20", "--test-pairs", "same"],
-            "search --model mlp_ws_al --dataset idx --data-dir idx --pairs 20 ",
+            ["--samples", "20", "--test-samples", "same"],
+            "search --model mlp_ws_al --dataset idx --data-dir idx --samples 20 ",
+        ),
+        (
+            ["--pairs", "20", "--test-pairs", "5"],
+            "search --model mlp_ws_al --dataset idx --data-dir idx --samples 20 --test-samples 5",
         ),
     ],
-    ids=["all", "as many"],
+    ids=["all", "as many", "by their older names"],
 )
-def test_the_next_command_has_the_same_pairs(folder: Path, options: list[str], expected: str) -> None:
+def test_the_next_command_has_the_same_samples(folder: Path, options: list[str], expected: str) -> None:
     write_idx_folder(folder / "idx", compress=False)
     result = invoke("prepare", "--dataset", "idx", "--data-dir", "idx", *options)
     assert result.exit_code == 0, result.output
@@ -516,10 +529,11 @@ def test_the_models_are_listed_without_a_trace(folder: Path) -> None:
     result = invoke("models")
     assert result.exit_code == 0
     rows = [[cell.strip() for cell in line.strip("|").split("|")] for line in result.stdout.splitlines()]
-    listed = {row[0]: row for row in rows if len(row) == 5}
+    listed = {row[0]: row for row in rows if len(row) == 6}
     for name, variant in variants().items():
-        assert listed[name][1:4] == [variant.arch, variant.report, f"{variant.parameters:,}"]
-        assert listed[name][4].split(", ") == [option.name for option in variant.options]
+        described = [task_of(variant).name, variant.family, variant.paper or "-", f"{variant.parameters:,}"]
+        assert listed[name][1:5] == described
+        assert listed[name][5] == ", ".join(option.name for option in variant.options)
     assert len(listed) == len(variants()) + 2  # header and rule
     assert runs_in(folder) == []
     assert sorted(folder.iterdir()) == before
@@ -532,7 +546,7 @@ def test_a_model_is_shown_with_source_layers_options_and_spaces(variant: Variant
     assert variant.source.strip() in result.stdout
     for option in variant.options:
         assert option.meaning in result.stdout
-    assert f"search_spaces/{variant.name}.yaml" in result.stdout
+    assert str(family_space(variant).relative_to(SPACES.parent)) in result.stdout
     header, *rest = result.stdout.splitlines()
     assert f"{variant.parameters:,} parameters" in header
     layers = itertools.takewhile(bool, itertools.dropwhile(lambda line: not line.startswith("| layer"), rest))

@@ -20,7 +20,7 @@ VALID = {
     "from_run": ("0123456789abcdef0123456789abcdef",),
     "sampler": ("random", "grid", "two-step", "screen", "nsga2"),
     "contrast": ("mlp:mlp_ws",),
-    "pairs": ("20", "all"),
+    "samples": ("20", "all"),
     "budget": ("10m", "1h30m"),
     "sort": ("final_test_error",),
     "stage": ("search", "trial"),

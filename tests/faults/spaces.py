@@ -20,7 +20,10 @@ SYNTAX = (
     *("[" * 20, "{a: " * 20, "- " * 20, "\n  lr: 1", "lr: 1\nlr: 2\n", "x" * 2000),
     *('"\\x', '"\\UFFFFFFFF"', "\U0001f600"),
 )
-KEYS = ("type", "low", "high", "step", "log", "digits", "values", "default", "when", "models", "constraints")
+KEYS = (
+    *("type", "low", "high", "step", "log", "significant_digits", "digits", "values", "default", "when", "optional"),
+    *("models", "constraints"),
+)
 WORDS = (*HYPERPARAMETERS, "kernel", "nodes", "batch_norm", "dropout", *KEYS, *NUMBERS, *HUGE, *OTHERS)
 TOKENS = re.compile(r"\w+|\s+|.", re.DOTALL)
 WRITTEN = [TOKENS.findall(path.read_text()) for path in sorted(SPACES.rglob("*.yaml"))]
@@ -61,10 +64,10 @@ def listed(items: st.SearchStrategy[str], most: int = 4) -> st.SearchStrategy[st
 
 
 RIGHT = {
-    "lr": "{type: float, low: 1e-6, high: 1, log: true, digits: 3}",
+    "lr": "{type: float, low: 1e-6, high: 1, log: true, significant_digits: 3}",
     "batch_size": "{type: choice, values: [1, 10, 25, 100, 250]}",
     "epochs": "{type: int, low: 1, high: 101}",
-    "alpha": "{type: float, low: 0, high: 2}",
+    "alpha": "{type: float, low: 0, high: 2, optional: true}",
     "optimiser": "{type: choice, values: [adam, sgd]}",
     "momentum": "{type: float, low: 0, high: 0.9, step: 0.1, when: {optimiser: sgd}}",
     "weight_decay": "{type: float, low: 0, high: 1, step: 1e-4}",
@@ -95,7 +98,9 @@ RANGES = mapping(
     {"type": st.sampled_from(("float", "int")), "low": SCALARS, "high": SCALARS},
     step=SCALARS,
     log=SCALARS,
+    significant_digits=SCALARS,
     digits=SCALARS,
+    optional=SCALARS,
     default=SCALARS,
     when=mapping({}, optimiser=listed(SCALARS), lr=SCALARS),
 )

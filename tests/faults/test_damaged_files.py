@@ -18,11 +18,12 @@ import pytest
 import torch
 from numpy.typing import NDArray
 
-from pipeline.base.seeds import derive, numpy_generator
-from pipeline.data.pools import Pools
-from pipeline.data.prepared import DataConfig, load_pools
-from pipeline.models.exported import Exported, trained_network
-from pipeline.models.registry import get_variant
+from pipeline.base.seeds import numpy_generator
+from pipeline.data.config import DataConfig
+from pipeline.data.dataset import Splits
+from pipeline.models.exported import Exported
+from pipeline.models.initial import build_network
+from pipeline.tasks.registry import get_variant, load_splits
 from pipeline.tracking.mlflow_tracker import MlflowTracker
 from pipeline.tracking.port import ModelToLog, RunStart
 from tests.faults.scale import scaled
@@ -36,10 +37,10 @@ POINTS = numpy_generator(0, "points").random((7, 2), dtype=np.float32)
 
 @dataclass(frozen=True)
 class Cached:
-    """Pools, their file, and what it held when it was written."""
+    """Splits, their file, and what it held when it was written."""
 
     config: DataConfig
-    pools: Pools
+    splits: Splits
     path: Path
     content: bytes
 
@@ -55,23 +56,20 @@ class Saved:
 
 @pytest.fixture(scope="module")
 def cached(tmp_path_factory: pytest.TempPathFactory) -> Cached:
-    folder = tmp_path_factory.mktemp("pools")
+    folder = tmp_path_factory.mktemp("splits")
     data_dir = write_idx_folder(folder / "idx", compress=False)
     config = DataConfig(dataset="idx", data_dir=str(data_dir), cache_dir=folder / "cache")
-    pools = load_pools(config)
+    splits = load_splits(config)
     [path] = config.cache_dir.iterdir()
-    return Cached(config, pools, path, path.read_bytes())
+    return Cached(config, splits, path, path.read_bytes())
 
 
 @pytest.fixture(scope="module")
 def saved(tmp_path_factory: pytest.TempPathFactory) -> Saved:
     store, folder = tmp_path_factory.mktemp("mlflow"), tmp_path_factory.mktemp("model")
     variant = get_variant("disc_mlp")
-    structure = variant.preset.structure
-    weights = variant.build(structure)
-    weights.initialise([torch.Generator().manual_seed(derive(0, "weights"))])
-    network = trained_network(variant, structure, weights.state(0))
-    exported = Exported(network, variant.objective, mean=0.5, std=0.25).eval()
+    network, mean, std = build_network(variant, 0), torch.tensor(0.5), torch.tensor(0.25)
+    exported = Exported(network, variant.objective, mean=mean, std=std).eval()
     with pytest.MonkeyPatch.context() as patch:
         use(patch, f"sqlite:///{store}/mlflow.db", store)
         tracker = MlflowTracker()
@@ -103,15 +101,15 @@ def test_a_damaged_pool_is_built_again(cached: Cached, caplog: pytest.LogCapture
     generator = numpy_generator(0, "damaged pool", number)
     cached.path.write_bytes(cached.content)
     damage(cached.path, int(generator.integers(len(cached.content))), generator)
-    pools = load_pools(cached.config)
+    splits = load_splits(cached.config)
     [record] = caplog.records
     assert record.levelno == logging.WARNING
     assert record.getMessage() == f"the prepared pool {cached.path} is damaged; it is rebuilt"
-    for pool, expected in ((pools.train, cached.pools.train), (pools.test, cached.pools.test)):
+    for pool, expected in ((splits.train, cached.splits.train), (splits.test, cached.splits.test)):
         for found, array in zip(pool.arrays, expected.arrays, strict=True):
             np.testing.assert_array_equal(found, array)
     caplog.clear()
-    assert load_pools(cached.config).digest == cached.pools.digest
+    assert load_splits(cached.config).digest == cached.splits.digest
     assert not caplog.records
 
 

@@ -17,7 +17,7 @@ from mlflow.entities import ViewType
 
 from pipeline.base.errors import VariantlabError
 from pipeline.cli import main
-from pipeline.models.registry import get_variant
+from pipeline.tasks.registry import get_variant
 from pipeline.tuning.space import Space
 from pipeline.tuning.space_file import load_space
 from tests.faults.arguments import COMMANDS, HOSTILE, lists_for
@@ -195,7 +195,14 @@ def without_search(lists: st.SearchStrategy[list[str]]) -> st.SearchStrategy[lis
 
 
 PLANNED = [name for name, command in COMMANDS.items() if takes(command, "dry_run")]
-NO_SEARCH = ("--dataset=idx", "--data-dir=digits", "--cache-dir=cache", "--pairs=10", "--test-pairs=5", "--preset=best")
+NO_SEARCH = (
+    "--dataset=idx",
+    "--data-dir=digits",
+    "--cache-dir=cache",
+    "--samples=10",
+    "--test-samples=5",
+    "--preset=best",
+)
 LISTS = {
     **{
         name: without_digits(lists_for(name)) if takes(command, "data_dir") else lists_for(name)
@@ -228,7 +235,8 @@ LONG, DIGITS = "x" * 5000, "9" * 5000
 FOUND = {
     "two lines": ["models", "mlp", "a\nb"],
     "terminal codes": ["compare", "--models=mlp", "\x07"],
-    "pairs": ["prepare", f"--pairs={DIGITS}", *NO_DIGITS],
+    "samples": ["prepare", f"--samples={DIGITS}", *NO_DIGITS],
+    "samples by their older name": ["prepare", f"--pairs={DIGITS}", *NO_DIGITS],
     "workers": ["evaluate", "--model=mlp", f"--workers={DIGITS}", *NO_DIGITS],
     "rounds": ["reproduce", f"000/table-2:{DIGITS}", *NO_DIGITS],
     "space": ["search", "--model=mlp", f"--space={LONG}", *NO_DIGITS],

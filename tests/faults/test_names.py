@@ -12,7 +12,7 @@ from tests.faults.searches import SEARCH, said
 from tests.functional.conftest import Workplace
 
 HOSTILE = "../../hostile"
-EVALUATE = ("variantlab", "evaluate", "--model=mlp_ws_al", "--rounds=2", "--pairs=100")
+EVALUATE = ("variantlab", "evaluate", "--model=mlp_ws_al", "--rounds=2", "--samples=100")
 
 
 @pytest.fixture

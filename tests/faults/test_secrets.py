@@ -34,7 +34,7 @@ ENVIRONMENT = {
     "MLFLOW_TRACKING_TOKEN": f"token-{CANARY}",
     "SOME_SERVICE_TOKEN": f"service-{CANARY}",
 }
-SIZE = ("--model=mlp_ws_al", "--pairs=60", "--workers=2")
+SIZE = ("--model=mlp_ws_al", "--samples=60", "--workers=2")
 SEARCH = ("search", *SIZE, "--folds=2", "--n-trials=2", "--population=2", "--recheck=1")
 
 
@@ -189,7 +189,7 @@ def test_a_password_that_a_tracking_server_has_is_to_be_changed(lab: Lab) -> Non
             "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "0",
         }
         storage = f"postgresql://me:{CANARY}@127.0.0.1/optuna"
-        command = ("variantlab", *SEARCH, "--pairs=none", f"--storage={storage}")
+        command = ("variantlab", *SEARCH, "--samples=none", f"--storage={storage}")
         code, output = lab.run(*command, environment=lab.environment | project)
     assert code == 2
     assert "change it, since the tracking server has it now" in output

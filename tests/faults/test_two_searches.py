@@ -46,7 +46,7 @@ def test_of_two_searches_one_waits_and_ends_with_the_same(workplace: Workplace, 
 OTHERS = [
     ("--space=other.yaml", "space was"),
     ("--pooling=max", "data_digest was"),
-    ("--pairs=200", "pairs was 400 and is now 200"),
+    ("--samples=200", "pairs was 400 and is now 200"),
 ]
 
 

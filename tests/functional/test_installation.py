@@ -19,7 +19,7 @@ import pytest
 from tests.functional.conftest import ROOT, Workplace
 from tests.functional.viewers import ui
 
-TINY = ["--pairs=60", "--workers=1"]
+TINY = ["--samples=60", "--workers=1"]
 IN_ONE_PROCESS = """
 import contextlib, io, json, sys
 from pipeline.cli import main

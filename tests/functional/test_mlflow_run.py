@@ -227,14 +227,14 @@ def test_the_console_script_tracks_just_the_same(lab: Workplace, small: dict[str
     assert by_script.data.params.items() <= by_mlflow.data.params.items()
 
 
-def test_a_screening_of_a_digit_model_ends_with_the_best_on_all_pairs(
+def test_a_screening_of_a_digit_model_ends_with_the_best_on_all_samples(
     tmp_path: Path, furnished: Callable[[Path], Workplace], small: dict[str, str]
 ) -> None:
     workplace = furnished(tmp_path)
     (tmp_path / "space.yaml").write_text(
         "nodes: {type: choice, values: [4, 32]}\nepochs: {type: choice, values: [3]}\n"
     )
-    what = {"model": "linear_digits", "sampler": "screen", "space": "space.yaml", "screen-pairs": "20", "keep": "1"}
+    what = {"model": "linear_digits", "sampler": "screen", "space": "space.yaml", "screen-samples": "20", "keep": "1"}
     options = {**what, "folds": "2", "storage": workplace.storage, **small}
     code, output = workplace.variantlab("search", *(f"--{name}={value}" for name, value in options.items()))
     assert code == 0, output

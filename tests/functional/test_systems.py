@@ -52,7 +52,7 @@ def test_a_search_needs_nothing_that_linux_alone_has(workplace: Workplace) -> No
     (workplace.folder / "site").mkdir()
     (workplace.folder / "site" / "sitecustomize.py").write_text(NOT_LINUX)
     path = os.pathsep.join([str(workplace.folder / "site"), str(ROOT)])
-    arguments = ("--model=mlp", "--n-trials=2", "--folds=2", "--recheck=0", "--pairs=60", "--workers=auto")
+    arguments = ("--model=mlp", "--n-trials=2", "--folds=2", "--recheck=0", "--samples=60", "--workers=auto")
     environment = workplace.environment | {"PYTHONPATH": path, "VARIANTLAB_LAUNCHER": str(os.getpid())}
     code, output = workplace.run("variantlab", "search", *arguments, environment=environment)
     assert code == 0, output

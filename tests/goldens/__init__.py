@@ -16,7 +16,7 @@ from pipeline.tracking.memory import MemoryRun
 from pipeline.training.machine import this_machine
 
 FOLDER = Path(__file__).parent
-MACHINE = ("processor", "cpu_capability", "torch", "torch_build", "trained_on")
+MACHINE = ("processor", "cpu_capability", "torch", "torch_build", "trained_on", "search_seconds")
 """Params and tags that depend on the machine."""
 HEADLINES = ("cv_validation_error", "final_test_error", "final_test_digit_error")
 """What is kept by itself, to show how far off a result is."""

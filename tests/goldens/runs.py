@@ -6,14 +6,15 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from pipeline.data.prepared import DataConfig
-from pipeline.models.registry import variants
+from pipeline.data.config import DataConfig
+
 from pipeline.stages import cross_validate, evaluate, reproduce, search
 from pipeline.stages.cross_validate import CrossValidateConfig
 from pipeline.stages.evaluate import EvaluateConfig
 from pipeline.stages.reproducing.config import ReproduceConfig
 from pipeline.stages.searching.config import SearchConfig
 from pipeline.stages.stage import Setting
+from pipeline.tasks.registry import variants
 from pipeline.tracking.memory import MemoryTracker
 from pipeline.training.compute import Compute
 from tests.goldens import results, stored
@@ -32,10 +33,10 @@ QUICK_TABLES = {
 """Table of each report -> rounds that do not take hours."""
 
 
-def setting_of(folder: Path, model: str, pairs: int = 30) -> Setting:
+def setting_of(folder: Path, model: str, samples: int = 30) -> Setting:
     """A few samples of mnist5k, or of the disc."""
     dataset = "disc" if model.startswith("disc") else "mnist5k"
-    return Setting(data=DataConfig(cache_dir=folder / "cache", dataset=dataset), pairs=pairs)
+    return Setting(data=DataConfig(cache_dir=folder / "cache", dataset=dataset), samples=samples)
 
 
 def few(folder: Path, model: str) -> dict[str, Any]:
@@ -66,7 +67,7 @@ def whole_search(folder: Path, model: str = "mlp_ws_al", **options: Any) -> dict
     """The trials of a search with the options that it has by default, by number."""
     tracker = MemoryTracker()
     config = SearchConfig(
-        setting=setting_of(folder, model, pairs=1000),
+        setting=setting_of(folder, model, samples=1000),
         model=model,
         storage=f"sqlite:///{folder / 'whole.db'}",
         artifacts=str(folder / "artifacts"),
@@ -91,7 +92,7 @@ def trials_of(tracker: MemoryTracker) -> dict[str, Any]:
 
 def begun_study(folder: Path, n_trials: int) -> SearchConfig:
     """A small search that can be continued."""
-    setting = replace(setting_of(folder, "mlp_ws_al"), pairs=60)
+    setting = replace(setting_of(folder, "mlp_ws_al"), samples=60)
     return SearchConfig(
         setting=setting,
         model="mlp_ws_al",
@@ -121,7 +122,7 @@ def quick_table(folder: Path, table: str, rounds: int) -> dict[str, Any]:
     """What `reproduce` measures for a table."""
     tracker = MemoryTracker()
     config = ReproduceConfig(
-        setting=setting_of(folder, "mlp", pairs=1000),
+        setting=setting_of(folder, "mlp", samples=1000),
         tables=[table],
         rounds=rounds,
         storage=f"sqlite:///{folder / 'tables.db'}",

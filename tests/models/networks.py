@@ -2,21 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
 import pytest
 import torch
 from torch import Tensor, nn
 
-from pipeline import mini
 from pipeline.models.hyperparameters import Structure
 from pipeline.models.initial import build_network
-from pipeline.models.registry import variants
-from pipeline.models.variant import Task, Variant
+from pipeline.models.variant import Variant
+from pipeline.tasks.registry import variants
 
 
-def every(*tasks: Task) -> pytest.MarkDecorator:
+def every(*tasks: str) -> pytest.MarkDecorator:
     """Run a test for every variant, or for those of these tasks."""
     chosen = [variant for variant in variants().values() if not tasks or variant.task in tasks]
     return pytest.mark.parametrize("variant", chosen, ids=lambda variant: variant.name)
@@ -32,21 +30,17 @@ def noise(*shape: int, seed: int = 0) -> Tensor:
 
 def samples(variant: Variant, count: int) -> Tensor:
     """Inputs of so many samples."""
-    return noise(count, 2) if variant.task == "points" else noise(count, 2, 14, 14)
+    return noise(count, *variant.input_shape)
 
 
 def ordinary(variant: Variant, structure: Structure | None = None) -> nn.Module:
-    """A network of torch in float64; without a structure: that of the preset."""
+    """A network in float64; without a structure: that of the preset."""
     return build_network(variant, 0, "contract", structure=structure, dtype=torch.float64)
 
 
-def network_of(variant: Variant, structure: Structure | None = None) -> Callable[[Tensor], Any]:
-    """What applies a network of the variant to samples, in evaluation."""
-    network = variant.build(structure)
-    if not isinstance(network, mini.Sequential):
-        return ordinary(variant, structure).eval()
-    network.initialise([generator()], torch.float64)
-    return lambda x: network.forward(x.unsqueeze(0)).squeeze(0)
+def network_of(variant: Variant, structure: Structure | None = None) -> nn.Module:
+    """The same, in evaluation."""
+    return ordinary(variant, structure).eval()
 
 
 def parts(output: Any) -> list[Tensor]:

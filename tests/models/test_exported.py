@@ -8,48 +8,17 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from torch import Tensor, nn
+from torch import nn
 
-from pipeline import mini
 from pipeline.models import checked_pt2
-from pipeline.models.exported import DESCRIPTIONS, Exported, trained_network
-from pipeline.models.objectives import Square
-from pipeline.models.registry import get_variant, variants
+from pipeline.models.exported import Exported, trained_network
 from pipeline.models.variant import Variant
+from pipeline.tasks.disc.objective import Square
+from pipeline.tasks.registry import get_variant
 from tests.models.networks import every, generator, noise, ordinary, parts, samples
 
-STRUCTURES = [(("nodes", 25), ("layers", 3)), (("nodes", 4), ("layers", 1))]
 
-
-@pytest.mark.parametrize("structure", STRUCTURES, ids=str)
-def test_a_trained_mini_network_gives_as_a_torch_module_what_it_gives_itself(
-    structure: tuple[tuple[str, int], ...],
-) -> None:
-    variant = get_variant("disc_mlp")
-    network, replicas = variant.build(structure), 3
-    network.initialise([generator(seed) for seed in range(replicas)])
-    x_RBD = noise(replicas, 40, 2).float()
-    losses = train(network, x_RBD, steps=30)
-    assert (losses[-1] < losses[0]).all()
-    output_RBK = network.forward(x_RBD)
-    for row in range(replicas):
-        module = trained_network(variant, structure, network.state(row))
-        torch.testing.assert_close(module(x_RBD[row]), output_RBK[row], rtol=1e-5, atol=1e-6)
-
-
-def train(network: mini.Sequential, x_RBD: Tensor, *, steps: int) -> list[Tensor]:
-    """Learn whether the first coordinate is positive; the loss (R,) before each step."""
-    loss, optimiser = mini.MSE(), mini.SGD(network, [0.1] * len(x_RBD))
-    losses = []
-    for _ in range(steps):
-        losses.append(loss.forward(network.forward(x_RBD), x_RBD[..., :1].sign()))
-        network.zero_gradients()
-        network.backward(loss.backward())
-        optimiser.step()
-    return losses
-
-
-@every("pairs", "digits")
+@every()
 def test_a_trained_network_gives_what_it_gave(variant: Variant) -> None:
     network = ordinary(variant)
     network(samples(variant, 4))  # so that running statistics are not those of the beginning
@@ -71,17 +40,18 @@ def test_weights_of_another_structure_are_refused(name: str) -> None:
 @every("pairs", "digits")
 def test_an_exported_model_takes_grey_values_and_gives_probabilities(variant: Variant) -> None:
     network = ordinary(variant).float()
-    exported = Exported(network, variant.objective, mean=33.0, std=78.0).eval()
+    mean, std = torch.full((1, 1, 1), 33.0), torch.full((1, 1, 1), 78.0)
+    exported = Exported(network, variant.objective, mean=mean, std=std).eval()
     grey = torch.randint(256, (5, 2, 14, 14), generator=generator()).float()
     output = network((grey - 33.0) / 78.0)
     probabilities = exported(grey)
     assert probabilities.shape == ((5, 2, 10) if variant.task == "digits" else (5, 2))
     torch.testing.assert_close(probabilities.sum(-1), torch.ones(probabilities.shape[:-1]))
-    torch.testing.assert_close(probabilities, variant.objective.probabilities(output))
+    torch.testing.assert_close(probabilities, variant.objective.serve(output))
 
 
 def test_an_exported_model_of_points_is_above_zero_inside() -> None:
-    exported = Exported(nn.Tanh(), Square(), mean=0.5, std=0.25)
+    exported = Exported(nn.Tanh(), Square(), mean=torch.tensor(0.5), std=torch.tensor(0.25))
     coordinates = torch.tensor([[0.75], [0.25], [0.5]])
     assert torch.equal(exported(coordinates), torch.tensor([[1.0], [-1.0], [0.0]]).tanh())
 
@@ -134,7 +104,3 @@ def test_a_network_without_its_sha256_is_refused(saved: Path, tmp_path: Path) ->
     path.write_bytes(saved.read_bytes())
     with pytest.raises(FileNotFoundError, match=r"model\.pt2\.sha256"):
         checked_pt2.load(path)
-
-
-def test_what_a_model_gives_is_described_for_every_task() -> None:
-    assert DESCRIPTIONS.keys() == {variant.task for variant in variants().values()}

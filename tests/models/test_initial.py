@@ -8,8 +8,8 @@ import torch
 from torch import nn
 
 from pipeline.models.initial import build_network
-from pipeline.models.registry import get_variant
 from pipeline.models.variant import Variant
+from pipeline.tasks.registry import get_variant
 from tests.models.networks import every, layers_of
 
 every_ordinary_variant = every("pairs", "digits")
@@ -81,7 +81,7 @@ def test_batch_normalisation_begins_as_torch_has_it_and_draws_nothing(
 @every_ordinary_variant
 def test_a_network_has_the_structure_that_is_asked_for_and_else_that_of_the_preset(variant: Variant) -> None:
     for batch_norm in (True, False):
-        structure = variant.preset.having({"batch_norm": batch_norm}).structure
+        structure = variant.preset.replaced({"batch_norm": batch_norm}).structure
         network = build_network(variant, 0, "weights", structure=structure)
         assert bool(layers_of(network, nn.BatchNorm1d, nn.BatchNorm2d)) == batch_norm
     preset = build_network(variant, 0, "weights", structure=variant.preset.structure)

@@ -1,198 +1,71 @@
-"""Losses are those of plain torch, one replica at a time; answers and probabilities agree."""
+"""Losses are those of plain torch, one replica at a time, and predictions are in the unit of the targets."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any
-
 import pytest
 import torch
-from hypothesis import given
-from hypothesis import strategies as st
 from torch import Tensor
 from torch.nn import functional
 
-from pipeline import mini
-from pipeline.models.objectives import (
-    DigitOutput,
-    Digits,
-    Objective,
-    OneLogit,
-    PairObjective,
-    PairOutput,
-    Square,
-    TwoLogits,
-    TwoSigmoids,
-    signs,
-)
-from tests.models.networks import generator, noise, parts
+from pipeline.models.objectives import CrossEntropy, Objective, SquaredError
+from tests.models.networks import generator, noise
 
-R, B = 3, 7
-ALPHA_R = torch.tensor([0.0, 0.7, 2.5], dtype=torch.float64)
-TARGET_RB = torch.randint(2, (R, B), generator=generator(1))
-DIGITS_RBC = torch.randint(10, (R, B, 2), generator=generator(2))
-PAIR_OBJECTIVES: dict[str, PairObjective] = {
-    "two logits": TwoLogits(),
-    "two sigmoids": TwoSigmoids(),
-    "one logit": OneLogit(),
+R, B, K = 3, 7, 4
+CLASSES_RB = torch.randint(K, (R, B), generator=generator(1))
+VALUES_RB = 10 + 2 * noise(R, B, seed=1)
+CASES: dict[str, tuple[Objective, Tensor, Tensor]] = {
+    "classes": (CrossEntropy(), noise(R, B, K), CLASSES_RB),
+    "values": (SquaredError(), noise(R, B, 1), VALUES_RB),
+    "scaled values": (SquaredError(centre=10.0, scale=2.0), noise(R, B, 1), VALUES_RB),
 }
-OBJECTIVES: dict[str, Objective] = {**PAIR_OBJECTIVES, "digits": Digits(), "square": Square()}
-every_pair_objective = pytest.mark.parametrize("name", PAIR_OBJECTIVES)
-every_objective = pytest.mark.parametrize("name", OBJECTIVES)
+"""Objective, output and target."""
+every_case = pytest.mark.parametrize(("objective", "output", "target"), CASES.values(), ids=CASES)
 
 
-def output_of(name: str, scale: float = 3.0) -> Any:
-    """What R replicas say of B samples each."""
-    if name == "square":
-        return noise(R, B, 1).tanh()
-    scores, others = scale * noise(R, B, 2, 10), scale * noise(R, B, 2, 10, seed=3)
-    if name == "digits":
-        return DigitOutput(scores, others)
-    return PairOutput(scale * noise(R, B, 1 if name == "one logit" else 2, seed=4), scores)
-
-
-def row(output: Any, index: int) -> Any:
-    """What one replica says, as the only one."""
-    if isinstance(output, Tensor):
-        return output[index : index + 1]
-    return type(output)(*(None if part is None else part[index : index + 1] for part in output))
-
-
-def digit_loss(scores_BCK: Tensor, digits_BC: Tensor) -> Tensor:
-    """The mean over both digits of all pairs."""
-    return functional.cross_entropy(scores_BCK.flatten(0, 1), digits_BC.flatten())
-
-
-def plain_loss(name: str, output: Any, target_B: Tensor, digits_BC: Tensor, alpha: Tensor | None) -> Tensor:
+def plain_loss(objective: Objective, output: Tensor, target: Tensor) -> Tensor:
     """That of one replica by the losses of torch."""
-    if name == "square":
-        return functional.mse_loss(output[:, 0], torch.where(target_B == 1, 1.0, -1.0).double())
-    if name == "digits":
-        auxiliary = 0 if alpha is None else alpha * digit_loss(output.auxiliary, digits_BC)
-        return digit_loss(output.digits, digits_BC) + auxiliary
-    losses: dict[str, Callable[[Tensor], Tensor]] = {
-        "two logits": lambda scores: functional.cross_entropy(scores, target_B),
-        "two sigmoids": lambda scores: functional.binary_cross_entropy(
-            scores.sigmoid(), functional.one_hot(target_B, 2).double()
-        ),
-        "one logit": lambda scores: functional.binary_cross_entropy_with_logits(scores[:, 0], target_B.double()),
-    }
-    loss = losses[name](output.comparison)
-    if alpha is not None:
-        for digit in range(2):
-            loss = loss + alpha * functional.cross_entropy(output.digits[:, digit], digits_BC[:, digit])
-    return loss
+    if isinstance(objective, SquaredError):
+        return functional.mse_loss(output[:, 0], (target - objective.centre) / objective.scale)
+    return functional.cross_entropy(output, target)
 
 
-@every_objective
-@pytest.mark.parametrize("auxiliary", [False, True], ids=["alone", "with an auxiliary loss"])
-def test_the_loss_is_that_of_torch_for_each_replica(name: str, auxiliary: bool) -> None:
-    output = output_of(name)
-    loss_R = OBJECTIVES[name].loss_R(output, TARGET_RB, DIGITS_RBC, ALPHA_R if auxiliary else None)
+@every_case
+def test_the_loss_is_that_of_torch_for_each_replica(objective: Objective, output: Tensor, target: Tensor) -> None:
+    loss_R = objective.loss_R(output, {"target": target}, {})
     assert loss_R.shape == (R,)
     for index, loss in enumerate(loss_R):
-        of_one = output[index] if isinstance(output, Tensor) else type(output)(*(part[index] for part in output))
-        alpha = ALPHA_R[index] if auxiliary else None
-        expected = plain_loss(name, of_one, TARGET_RB[index], DIGITS_RBC[index], alpha)
+        expected = plain_loss(objective, output[index], target[index])
         torch.testing.assert_close(loss, expected, rtol=1e-12, atol=1e-12)
 
 
-@every_objective
-def test_a_replica_has_the_loss_and_the_gradient_that_it_has_alone(name: str) -> None:
-    def differentiated(output: Any, rows: slice) -> tuple[Tensor, list[Tensor]]:
-        leaves = [part.clone().requires_grad_() for part in parts(output)]
-        given = leaves[0] if isinstance(output, Tensor) else type(output)(*leaves)
-        loss_R = OBJECTIVES[name].loss_R(given, TARGET_RB[rows], DIGITS_RBC[rows], ALPHA_R[rows])
-        loss_R.sum().backward()
-        return loss_R.detach(), [torch.zeros_like(leaf) if leaf.grad is None else leaf.grad for leaf in leaves]
-
-    together, gradients = differentiated(output_of(name), slice(None))
+@every_case
+def test_a_replica_has_the_gradient_that_it_has_alone(objective: Objective, output: Tensor, target: Tensor) -> None:
+    together = output.clone().requires_grad_()
+    objective.loss_R(together, {"target": target}, {}).sum().backward()
+    assert together.grad is not None
     for index in range(R):
-        alone, own = differentiated(row(output_of(name), index), slice(index, index + 1))
-        torch.testing.assert_close(together[index : index + 1], alone, rtol=1e-12, atol=1e-12)
-        for gradient, expected in zip(gradients, own, strict=True):
-            torch.testing.assert_close(gradient[index : index + 1], expected, rtol=1e-12, atol=1e-12)
+        alone = output[index].clone().requires_grad_()
+        plain_loss(objective, alone, target[index]).backward()
+        assert alone.grad is not None
+        torch.testing.assert_close(together.grad[index], alone.grad, rtol=1e-12, atol=1e-12)
 
 
-@every_pair_objective
-def test_digits_that_are_not_trained_do_not_matter(name: str) -> None:
-    objective, output = PAIR_OBJECTIVES[name], output_of(name)
-    without = objective.loss_R(output._replace(digits=None), TARGET_RB, DIGITS_RBC, None)
-    assert torch.equal(objective.loss_R(output, TARGET_RB, DIGITS_RBC, None), without)
-    assert objective.digits(output) is output.digits
-    assert objective.digits(output._replace(digits=None)) is None
+@every_case
+def test_there_is_a_prediction_for_each_sample(objective: Objective, output: Tensor, target: Tensor) -> None:
+    [prediction] = objective.predict(output).values()
+    assert prediction.shape == target.shape
+    assert objective.hyperparameters == frozenset()
+    assert objective.description
 
 
-def test_a_digit_model_without_an_auxiliary_classifier_has_its_main_loss_alone() -> None:
-    output = output_of("digits")._replace(auxiliary=None)
-    for alpha_R in (None, ALPHA_R):
-        loss_R = Digits().loss_R(output, TARGET_RB, DIGITS_RBC, alpha_R)
-        for index, loss in enumerate(loss_R):
-            torch.testing.assert_close(loss, digit_loss(output.digits[index], DIGITS_RBC[index]))
+def test_the_answer_is_the_likeliest_class() -> None:
+    logits = noise(50, K)
+    probabilities = CrossEntropy().serve(logits)
+    torch.testing.assert_close(probabilities.sum(-1), torch.ones(50, dtype=torch.float64))
+    assert torch.equal(CrossEntropy().predict(logits)["answer"], probabilities.argmax(-1))
 
 
-def test_the_square_is_the_mean_squared_error_of_the_mini_framework() -> None:
-    output = output_of("square")
-    expected = mini.MSE().forward(output, signs(TARGET_RB, output.dtype).unsqueeze(-1))
-    torch.testing.assert_close(Square().loss_R(output, TARGET_RB, DIGITS_RBC, None), expected)
-
-
-@every_objective
-def test_there_is_an_answer_for_each_sample_of_each_replica(name: str) -> None:
-    objective, output = OBJECTIVES[name], output_of(name)
-    answers_RB = objective.answers(objective.verdict(output))
-    assert (answers_RB.shape, answers_RB.dtype) == ((R, B), torch.bool)
-    for index in range(R):
-        alone = objective.answers(objective.verdict(row(output, index)))
-        assert torch.equal(answers_RB[index], alone[0])
-
-
-SIXTEENTHS = st.integers(-300, 300).map(lambda number: number / 16)
-
-
-@every_pair_objective
-@given(scores=st.lists(st.tuples(SIXTEENTHS, SIXTEENTHS), min_size=1, max_size=20))
-def test_probabilities_sum_to_one_and_the_answer_is_the_likelier(name: str, scores: list[tuple[float, float]]) -> None:
-    objective = PAIR_OBJECTIVES[name]
-    comparison = torch.tensor(scores, dtype=torch.float64)[:, : 1 if name == "one logit" else 2]
-    output = PairOutput(comparison, None)
-    probabilities = objective.probabilities(output)
-    assert probabilities.shape == (len(scores), 2)
-    assert ((probabilities >= 0) & (probabilities <= 1)).all()
-    torch.testing.assert_close(probabilities.sum(-1), torch.ones(len(scores), dtype=torch.float64))
-    assert torch.equal(probabilities.argmax(-1).bool(), objective.answers(objective.verdict(output)))
-
-
-@every_pair_objective
-@pytest.mark.parametrize("scores", [(-200.0, -150.0), (150.0, 200.0), (-300.0, 300.0)], ids=str)
-def test_probabilities_are_numbers_however_sure_a_network_is(name: str, scores: tuple[float, float]) -> None:
-    output = PairOutput(torch.tensor([scores])[:, : 1 if name == "one logit" else 2], None)
-    probabilities = PAIR_OBJECTIVES[name].probabilities(output)
-    torch.testing.assert_close(probabilities.sum(-1), torch.ones(1))
-
-
-def test_two_sigmoids_are_divided_by_their_sum() -> None:
-    comparison = noise(20, 2)
-    sigmoids = 1 / (1 + (-comparison).exp())
-    probabilities = TwoSigmoids().probabilities(PairOutput(comparison, None))
-    torch.testing.assert_close(probabilities, sigmoids / (sigmoids[:, :1] + sigmoids[:, 1:]))
-
-
-def test_digits_are_read_one_by_one_and_compared() -> None:
-    output = DigitOutput(noise(200, 2, 10), None)
-    probabilities = Digits().probabilities(output)
-    torch.testing.assert_close(probabilities.sum(-1), torch.ones(200, 2, dtype=torch.float64))
-    answers = Digits().answers(Digits().verdict(output)).tolist()
-    for (first, second), answer in zip(probabilities.tolist(), answers, strict=True):
-        assert answer == (first.index(max(first)) <= second.index(max(second)))
-    assert set(answers) == {True, False}
-
-
-def test_a_point_is_inside_if_the_output_is_positive() -> None:
-    output = torch.tensor([[-1.0], [-0.1], [0.0], [0.1], [1.0]])
-    assert Square().answers(Square().verdict(output)).tolist() == [False, False, False, True, True]
-    assert torch.equal(Square().probabilities(output), output)
-
-
-def test_targets_become_one_and_minus_one() -> None:
-    assert signs(torch.tensor([1, 0]), torch.float64).tolist() == [1.0, -1.0]
+def test_values_are_predicted_in_the_unit_of_the_targets() -> None:
+    objective, output = SquaredError(centre=10.0, scale=2.0), torch.tensor([[-1.0], [0.0], [0.5]])
+    assert objective.predict(output)["value"].tolist() == [8.0, 10.0, 11.0]
+    assert objective.serve(output).tolist() == [[8.0], [10.0], [11.0]]

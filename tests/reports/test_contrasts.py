@@ -4,6 +4,7 @@ import itertools
 import math
 from collections import defaultdict
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -13,8 +14,7 @@ from numpy.typing import NDArray
 from scipy import stats
 
 from pipeline.base.errors import InputError
-from pipeline.models.registry import variants
-from pipeline.models.variant import Variant
+from pipeline.models.variant import Level, Variant
 from pipeline.reports.contrasts import (
     Contrast,
     Verdict,
@@ -25,11 +25,13 @@ from pipeline.reports.contrasts import (
     parse_contrasts,
     permutation_p,
 )
+from pipeline.tasks.digit_pairs.options import FACTOR_TITLES
+from pipeline.tasks.registry import variants
 
 FAMILIES: dict[str, list[Variant]] = defaultdict(list)
 for variant in variants().values():
     if variant.task == "pairs":
-        FAMILIES[variant.arch].append(variant)
+        FAMILIES[variant.family].append(variant)
 
 MLP = FAMILIES["mlp"]
 few = settings(max_examples=10)  # each correction of p-values collects garbage in statsmodels, which takes long
@@ -159,10 +161,12 @@ def test_one_round_says_the_difference_alone(overlap: float) -> None:
 @given(base=st.integers(0, 500), shared=st.integers(-100, 100), helped=st.integers(-100, 100))
 def test_contrasts_of_a_family_recover_effects_that_add_up(family: str, base: int, shared: int, helped: int) -> None:
     errors = {
-        each.name: [base + shared * each.weight_sharing + helped * each.auxiliary_loss + round_ for round_ in range(3)]
+        each.name: [
+            base + shared * bool(each.factors["ws"]) + helped * bool(each.factors["al"]) + round_ for round_ in range(3)
+        ]
         for each in FAMILIES[family]
     }
-    contrasts = declared_contrasts(FAMILIES[family])
+    contrasts = declared_contrasts(FAMILIES[family], FACTOR_TITLES)
     assert all(sum(contrast.weights.values()) == 0 for contrast in contrasts)
     assert {contrast.family for contrast in contrasts} == {family}
     assert {
@@ -174,14 +178,15 @@ def test_contrasts_of_a_family_recover_effects_that_add_up(family: str, base: in
 
 
 def test_the_interaction_is_what_both_give_beyond_their_sum() -> None:
-    [interaction] = [contrast for contrast in declared_contrasts(MLP) if contrast.name == "interaction"]
+    [interaction] = [contrast for contrast in declared_contrasts(MLP, FACTOR_TITLES) if contrast.name == "interaction"]
     errors = {"mlp": 0.4, "mlp_ws": 0.3, "mlp_al": 0.2, "mlp_ws_al": 0.05}
     assert sum(weight * errors[name] for name, weight in interaction.weights.items()) == pytest.approx(-0.05)
 
 
 @given(some=st.sets(st.sampled_from([each.name for each in MLP])))
 def test_incomplete_families_say_what_they_can(some: set[str]) -> None:
-    contrasts = {each.name: each for each in declared_contrasts([each for each in MLP if each.name in some])}
+    members = [each for each in MLP if each.name in some]
+    contrasts = {each.name: each for each in declared_contrasts(members, FACTOR_TITLES)}
     shared = [pair for pair in (("mlp_ws", "mlp"), ("mlp_ws_al", "mlp_al")) if set(pair) <= some]
     helped = [pair for pair in (("mlp_al", "mlp"), ("mlp_ws_al", "mlp_ws")) if set(pair) <= some]
     expected = {"weight sharing": shared, "auxiliary loss": helped, "interaction": shared if len(some) == 4 else []}
@@ -190,18 +195,69 @@ def test_incomplete_families_say_what_they_can(some: set[str]) -> None:
     }
 
 
-def test_every_family_of_pairs_is_asked_about_and_nothing_else() -> None:
-    everything = list(variants().values())
-    contrasts = declared_contrasts(everything)
-    assert {contrast.family for contrast in contrasts} == set(FAMILIES)
+def test_every_family_of_several_variants_is_asked_about_and_nothing_else() -> None:
+    families: dict[tuple[str, str], list[Variant]] = defaultdict(list)
+    for each in variants().values():
+        families[each.family, each.task].append(each)
+    several = [members for members in families.values() if len(members) > 1]
+    contrasts = declared_contrasts(list(variants().values()))
+    assert {contrast.family for contrast in contrasts} == {members[0].family for members in several} >= set(FAMILIES)
     asked = {name for contrast in contrasts for name in contrast.weights}
-    assert asked == {each.name for each in everything if each.task == "pairs"}
-    assert declared_contrasts([each for each in everything if each.task != "pairs"]) == []
+    assert asked == {each.name for members in several for each in members}
+    alone = [members[0] for members in families.values() if len(members) == 1]
+    assert alone
+    assert declared_contrasts(alone) == []
+
+
+def of_factors(**factors: Level) -> Variant:
+    """A variant that is named by its levels."""
+    return replace(MLP[0], name="_".join(map(str, factors.values())), factors=factors)
+
+
+@pytest.mark.parametrize(
+    ("levels", "names"),
+    [
+        ((1, 2, 12), ["depth 2 or 1", "depth 12 or 1"]),
+        (("deep", "shallow", "wide"), ["depth shallow or deep", "depth wide or deep"]),
+        ((False, True), ["depth"]),
+        ((1, 2), ["depth 2 or 1"]),
+        ((1,), []),
+    ],
+)
+def test_every_level_is_compared_with_the_least_one(levels: tuple[Level, ...], names: list[str]) -> None:
+    contrasts = declared_contrasts([of_factors(depth=level) for level in levels[::-1]])
+    assert [each.name for each in contrasts] == names
+    assert [each.weights for each in contrasts] == [{str(level): 1, str(levels[0]): -1} for level in levels[1:]]
+
+
+def test_effects_are_means_over_all_that_differ_in_one_level_alone() -> None:
+    everything = list(itertools.product((1, 2, 3), (False, True), ("a", "b")))
+    members = [of_factors(depth=depth, wide=wide, kind=kind) for depth, wide, kind in everything]
+    errors = {
+        each.name: 100 * depth + 10 * wide + (kind == "b") + 7 * (depth == 3 and wide)
+        for each, (depth, wide, kind) in zip(members, everything, strict=True)
+    }
+    contrasts = declared_contrasts(members, {"kind": "sort"})
+    assert {
+        each.name: pytest.approx(sum(weight * errors[name] for name, weight in each.weights.items()))
+        for each in contrasts
+    } == {
+        "depth 2 or 1": 100,
+        "depth 3 or 1": 203.5,
+        "wide": 10 + 7 / 3,
+        "sort b or a": 1,
+        "interaction of depth 2 or 1 and wide": 0,
+        "interaction of depth 3 or 1 and wide": 7,
+        "interaction of depth 2 or 1 and sort b or a": 0,
+        "interaction of depth 3 or 1 and sort b or a": 0,
+        "interaction of wide and sort b or a": 0,
+    }
+    assert [each.interaction for each in contrasts] == [each.name.startswith("interaction") for each in contrasts]
 
 
 def test_a_contrast_is_shown_as_a_formula() -> None:
     assert [each.formula for each in declared_contrasts(MLP[:2])] == ["mlp_ws - mlp"]
-    formulas = {each.name: each.formula for each in declared_contrasts(MLP)}
+    formulas = {each.name: each.formula for each in declared_contrasts(MLP, FACTOR_TITLES)}
     assert formulas["weight sharing"] == "(mlp_ws + mlp_ws_al - mlp - mlp_al) / 2"
     assert formulas["auxiliary loss"] == "(mlp_al + mlp_ws_al - mlp - mlp_ws) / 2"
     assert formulas["interaction"] == "mlp_ws_al + mlp - mlp_al - mlp_ws"

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 from scipy import stats
 
+from pipeline.models.metrics import Unit
 from pipeline.reports.statistics import Summary, summarise
 
 
@@ -124,7 +125,7 @@ def test_one_value_has_a_mean_alone(overlap: float | None) -> None:
     summary = summarise([0.25], overlap=overlap)
     assert (summary.n, summary.mean) == (1, 0.25)
     assert all(math.isnan(value) for value in (summary.std, summary.low, summary.high))
-    assert (summary.percent(), summary.interval()) == ("25.00 %", "-")
+    assert (summary.text(), summary.interval()) == ("25.00 %", "-")
 
 
 def test_nothing_is_known_where_a_value_is_not() -> None:
@@ -132,7 +133,14 @@ def test_nothing_is_known_where_a_value_is_not() -> None:
     assert all(math.isnan(value) for value in (summary.mean, summary.std, summary.low, summary.high))
 
 
-def test_texts_are_in_percent() -> None:
+def test_texts_of_shares_are_in_percent() -> None:
     summary = Summary(n=15, mean=0.0989, std=0.01361, low=0.09249, high=0.10531)
-    assert summary.percent() == "9.89 ± 1.36 %"
+    assert summary.text() == "9.89 ± 1.36 %"
     assert summary.interval() == "[9.25, 10.53]"
+
+
+def test_texts_are_in_the_unit_of_what_was_measured() -> None:
+    summary = summarise([3.0, 4.0, 5.0], Unit("mm"))
+    assert summary.text() == "4 ± 1 mm"
+    assert summarise([3.14159], Unit("mm")).text() == "3.142 mm"
+    assert summary.interval() == f"[{summary.low:.4g}, {summary.high:.4g}]"

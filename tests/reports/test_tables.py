@@ -6,7 +6,9 @@ import io
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeline.reports.tables import Table
+from pipeline.data.dataset import Splits
+from pipeline.reports.tables import Table, class_table
+from tests.synthetic import make_points
 
 TABLE = Table(["model", "test error", "n"], [["mlp", "9.89 ± 1.36 %", 15], ["convnet_ws_al", "2.1, or so", None]])
 
@@ -59,3 +61,11 @@ TABLES = st.integers(1, 3).flatmap(lambda width: st.lists(st.lists(CELLS, min_si
 def test_csv_reads_back_to_the_same_cells(rows: list[list[str]]) -> None:
     text = Table(rows[0], rows[1:]).csv()
     assert list(csv.reader(io.StringIO(text, newline=""))) == rows
+
+
+def test_items_of_every_class_are_counted_in_both_parts() -> None:
+    splits = Splits(name="disc", source="made up", train=make_points(20, "train"), test=make_points(10, "held out"))
+    inside = [int(part.labels.sum()) for part in (splits.train, splits.test)]
+    table = class_table(splits, ["outside", "inside", "edge"])
+    assert table.headers == ["pool", "outside", "inside", "edge", "all"]
+    assert table.rows == [["train", 20 - inside[0], inside[0], 0, 20], ["test", 10 - inside[1], inside[1], 0, 10]]

@@ -7,20 +7,20 @@ from typing import Any
 
 import pytest
 
-from pipeline.data.prepared import DataConfig
+from pipeline.data.config import DataConfig
 from pipeline.stages.searching.config import SearchConfig
 from pipeline.stages.stage import Setting
 from tests.idx_files import write_idx_folder
 from tests.stages.runs import Make
 
-PAIRS = 100
+SAMPLES = 100
 SPACE = "lr: {type: float, low: 1e-4, high: 1e-2, log: true}\nepochs: {type: choice, values: [2, 3, 25]}\n"
 
 
 @pytest.fixture(scope="session")
 def setting(tmp_path_factory: pytest.TempPathFactory) -> Setting:
     """The real digits of mnist5k, a hundred pairs a round."""
-    return Setting(data=DataConfig(cache_dir=tmp_path_factory.mktemp("cache")), pairs=PAIRS)
+    return Setting(data=DataConfig(cache_dir=tmp_path_factory.mktemp("cache")), samples=SAMPLES)
 
 
 @pytest.fixture(scope="session")
@@ -33,7 +33,7 @@ def disc(setting: Setting) -> Setting:
 def all_of_few(tmp_path: Path) -> Setting:
     """All pairs of a data set of 40 training and 20 test digits."""
     folder = write_idx_folder(tmp_path / "idx", compress=True)
-    return Setting(data=DataConfig(dataset="idx", data_dir=str(folder), cache_dir=tmp_path / "cache"), pairs=0)
+    return Setting(data=DataConfig(dataset="idx", data_dir=str(folder), cache_dir=tmp_path / "cache"), samples=0)
 
 
 @pytest.fixture
@@ -63,7 +63,7 @@ def make(setting: Setting, empty_studies: Path, tmp_path_factory: pytest.TempPat
         if "storage" not in options:
             shutil.copy(empty_studies, folder / "optuna.db")
         small: dict[str, Any] = {
-            "setting": replace(setting, pairs=60),
+            "setting": replace(setting, samples=60),
             "model": "mlp_ws_al",
             "folds": 2,
             "population": 4,

@@ -15,15 +15,15 @@ import torch
 from numpy.typing import NDArray
 from sqlalchemy import event
 
-from pipeline.data.digits import DigitSet
-from pipeline.data.pools import Pools
+from pipeline.data.dataset import Splits
 from pipeline.models.hyperparameters import Hyperparameters
-from pipeline.models.variant import Task
 from pipeline.stages import evaluate, search
 from pipeline.stages.evaluate import EvaluateConfig
 from pipeline.stages.replicas import round_replicas
 from pipeline.stages.searching.config import SearchConfig
 from pipeline.stages.stage import StageResult
+from pipeline.tasks.digit_pairs.dataset import DigitSet
+from pipeline.tasks.registry import get_variant
 from pipeline.tracking.memory import MemoryRun, MemoryTracker
 from pipeline.tracking.port import ModelToLog
 from pipeline.tuning import lease
@@ -78,10 +78,10 @@ def trained_in(run: MemoryRun) -> Sequence[str]:
     return sorted(name for chunk in composition["chunks"] for name in chunk["replicas"])
 
 
-def without_finite_digits(pools: Pools) -> Pools:
+def without_finite_digits(splits: Splits) -> Splits:
     """Training digits of which every training diverges."""
-    assert isinstance(pools.train, DigitSet)
-    return replace(pools, train=replace(pools.train, images_NHW=np.full_like(pools.train.images_NHW, np.inf)))
+    assert isinstance(splits.train, DigitSet)
+    return replace(splits, train=replace(splits.train, images_NHW=np.full_like(splits.train.images_NHW, np.inf)))
 
 
 class Death(BaseException):
@@ -120,18 +120,35 @@ def search_with_deaths(config: SearchConfig, after: Sequence[int]) -> MemoryTrac
 
 def wrong_by_model(logged: ModelToLog, config: EvaluateConfig, round_: int) -> NDArray[np.bool_]:
     """Which test samples of a round a logged model answers wrongly, read from its probabilities as a user would."""
-    variant, pools = evaluate.inputs(config)
-    replicas = round_replicas(pools, config.setting, variant.preset, rounds=round_ + 1)
-    samples = pools.test.gather(replicas[round_].held_out)
-    outputs = logged.network(torch.from_numpy(samples.x)).detach().numpy()
-    wrong: NDArray[np.bool_] = answers_from(variant.task, outputs) != samples.target_N
+    outputs, target_N = _given_by_model(logged, config, round_)
+    wrong: NDArray[np.bool_] = answers_from(get_variant(config.model).task, outputs) != target_N
     return wrong
 
 
-def answers_from(task: Task, outputs: NDArray[np.float32]) -> NDArray[np.bool_]:
-    """Whether each sample is of class 1."""
-    answers: NDArray[np.bool_]
-    if task == "digits":
+def error_by_model(logged: ModelToLog, config: EvaluateConfig, round_: int) -> float:
+    """The first test metric of a round, from what a logged model gives."""
+    if get_variant(config.model).task != "regression":
+        return float(wrong_by_model(logged, config, round_).mean())
+    outputs, target_N = _given_by_model(logged, config, round_)
+    return float(np.sqrt(np.square(outputs[:, 0] - target_N.astype(np.float64)).mean()))
+
+
+def _given_by_model(
+    logged: ModelToLog, config: EvaluateConfig, round_: int
+) -> tuple[NDArray[np.float32], NDArray[np.generic]]:
+    """What a model gives for the test samples of a round, and what is right."""
+    variant, splits = evaluate.inputs(config)
+    replicas = round_replicas(splits, config.setting, variant.preset, rounds=round_ + 1)
+    samples = splits.test.gather(replicas[round_].held_out)
+    return logged.network(torch.from_numpy(samples["x"])).detach().numpy(), samples["target"]
+
+
+def answers_from(task: str, outputs: NDArray[np.float32]) -> NDArray[np.generic]:
+    """Whether each sample is of class 1, or of which of several."""
+    answers: NDArray[np.generic]
+    if task == "classification":
+        answers = outputs.argmax(-1)
+    elif task == "digits":
         read = outputs.argmax(-1)
         answers = read[:, 0] <= read[:, 1]
     elif task == "pairs":

@@ -14,6 +14,7 @@ from pipeline.stages.cross_validate import CrossValidateConfig
 from pipeline.stages.evaluate import EvaluateConfig
 from pipeline.stages.prepare import PrepareConfig
 from pipeline.stages.stage import Setting, StageResult
+from pipeline.tasks.digit_pairs.pictures import BY_DIGIT_PAIR, digit_pair_shares
 from pipeline.tracking.memory import MemoryTracker
 from tests.stages.comparing.made import column, compared, evaluated, said_of
 from tests.stages.runs import Make, run_of, searched
@@ -54,7 +55,7 @@ def again(tracker: MemoryTracker, run_id: str) -> tuple[MemoryTracker, str]:
     made = evaluated(
         other,
         entry.model,
-        entry.test_error_R,
+        entry.test_R,
         train_error_R=entry.rounds("train_error"),
         digit_error_R=entry.rounds("test_digit_error"),
         seconds_per_epoch=entry.run.metrics["seconds_per_epoch"],
@@ -87,18 +88,20 @@ def test_what_every_round_gave_is_read_back(measured: tuple[MemoryTracker, dict[
     tracker, runs = measured
     entry = Evaluation(run=tracker.get(runs["mlp"]), tracker=tracker)
     means, spreads = entry.curve("test_error")
-    error_ER = entry.by_epoch_ER("test_error")
+    error_ER = entry.by_epoch_ER("error")
     assert error_ER is not None
     assert error_ER.mean(1) == pytest.approx(means, abs=1e-5)
     assert error_ER.std(1, ddof=1) == pytest.approx(spreads, abs=1e-5)
-    assert error_ER[-1] == pytest.approx(entry.test_error_R, abs=1e-6)
-    assert entry.by_epoch_ER("test_digit_error") is None  # mlp names no digits
-    share_KK = entry.digit_pair_error_KK()
-    assert share_KK is not None
+    assert error_ER[-1] == pytest.approx(entry.test_R, abs=1e-6)
+    assert entry.by_epoch_ER("digit_error") is None  # mlp names no digits
+    text = entry.breakdown(BY_DIGIT_PAIR)
+    assert text is not None
+    assert entry.breakdown("confusion") is None
+    share_KK = digit_pair_shares(text)
     rows = next(run for run in tracker.runs if run.id == runs["mlp"]).texts["confusion_by_digit_pair.csv"].splitlines()
     pairs_KK = np.array([int(row.split(",")[2]) for row in rows[1:]]).reshape(10, 10)
     assert (np.isnan(share_KK) == (pairs_KK == 0)).all()
-    assert np.nansum(share_KK * pairs_KK) / pairs_KK.sum() == pytest.approx(np.mean(entry.test_error_R))
+    assert np.nansum(share_KK * pairs_KK) / pairs_KK.sum() == pytest.approx(np.mean(entry.test_R))
 
 
 def test_points_and_digits_are_not_compared(setting: Setting, disc: Setting) -> None:
@@ -116,7 +119,7 @@ def test_points_and_digits_are_not_compared(setting: Setting, disc: Setting) -> 
 def with_searches(make: Make, setting: Setting) -> MemoryTracker:
     """Two variants that were searched, one that was searched for longer, and one that was not."""
     tracker = MemoryTracker()
-    few = replace(setting, pairs=60)
+    few = replace(setting, samples=60)
     space = "lr: {type: choice, values: [0.001, 0.002]}\nepochs: {type: choice, values: [2], default: 2}\n"
     for model, n_trials in (("mlp", 1), ("mlp_ws", 1), ("mlp_al", 2)):
         searched(make(space, model=model, n_trials=n_trials), tracker)
@@ -157,7 +160,7 @@ def test_compare_shows_what_was_spent_on_each_search(with_searches: MemoryTracke
 
 def test_main_compares_with_what_is_comparable(make: Make, setting: Setting) -> None:
     tracker = MemoryTracker()
-    few = replace(setting, pairs=60)
+    few = replace(setting, samples=60)
     measure(tracker, few, "convnet", rounds=2)
     space = "epochs: {type: choice, values: [2], default: 2}\n"
     shown: list[StageResult] = []

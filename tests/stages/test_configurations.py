@@ -8,10 +8,10 @@ import pytest
 
 from pipeline.base.errors import InputError
 from pipeline.models.hyperparameters import Hyperparameters
-from pipeline.models.registry import get_variant, variants
 from pipeline.models.variant import Variant
 from pipeline.stages.configurations import parse_changes, parse_grid
 from pipeline.stages.stage import show_hyper
+from pipeline.tasks.registry import get_variant, variants
 
 BAD = [
     ("mlp", "lr", "name=value,value"),
@@ -30,7 +30,7 @@ BAD = [
     ("mlp", "momentum=x", "momentum must be a number, but got 'x'"),
     ("mlp", "schedule=cosine lr_min=1", "lr_min must be at least 0 and at most 0.001"),
     ("mlp", "lr=1 lr=2", "lr stands twice"),
-    ("mlp", "alpha=1", "alpha weighs an auxiliary loss, but mlp has none; got 'alpha=1'"),
+    ("mlp", "alpha=1", "alpha weighs an auxiliary loss, but mlp has none; got alpha"),
     ("linear_digits", "alpha=0", "alpha weighs an auxiliary loss, but linear_digits has none"),
     ("mlp", "optimiser=adm", "unknown optimiser 'adm'; did you mean adam"),
     ("mlp", "schedule=linear", "unknown schedule 'linear'; choose from: constant"),
@@ -89,7 +89,7 @@ def test_a_change_is_one_value() -> None:
 @every_variant
 def test_a_configuration_as_it_is_shown_can_be_typed(variant: Variant) -> None:
     shown = show_hyper(variant, variant.preset)
-    other = variant.preset.having({"lr": 0.5, "epochs": 7})
+    other = variant.preset.replaced({"lr": 0.5, "epochs": 7})
     assert parse_changes(shown, other, variant) == variant.preset
     assert parse_grid(shown, variant) == parse_grid("preset", variant) == [variant.preset]
     assert parse_changes("", other, variant) == other
@@ -103,7 +103,7 @@ def test_every_option_can_be_varied(variant: Variant) -> None:
         cells = parse_grid(f"{option.name}={text}", variant)
         values = [dict(cell.structure)[option.name] for cell in cells]
         assert values == {bool: [True, False], int: [1, 3], float: [0.25, 0.5]}[option.kind]
-        assert [cell.having({option.name: value}) for cell in cells] == [variant.preset] * 2
+        assert [cell.replaced({option.name: value}) for cell in cells] == [variant.preset] * 2
 
 
 def test_a_grid_is_the_product_of_its_values_over_the_preset() -> None:
@@ -115,9 +115,9 @@ def test_a_grid_is_the_product_of_its_values_over_the_preset() -> None:
 
 def test_the_cells_of_a_grid_over_names_are_configurations() -> None:
     cells = parse_grid("optimiser=sgd,rmsprop momentum=0.9 augmentation=crop_flip,rotate", get_variant("mlp"))
-    same = get_variant("mlp").preset.having({"momentum": 0.9})
+    same = get_variant("mlp").preset.replaced({"momentum": 0.9})
     assert cells == [
-        same.having({"optimiser": optimiser, "augmentation": augmentation})
+        same.replaced({"optimiser": optimiser, "augmentation": augmentation})
         for optimiser, augmentation in itertools.product(("sgd", "rmsprop"), ("crop_flip", "rotate"))
     ]
 
@@ -125,7 +125,7 @@ def test_the_cells_of_a_grid_over_names_are_configurations() -> None:
 @pytest.mark.parametrize("word", ["on", "On", "true", "TRUE"])
 def test_a_switch_is_typed_in_either_way(word: str) -> None:
     variant = get_variant("mlp")
-    assert parse_changes(f"batch_norm={word}", variant.preset, variant) == variant.preset.having({"batch_norm": True})
+    assert parse_changes(f"batch_norm={word}", variant.preset, variant) == variant.preset.replaced({"batch_norm": True})
 
 
 def test_one_sample_a_step_is_enough_where_nothing_is_normalised() -> None:
@@ -137,7 +137,7 @@ def test_a_configuration_is_shown_without_its_defaults_and_what_has_no_effect() 
     hyper = Hyperparameters(lr=1e-3, batch_size=25, epochs=4, alpha=0.5, momentum=0.9)
     assert show_hyper(get_variant("mlp_al"), hyper) == "lr=0.001 batch_size=25 epochs=4 alpha=0.5"
     assert show_hyper(get_variant("mlp"), hyper) == "lr=0.001 batch_size=25 epochs=4"
-    changed = hyper.having({"optimiser": "sgd", "schedule": "cosine", "weight_decay": 1e-5})
+    changed = hyper.replaced({"optimiser": "sgd", "schedule": "cosine", "weight_decay": 1e-5})
     assert show_hyper(get_variant("mlp"), changed) == (
         "lr=0.001 batch_size=25 epochs=4 optimiser=sgd momentum=0.9 weight_decay=1e-05 schedule=cosine"
     )
@@ -146,14 +146,14 @@ def test_a_configuration_is_shown_without_its_defaults_and_what_has_no_effect() 
 def test_options_are_shown_where_they_or_the_preset_are_not_ordinary() -> None:
     mlp, resnet = get_variant("mlp"), get_variant("resnet4")
     assert "batch_norm" not in show_hyper(mlp, mlp.preset)
-    assert show_hyper(mlp, mlp.preset.having({"batch_norm": True, "dropout": 0.4})).endswith(
+    assert show_hyper(mlp, mlp.preset.replaced({"batch_norm": True, "dropout": 0.4})).endswith(
         " batch_norm=on dropout=0.4"
     )
     assert "batch_norm=on" in show_hyper(resnet, resnet.preset)
-    assert "batch_norm=off" in show_hyper(resnet, resnet.preset.having({"batch_norm": False}))
+    assert "batch_norm=off" in show_hyper(resnet, resnet.preset.replaced({"batch_norm": False}))
 
 
 def test_alpha_is_shown_only_with_an_auxiliary_classifier() -> None:
     lenet = get_variant("lenet_digits")
     assert "alpha=0.3" in show_hyper(lenet, lenet.preset)
-    assert "alpha" not in show_hyper(lenet, lenet.preset.having({"auxiliary": False}))
+    assert "alpha" not in show_hyper(lenet, lenet.preset.replaced({"auxiliary": False}))

@@ -13,10 +13,10 @@ from scipy import stats
 
 from pipeline.base.errors import InputError, StageError
 from pipeline.models.hyperparameters import SCHEDULES
-from pipeline.models.registry import get_variant
 from pipeline.stages import cross_validate
 from pipeline.stages.cross_validate import Cell, CrossValidateConfig
 from pipeline.stages.stage import Setting
+from pipeline.tasks.registry import get_variant
 from pipeline.tracking.memory import MemoryRun, MemoryTracker
 from pipeline.training.compute import Compute
 from pipeline.training.plan import Outcome
@@ -45,22 +45,11 @@ def measured(run: MemoryRun) -> dict[tuple[str, int], float]:
 
 def outcome_of(held_out_error_E: Sequence[float]) -> Outcome:
     """What a training gave that had these errors."""
-    curve_E = np.array(held_out_error_E)
+    names = ("train_loss", "train_error", "held_out_loss", "held_out_error")
     return Outcome(
-        status="complete",
-        reason="",
-        train_loss_E=curve_E,
-        train_error_E=curve_E,
-        held_out_loss_E=curve_E,
-        held_out_error_E=curve_E,
-        held_out_digit_error_E=np.array([]),
-        train_error_at={len(curve_E): 0.0},
-        train_digit_error_at={},
+        curves={name: list(held_out_error_E) for name in names},
+        train_at={len(held_out_error_E): {"error": 0.0}},
         seconds_per_epoch=0.1,
-        mean=0.0,
-        std=1.0,
-        weights=None,
-        answers_M=None,
     )
 
 
@@ -224,7 +213,7 @@ def test_a_grid_may_vary_the_augmentation(setting: Setting) -> None:
 
 @pytest.mark.parametrize("select", SELECTIONS)
 def test_the_best_cell_has_the_least_of_what_is_selected(setting: Setting, select: str) -> None:
-    run, cells = cells_of(replace(setting, pairs=30), "lr=1e-3,3e-3,1e-2 epochs=2,4", folds=3, select=select)
+    run, cells = cells_of(replace(setting, samples=30), "lr=1e-3,3e-3,1e-2 epochs=2,4", folds=3, select=select)
     means = [cell.metrics["cv_validation_error", 0] for cell in cells]
     spreads = [cell.metrics["cv_validation_error_std", 0] for cell in cells]
     scores = {"mean": means, "mean+std": [mean + spread for mean, spread in zip(means, spreads, strict=True)]}[select]
@@ -236,9 +225,10 @@ def test_the_best_cell_has_the_least_of_what_is_selected(setting: Setting, selec
 
 
 def test_the_steadier_cell_is_best_by_mean_and_deviation_though_its_mean_is_higher() -> None:
-    hyper = get_variant("mlp").preset.having({"epochs": 2})
+    variant = get_variant("mlp")
+    hyper = variant.preset.replaced({"epochs": 2})
     unsteady, steady = (
-        Cell(hyper=hyper, outcomes=[outcome_of([0.5, error]) for error in errors], folds=2)
+        Cell(variant=variant, hyper=hyper, outcomes=[outcome_of([0.5, error]) for error in errors], folds=2)
         for errors in ([0.0, 0.18], [0.1, 0.1])
     )
     assert unsteady.score("mean") == pytest.approx(0.09)

@@ -10,11 +10,11 @@ import pytest
 
 from pipeline.base.errors import InputError, StageError
 from pipeline.models.hyperparameters import Value
-from pipeline.models.registry import get_variant
 from pipeline.stages import evaluate, search
 from pipeline.stages.evaluate import EvaluateConfig
 from pipeline.stages.searching.config import SearchConfig
 from pipeline.stages.stage import Setting
+from pipeline.tasks.registry import get_variant
 from pipeline.tracking.memory import MemoryRun, MemoryTracker
 from pipeline.training.compute import Compute
 from tests.stages.runs import Make, rows_of, run_of, searched, trained_in, without_finite_digits, wrong_by_model
@@ -176,24 +176,24 @@ def test_wrong_answers_are_counted_by_digit_pair(request: pytest.FixtureRequest,
     run = request.getfixturevalue(task)
     rows = rows_of(run, "confusion_by_digit_pair.csv")
     assert len(rows) == 100
-    assert sum(int(row["pairs"]) for row in rows) == 3 * setting.pairs
+    assert sum(int(row["pairs"]) for row in rows) == 3 * setting.samples
     wrong = sum(int(row["wrong"]) for row in rows)
-    assert wrong == pytest.approx(setting.pairs * sum(rounds_of(run, "test_error")))
+    assert wrong == pytest.approx(setting.samples * sum(rounds_of(run, "test_error")))
     assert set(run.figures) == {"curves.png", "error_by_epoch.png", "confusion_by_digit_pair.png"}
 
 
 def test_wrong_points_are_drawn(disc_mlp: MemoryRun, disc: Setting) -> None:
     assert set(disc_mlp.figures) == {"curves.png", "error_by_epoch.png", "wrong_points.png"}
-    wrong = round(disc.pairs * sum(rounds_of(disc_mlp, "test_error")))
+    wrong = round(disc.samples * sum(rounds_of(disc_mlp, "test_error")))
     [axis] = disc_mlp.figures["wrong_points.png"].axes
-    assert axis.get_title() == f"{wrong} of {3 * disc.pairs} points classified wrongly"
+    assert axis.get_title() == f"{wrong} of {3 * disc.samples} points classified wrongly"
     assert not [name for name in disc_mlp.texts if "confusion" in name]
 
 
 def test_changes_are_made_to_the_configuration_and_logged(setting: Setting) -> None:
     run = evaluated(setting, "mlp_ws", rounds=1, changes="optimiser=sgd lr=0.05 batch_norm=on epochs=1")
     changed: dict[str, Value] = {"optimiser": "sgd", "lr": 0.05, "batch_norm": True, "epochs": 1}
-    hyper = get_variant("mlp_ws").preset.having(changed)
+    hyper = get_variant("mlp_ws").preset.replaced(changed)
     assert json.loads(run.tags["config"]) == hyper.as_dict()
     assert {name: run.params[name] for name in changed} == {
         "optimiser": "sgd",
@@ -265,7 +265,7 @@ def test_evaluate_takes_the_newest_finished_search_of_the_model_on_these_data(
     assert record.tags["config_from"] == found.run_id
     assert record.config == best
     changed = evaluate.run(replace(config, from_run=found.run_id, changes="alpha=0.5 epochs=2"), tracker, Silent())
-    assert tracker.get(changed.run_id).config == best.having({"alpha": 0.5, "epochs": 2})
+    assert tracker.get(changed.run_id).config == best.replaced({"alpha": 0.5, "epochs": 2})
     assert tracker.get(changed.run_id).tags["config_from"] == found.run_id
     with pytest.raises(InputError, match="one configuration of mlp_al"):
         evaluate.run(replace(config, model="mlp_al", from_run=found.run_id), tracker, Silent())
@@ -281,7 +281,7 @@ def test_an_evaluation_tells_how_optimistic_the_search_was_and_what_it_took(
     setting: Setting, tracker_with_search: tuple[MemoryTracker, MemoryRun]
 ) -> None:
     tracker, found = tracker_with_search
-    config = EvaluateConfig(setting=replace(setting, pairs=60), model="mlp_ws", rounds=2)
+    config = EvaluateConfig(setting=replace(setting, samples=60), model="mlp_ws", rounds=2)
     run = run_of(tracker, evaluate.run(config, tracker, Silent()))
     assert run.tags["config"] == found.tags["config"]
     for name in ("cv_best", "cv_recheck"):
@@ -305,7 +305,7 @@ def test_a_configuration_that_was_not_searched_has_promised_nothing(
     setting: Setting, tracker_with_search: tuple[MemoryTracker, MemoryRun], options: dict[str, Any]
 ) -> None:
     tracker, _ = tracker_with_search
-    config = EvaluateConfig(setting=replace(setting, pairs=60), model="mlp_ws", rounds=1, **options)
+    config = EvaluateConfig(setting=replace(setting, samples=60), model="mlp_ws", rounds=1, **options)
     run = run_of(tracker, evaluate.run(config, tracker, Silent()))
     assert {name for name, _ in run.metrics} & {"cv_optimism", "cv_best", "cv_recheck"} == set()
     assert "optimism" not in run.description
@@ -316,8 +316,8 @@ def test_evaluate_refuses_to_average_over_rounds_that_diverged(
     setting: Setting, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     config = EvaluateConfig(setting=setting, model="mlp", rounds=2, preset="report")
-    variant, pools = evaluate.inputs(config)
-    monkeypatch.setattr(evaluate, "inputs", lambda _: (variant, without_finite_digits(pools)))
+    variant, splits = evaluate.inputs(config)
+    monkeypatch.setattr(evaluate, "inputs", lambda _: (variant, without_finite_digits(splits)))
     tracker = MemoryTracker()
     with pytest.raises(StageError, match="2 of 2 did not"):
         evaluate.run(config, tracker, Silent())
@@ -331,10 +331,10 @@ def counted(run: MemoryRun) -> int:
 
 def test_test_pairs_may_be_fewer_than_training_pairs(setting: Setting) -> None:
     same = {"rounds": 2, "changes": "epochs=2"}
-    run = evaluated(replace(setting, pairs=60, test_pairs=30), "mlp_ws", **same)
+    run = evaluated(replace(setting, samples=60, test_samples=30), "mlp_ws", **same)
     assert (run.params["pairs"], run.params["test_pairs"]) == ("60", "30")
     assert counted(run) == 2 * 30
-    other = evaluated(replace(setting, pairs=60), "mlp_ws", **same)
+    other = evaluated(replace(setting, samples=60), "mlp_ws", **same)
     assert (other.params["test_pairs"], counted(other)) == ("same", 2 * 60)
     # What is trained does not depend on what is tested.
     for epoch in (1, 2):
@@ -344,7 +344,7 @@ def test_test_pairs_may_be_fewer_than_training_pairs(setting: Setting) -> None:
 
 @pytest.mark.parametrize(("test_pairs", "count"), [(0, 10), (7, 7)])
 def test_all_pairs_are_all_digits_of_the_pool(all_of_few: Setting, test_pairs: int, count: int) -> None:
-    run = evaluated(replace(all_of_few, test_pairs=test_pairs), "mlp_ws", rounds=2, changes="epochs=1")
+    run = evaluated(replace(all_of_few, test_samples=test_pairs), "mlp_ws", rounds=2, changes="epochs=1")
     assert (run.params["pairs"], run.params["test_pairs"]) == ("all", str(test_pairs or "same"))
     assert counted(run) == 2 * count
     shares = [20 * error for error in rounds_of(run, "train_error", 2)]
@@ -353,7 +353,7 @@ def test_all_pairs_are_all_digits_of_the_pool(all_of_few: Setting, test_pairs: i
 
 def test_more_test_pairs_than_there_are_are_refused(all_of_few: Setting) -> None:
     tracker = MemoryTracker()
-    config = EvaluateConfig(setting=replace(all_of_few, test_pairs=11), model="mlp_ws", preset="report")
-    with pytest.raises(InputError, match="the test pool holds 20; ask for at most --test-pairs 10"):
+    config = EvaluateConfig(setting=replace(all_of_few, test_samples=11), model="mlp_ws", preset="report")
+    with pytest.raises(InputError, match="the test pool holds 20; ask for at most --test-samples 10"):
         evaluate.run(config, tracker, Silent())
     assert tracker.runs == []

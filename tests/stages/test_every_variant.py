@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import replace
+from itertools import product
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
 
+from pipeline.models.metrics import SHARE
 from pipeline.models.variant import Variant
 from pipeline.stages import compare, cross_validate, evaluate, search
 from pipeline.stages.compare import CompareConfig
@@ -16,10 +18,11 @@ from pipeline.stages.cross_validate import CrossValidateConfig
 from pipeline.stages.evaluate import EvaluateConfig
 from pipeline.stages.searching.config import SearchConfig
 from pipeline.stages.stage import Setting
+from pipeline.tasks.registry import task_of
 from pipeline.tracking.memory import MemoryTracker
 from pipeline.training.compute import Compute
 from tests.models.networks import every
-from tests.stages.runs import run_of, trials_of, wrong_by_model
+from tests.stages.runs import error_by_model, run_of, trials_of
 from tests.stages.silent import Silent
 
 SPACE = "lr: {type: choice, values: [0.001, 0.002]}\nepochs: {type: choice, values: [1]}\n"
@@ -38,11 +41,9 @@ def space_and_storage(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any
 
 
 @every()
-def test_goes_through_every_stage(
-    setting: Setting, disc: Setting, space_and_storage: dict[str, Any], variant: Variant
-) -> None:
-    tracker = MemoryTracker()
-    few = replace(disc if variant.task == "points" else setting, pairs=20)
+def test_goes_through_every_stage(setting: Setting, space_and_storage: dict[str, Any], variant: Variant) -> None:
+    tracker, task = MemoryTracker(), task_of(variant)
+    few = replace(setting, data=replace(setting.data, dataset=next(iter(task.datasets))), samples=20)
     common: dict[str, Any] = {"setting": few, "model": variant.name, "compute": Compute(workers=1, device="cpu")}
     evaluation = EvaluateConfig(**common, rounds=1)
 
@@ -54,9 +55,9 @@ def test_goes_through_every_stage(
     assert {run.status for run in tracker.runs} == {"FINISHED"}
     for result in (validated, found, evaluated, compared):
         assert run_of(tracker, result).description.startswith(result.description)
-    names = ["cv_validation_error"] + ["cv_validation_digit_error"] * variant.recognises_digits
-    for run in (run_of(tracker, validated), *trials_of(tracker)):
-        assert all(0 <= run.metrics[name, 0] <= 1 for name in names)
+    for run, metric in product((run_of(tracker, validated), *trials_of(tracker)), variant.metrics):
+        value = run.metrics[f"cv_validation_{metric.name}", 0]
+        assert 0 <= value <= 1 if metric.unit == SHARE else math.isfinite(value)
     assert [run.params["lr"] for run in trials_of(tracker)] == ["0.001", "0.002"]
 
     measured = run_of(tracker, evaluated)
@@ -64,7 +65,8 @@ def test_goes_through_every_stage(
     assert config is not None
     assert tracker.get(evaluated.run_id).config == config
     assert measured.metrics["parameters", 0] == variant.count(config.structure)
-    assert (("final_test_digit_error", 0) in measured.metrics) == variant.recognises_digits
+    finals = {metric: measured.metrics.get((f"final_test_{metric.name}", 0)) for metric in task.metrics}
+    assert {metric for metric, value in finals.items() if value is not None} == set(variant.metrics)
     [model] = measured.models
-    assert np.mean(wrong_by_model(model, evaluation, 0)) == pytest.approx(measured.metrics["final_test_error", 0])
+    assert error_by_model(model, evaluation, 0) == pytest.approx(finals[variant.metric])
     assert [row[1] for row in compared.table.rows] == [variant.name]

@@ -88,7 +88,7 @@ PLANS: dict[str, tuple[Callable[[Stages, MemoryTracker], list[Work]], float]] = 
 @pytest.mark.parametrize("stage", PLANS)
 def test_a_plan_counts_what_would_be_trained_and_leaves_nothing(stage: str, setting: Setting, tmp_path: Path) -> None:
     make_plan, expected = PLANS[stage]
-    stages, tracker = Stages(replace(setting, pairs=60), tmp_path), MemoryTracker()
+    stages, tracker = Stages(replace(setting, samples=60), tmp_path), MemoryTracker()
     works = make_plan(stages, tracker)
     shown = answer(works, stages.setting, ONE, Silent())
     assert sum(work.replica_epochs for work in works) == expected
@@ -108,7 +108,7 @@ def test_a_plan_without_time_says_what_is_computed_and_how_well(
 ) -> None:
     monkeypatch.setattr(planning, "TIMING_SECONDS", 0.0)
     config = CrossValidateConfig(
-        setting=replace(setting, pairs=60), model="mlp_ws", grid="epochs=1 batch_size=10,20,30", folds=2
+        setting=replace(setting, samples=60), model="mlp_ws", grid="epochs=1 batch_size=10,20,30", folds=2
     )
     shown = answer(cross_validate.plan(config), setting, ONE, Silent())
     assert shown.notes[-1].startswith("1 of 3 kinds of training were timed, those that take longest; the time of")

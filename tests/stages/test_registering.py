@@ -26,7 +26,7 @@ def tracker() -> MemoryTracker:
 @pytest.fixture(scope="module")
 def versions(tracker: MemoryTracker, setting: Setting) -> list[StageResult]:
     """Of one, five, one and twenty epochs, and again of twenty on other digits, in this order."""
-    few = replace(setting, pairs=100)
+    few = replace(setting, samples=100)
 
     def evaluated(epochs: int, setting: Setting) -> StageResult:
         config = EvaluateConfig(

@@ -33,7 +33,7 @@ def test_a_seed_gives_the_same_trials_with_any_number_of_workers(
     make: Make, setting: Setting, options: dict[str, Any]
 ) -> None:
     # Three generations, of which the last may be pruned.
-    search = make(SPACE, setting=replace(setting, pairs=60, seed=2), n_trials=9, population=3, **options)
+    search = make(SPACE, setting=replace(setting, samples=60, seed=2), n_trials=9, population=3, **options)
     one, two, four = (
         table_of(searched(replace(search, study=f"{workers} workers", compute=Compute(workers=workers)))[0])
         for workers in (1, 2, 4)

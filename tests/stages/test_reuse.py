@@ -65,7 +65,7 @@ def test_what_was_measured_otherwise_is_not_read_off(make: Make, setting: Settin
     searched(former)
     for study, change in {
         "folds": {"folds": 3, "reuse": "storage"},
-        "pairs": {"setting": replace(setting, pairs=40), "reuse": "storage"},
+        "pairs": {"setting": replace(setting, samples=40), "reuse": "storage"},
         "reuse": {"reuse": "study"},
     }.items():
         tracker, _ = searched(replace(former, study=study, **change))  # type: ignore[arg-type]

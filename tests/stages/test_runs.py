@@ -111,7 +111,7 @@ def test_csv_has_the_same_runs_with_a_column_for_each_param_and_metric(tracker: 
 def test_people_see_the_error_and_what_they_sorted_by(tracker: MemoryTracker) -> None:
     text = markdown([runs.run(RunsConfig(sort="parameters"), tracker, Silent())])
     [titles, _, first, second] = [[cell.strip() for cell in line.strip("|").split("|")] for line in text.splitlines()]
-    assert titles[-2:] == ["error", "parameters"]
+    assert titles[-2:] == ["result", "parameters"]
     assert (first[-2:], second[-2:]) == (["15.00 %", "86920"], ["18.00 %", "171538"])
     assert runs.run(RunsConfig(stage="compare"), tracker, Silent()) == "No run fits."
 

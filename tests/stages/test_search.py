@@ -13,15 +13,15 @@ from numpy.typing import NDArray
 from sqlalchemy import update
 
 from pipeline.base.errors import InputError, StageError
-from pipeline.data.digits import DigitSet
-from pipeline.data.pools import Pools
-from pipeline.models.registry import get_variant
+from pipeline.data.dataset import Splits
 from pipeline.stages import replicas, search
 from pipeline.stages.replicas import fold_replicas
 from pipeline.stages.searching import generations
 from pipeline.stages.searching.config import SearchConfig, inputs
 from pipeline.stages.searching.generations import finding_of
 from pipeline.stages.stage import Setting
+from pipeline.tasks.digit_pairs.dataset import DigitSet
+from pipeline.tasks.registry import get_variant
 from pipeline.tracking.memory import MemoryTracker
 from pipeline.training.compute import Compute
 from pipeline.training.machine import this_machine
@@ -87,10 +87,10 @@ def test_the_result_says_whether_the_reports_configuration_was_beaten(config: Se
     assert "no other beat it" in alone.headline
 
 
-def test_other_test_pairs_are_no_other_search(config: SearchConfig) -> None:
+def test_other_test_samples_are_no_other_search(config: SearchConfig) -> None:
     tracker = MemoryTracker()
-    for test_pairs in (0, 7):
-        setting = replace(config.setting, test_pairs=test_pairs)
+    for test_samples in (0, 7):
+        setting = replace(config.setting, test_samples=test_samples)
         search.run(replace(config, n_trials=1, setting=setting), tracker, Silent())
     assert len(trials_of(tracker)) == 1
 
@@ -149,12 +149,12 @@ def test_a_search_that_has_ended_leaves_a_database_of_one_file(config: SearchCon
 
 
 def test_the_test_digits_never_enter_a_search(config: SearchConfig, monkeypatch: pytest.MonkeyPatch) -> None:
-    _, _, pools = inputs(config)
-    assert isinstance(pools.test, DigitSet)
-    trap = Trap(images_NHW=np.full_like(pools.test.images_NHW, np.nan), labels_N=pools.test.labels_N)
-    poisoned = replace(pools, test=trap)
+    _, _, splits = inputs(config)
+    assert isinstance(splits.test, DigitSet)
+    trap = Trap(images_NHW=np.full_like(splits.test.images_NHW, np.nan), labels_N=splits.test.labels_N)
+    poisoned = replace(splits, test=trap)
     monkeypatch.setattr(Trap, "is_set", True)
-    monkeypatch.setattr(replicas, "load_pools", lambda _: poisoned)
+    monkeypatch.setattr(replicas, "load_splits", lambda _: poisoned)
     changed, original = MemoryTracker(), MemoryTracker()
     search.run(replace(config, study="poisoned"), changed, Silent())
     monkeypatch.undo()
@@ -197,27 +197,28 @@ def test_a_study_that_another_process_has_taken_over_is_left_to_it(
 def test_when_every_trial_fails_the_stage_ends_with_one_clear_error(
     config: SearchConfig, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    variant, space, pools = inputs(config)
-    monkeypatch.setattr(search, "inputs", lambda _: (variant, space, without_finite_digits(pools)))
+    variant, space, splits = inputs(config)
+    monkeypatch.setattr(search, "inputs", lambda _: (variant, space, without_finite_digits(splits)))
     tracker = MemoryTracker()
     with pytest.raises(StageError, match=r"no trial .* could be completed: fold 0: the loss became nan in epoch 1"):
         search.run(replace(config, n_trials=2), tracker, Silent())
     assert {run.status for run in tracker.runs} == {"FAILED"}
 
 
-def outcomes(pools: Pools, setting: Setting, lr: float) -> list[Outcome]:
-    hyper = replace(get_variant("mlp").preset, lr=lr, epochs=2)
-    job = Job(variant="mlp", replicas=fold_replicas(pools, setting, hyper, rounds=1, folds=2))
-    with Trainer(pools.train, pools.train, Compute(workers=1)) as trainer:
+def outcomes(splits: Splits, setting: Setting, lr: float) -> list[Outcome]:
+    variant = get_variant("mlp")
+    hyper = replace(variant.preset, lr=lr, epochs=2)
+    job = Job(variant=variant, replicas=fold_replicas(splits, setting, hyper, rounds=1, folds=2))
+    with Trainer(splits.train, splits.train, Compute(workers=1)) as trainer:
         return trainer.run([job])[0]
 
 
 def test_a_trial_with_a_diverged_fold_has_failed_and_says_why(config: SearchConfig) -> None:
-    _, _, pools = inputs(config)
-    good, other = outcomes(pools, config.setting, 1e-3)
+    variant, _, splits = inputs(config)
+    good, other = outcomes(splits, config.setting, 1e-3)
     bad = replace(other, status="diverged", reason="the loss became nan in epoch 2")
-    assert finding_of([good, other]).state == "complete"
-    finding = finding_of([good, bad])
+    assert finding_of([good, other], variant).state == "complete"
+    finding = finding_of([good, bad], variant)
     assert (finding.state, finding.reason) == ("failed", "fold 1: the loss became nan in epoch 2")
 
 
@@ -230,7 +231,7 @@ def test_a_trial_with_a_diverged_fold_has_failed_and_says_why(config: SearchConf
         ({"pruner": "medain"}, "did you mean median"),
         ({"population": 0}, "--population must be between 1 and"),
         ({"model": "mlp_w"}, "did you mean mlp_ws"),
-        ({"space": "search_spaces/mlp_w.yaml"}, "unknown search space .* did you mean search_spaces/mlp_ws.yaml"),
+        ({"space": "search_spaces/mlp_w.yaml"}, "unknown search space .* did you mean search_spaces/mlp.yaml"),
         ({"sampler": "two_step"}, "unknown sampler 'two_step'; did you mean two-step"),
         ({"sampler": "forest"}, "unknown sampler 'forest'; choose from: cmaes, gp, grid, nsga2, qmc, random, screen"),
         ({"sampler": "nsga2", "trade_off": "seconds"}, "unknown trade-off 'seconds'; choose from: parameters, time"),
@@ -239,15 +240,15 @@ def test_a_trial_with_a_diverged_fold_has_failed_and_says_why(config: SearchConf
         ({"recheck": -1}, "--recheck must be between 0 and"),
         ({"artifacts": f"{os.devnull}/x"}, "--artifacts must be a folder that can be written"),
         ({"select": "mean-std"}, "unknown selection 'mean-std'; did you mean mean.std"),
-        ({"sampler": "screen"}, "--screen-pairs 350 and --pairs 100"),
+        ({"sampler": "screen"}, "--screen-samples 350 and --samples 100"),
         (
-            {"sampler": "screen", "screen_pairs": 101},
-            "no more pairs than .*, but got --screen-pairs 101 and --pairs 100",
+            {"sampler": "screen", "screen_samples": 101},
+            "no more samples than .*, but got --screen-samples 101 and --samples 100",
         ),
-        ({"sampler": "screen", "screen_pairs": 1}, "cross validation needs at least 2 samples in a round"),
-        ({"sampler": "screen", "screen_pairs": 50, "keep": 0}, "--keep must be between 1 and"),
+        ({"sampler": "screen", "screen_samples": 1}, "cross validation needs at least 2 samples in a round"),
+        ({"sampler": "screen", "screen_samples": 50, "keep": 0}, "--keep must be between 1 and"),
         ({"sampler": "two-step"}, "space.yaml:1: lr: all combinations are tried, so give a step, or type: choice"),
-        ({"sampler": "screen", "screen_pairs": 50, "space": ""}, "no space to screen mlp_ws_al over; give one with"),
+        ({"sampler": "screen", "screen_samples": 50, "space": ""}, "no space to screen mlp_ws_al over; give one with"),
         ({"storage": f"sqlite:///{os.devnull}/x.db"}, "--storage must be the URL"),
     ],
 )

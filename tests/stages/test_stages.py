@@ -9,7 +9,7 @@ import pytest
 
 from pipeline.base.errors import InputError
 from pipeline.models.hyperparameters import Hyperparameters
-from pipeline.models.registry import get_variant
+from pipeline.models.metrics import SHARE, Unit
 from pipeline.stages import cross_validate, evaluate, prepare, search
 from pipeline.stages import main as whole
 from pipeline.stages.compare import CompareConfig
@@ -18,7 +18,8 @@ from pipeline.stages.evaluate import EvaluateConfig
 from pipeline.stages.prepare import PrepareConfig
 from pipeline.stages.replicas import fold_replicas, round_replicas
 from pipeline.stages.searching.config import SearchConfig
-from pipeline.stages.stage import Setting, StageResult, percent
+from pipeline.stages.stage import Setting, StageResult
+from pipeline.tasks.registry import get_variant
 from pipeline.tracking.memory import MemoryTracker
 from pipeline.training.compute import Compute
 from tests.stages.runs import run_of
@@ -55,11 +56,11 @@ def test_prepare_shows_points_and_how_many_are_inside(disc: Setting) -> None:
 
 
 def test_rounds_and_folds_are_the_same_pairs_for_every_variant_and_configuration(setting: Setting) -> None:
-    pools, _ = prepare.inputs(PrepareConfig(setting=setting))
+    splits, _ = prepare.inputs(PrepareConfig(setting=setting))
     slow, fast = Hyperparameters(lr=1e-4, batch_size=10, epochs=9), Hyperparameters(lr=1e-2, batch_size=50, epochs=2)
     for one, other in zip(
-        [*round_replicas(pools, setting, slow, rounds=2), *fold_replicas(pools, setting, slow, rounds=2, folds=5)],
-        [*round_replicas(pools, setting, fast, rounds=2), *fold_replicas(pools, setting, fast, rounds=2, folds=5)],
+        [*round_replicas(splits, setting, slow, rounds=2), *fold_replicas(splits, setting, slow, rounds=2, folds=5)],
+        [*round_replicas(splits, setting, fast, rounds=2), *fold_replicas(splits, setting, fast, rounds=2, folds=5)],
         strict=True,
     ):
         np.testing.assert_array_equal(one.train, other.train)
@@ -67,17 +68,17 @@ def test_rounds_and_folds_are_the_same_pairs_for_every_variant_and_configuration
 
 
 def test_folds_validate_each_training_pair_of_a_round_once(setting: Setting) -> None:
-    pools, _ = prepare.inputs(PrepareConfig(setting=setting))
+    splits, _ = prepare.inputs(PrepareConfig(setting=setting))
     preset = get_variant("mlp").preset
-    [first_round] = round_replicas(pools, setting, preset, rounds=1)
-    folds = fold_replicas(pools, setting, preset, rounds=1, folds=4)
+    [first_round] = round_replicas(splits, setting, preset, rounds=1)
+    folds = fold_replicas(splits, setting, preset, rounds=1, folds=4)
     validated = np.concatenate([replica.held_out for replica in folds])
     assert sorted(map(tuple, validated)) == sorted(map(tuple, first_round.train))
 
 
 def test_a_round_of_all_pairs_uses_every_digit_once(all_of_few: Setting) -> None:
-    pools, _ = prepare.inputs(PrepareConfig(setting=all_of_few))
-    for replica in round_replicas(pools, all_of_few, get_variant("mlp").preset, rounds=2):
+    splits, _ = prepare.inputs(PrepareConfig(setting=all_of_few))
+    for replica in round_replicas(splits, all_of_few, get_variant("mlp").preset, rounds=2):
         assert sorted(replica.train.flatten()) == list(range(40))
         assert sorted(replica.held_out.flatten()) == list(range(20))
 
@@ -103,15 +104,16 @@ def refused(setting: Setting, model: str, storage: str, **compute: Any) -> list[
 def test_a_model_of_points_learns_from_no_digits(setting: Setting, storage: str) -> None:
     assert (
         refused(setting, "disc_mlp", storage)
-        == ["disc_mlp learns from points, so use --dataset disc, but got --dataset mnist5k"] * 3
+        == ["disc_mlp learns from disc, so use --dataset disc, but got --dataset mnist5k"] * 3
     )
 
 
 @pytest.mark.parametrize("model", ["mlp", "linear_digits"])
 def test_a_model_of_digits_learns_from_no_points(disc: Setting, model: str, storage: str) -> None:
+    own = "mnist5k or mnist or idx"
     assert (
         refused(disc, model, storage)
-        == [f"{model} learns from digits, so use --dataset mnist5k, mnist or idx, but got --dataset disc"] * 3
+        == [f"{model} learns from {own}, so use --dataset {own}, but got --dataset disc"] * 3
     )
 
 
@@ -122,9 +124,9 @@ def test_the_model_of_points_is_trained_in_one_precision(disc: Setting, storage:
     )
 
 
-@pytest.mark.parametrize(("name", "option"), [("pairs", "--pairs"), ("test_pairs", "--test-pairs")])
-def test_a_round_has_at_least_one_pair(setting: Setting, name: str, option: str) -> None:
-    with pytest.raises(InputError, match=f"at least 1 pair, but got {option} -1"):
+@pytest.mark.parametrize(("name", "option"), [("samples", "--samples"), ("test_samples", "--test-samples")])
+def test_a_round_has_at_least_one_sample(setting: Setting, name: str, option: str) -> None:
+    with pytest.raises(InputError, match=f"at least 1 sample, but got {option} -1"):
         replace(setting, **{name: -1})  # type: ignore[arg-type]
 
 
@@ -160,7 +162,7 @@ def test_main_runs_every_stage_below_its_own_run(
 
 
 @pytest.mark.parametrize(
-    ("model", "rule"), [("mlp_x", "unknown model"), ("disc_mlp", "disc_mlp learns from points")], ids=str
+    ("model", "rule"), [("mlp_x", "unknown model"), ("disc_mlp", "disc_mlp learns from disc")], ids=str
 )
 def test_main_refuses_bad_input_before_any_run(setting: Setting, found: dict[str, Any], model: str, rule: str) -> None:
     tracker = MemoryTracker()
@@ -169,5 +171,6 @@ def test_main_refuses_bad_input_before_any_run(setting: Setting, found: dict[str
     assert tracker.runs == []
 
 
-def test_percent_shows_what_could_not_be_measured_as_a_dash() -> None:
-    assert (percent(0.0989), percent(math.nan)) == ("9.89 %", "-")
+def test_what_could_not_be_measured_is_shown_as_a_dash() -> None:
+    assert (SHARE.show(0.0989), SHARE.show(math.nan)) == ("9.89 %", "-")
+    assert (Unit("mm").show(98.9), Unit("mm").show(math.nan)) == ("98.9 mm", "-")

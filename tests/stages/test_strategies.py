@@ -50,7 +50,7 @@ def two_step(make: Make) -> SearchConfig:
 
 @pytest.fixture(scope="module")
 def screen(make: Make) -> SearchConfig:
-    return make(LAYERS, model="linear_digits", sampler="screen", screen_pairs=20, keep=2)
+    return make(LAYERS, model="linear_digits", sampler="screen", screen_samples=20, keep=2)
 
 
 @pytest.fixture(scope="module")
@@ -77,7 +77,7 @@ def test_two_steps_are_the_grid_at_the_presets_alpha_and_then_the_other_alphas(
     assert [(hyper.lr, hyper.batch_size) for hyper in configs[:6]] == [*itertools.product([0.001, 0.005], [10, 20, 40])]
     assert {hyper.alpha for hyper in configs[:6]} == {1}
     best = min(range(6), key=lambda number: error_of(trials_of(tracker)[number]))
-    assert configs[6:] == [configs[best].having({"alpha": alpha}) for alpha in (0.5, 1.5)]
+    assert configs[6:] == [configs[best].replaced({"alpha": alpha}) for alpha in (0.5, 1.5)]
     assert {trial.status for trial in trials_of(tracker)} == {"FINISHED"}
     assert trained_in(run) == sorted(f"trial/{number}/round/0/fold/{fold}" for number in range(8) for fold in (0, 1))
 
@@ -131,7 +131,7 @@ def test_what_is_selected_decides_in_both_steps(make: Make, select: str) -> None
     tracker, run = searched(config)
     trials = trials_of(tracker)
     scores = [error_of(trial, select) for trial in trials]
-    assert config_of(trials[6]).having({"alpha": 1}) == config_of(trials[int(np.argmin(scores[:6]))])
+    assert config_of(trials[6]).replaced({"alpha": 1}) == config_of(trials[int(np.argmin(scores[:6]))])
     assert run.tags["best_trial"] == str(np.argmin(scores))
     shown = [row.get(select) for row in rows_of(run)]
     expected = [None] * 8 if select == "mean" else [f"{100 * score:.2f} %" for score in scores]
@@ -167,16 +167,16 @@ def test_the_best_of_a_screening_was_tried_on_all_pairs(screened: tuple[MemoryTr
 
 
 def test_what_was_tried_on_few_pairs_is_never_the_best(setting: Setting, make: Make) -> None:
-    pools, _ = prepare.inputs(PrepareConfig(setting=setting))
+    splits, _ = prepare.inputs(PrepareConfig(setting=setting))
 
     def alike(seed: int) -> bool:
         """Whether four pairs have the same answer, which is learned without an error."""
-        four = pools.train.gather(draw_samples("train", pools.train, 4, seed=seed, round_=0))
-        return len(set(four.target_N)) == 1
+        four = splits.train.gather(draw_samples("train", splits.train, 4, seed=seed, round_=0))
+        return len(set(four["target"])) == 1
 
-    easy = replace(setting, pairs=60, seed=next(filter(alike, itertools.count())))
+    easy = replace(setting, samples=60, seed=next(filter(alike, itertools.count())))
     space = "lr: {type: choice, values: [0.005, 0.01]}\nepochs: {type: choice, values: [10]}\n"
-    config = make(space, model="mlp_ws", setting=easy, sampler="screen", screen_pairs=4, keep=1)
+    config = make(space, model="mlp_ws", setting=easy, sampler="screen", screen_samples=4, keep=1)
     for _ in range(2):  # as it was found, and as it is read back
         tracker, run = searched(config)
         errors = [error_of(trial) for trial in trials_of(tracker)]
@@ -189,7 +189,7 @@ def test_what_was_tried_on_few_pairs_is_never_the_best(setting: Setting, make: M
 def test_the_table_of_a_screening_shows_pairs_and_digit_errors(screened: tuple[MemoryTracker, MemoryRun]) -> None:
     tracker, run = screened
     rows = rows_of(run)
-    assert [row["pairs"] for row in rows] == ["20"] * 4 + ["60"] * 2
+    assert [row["samples"] for row in rows] == ["20"] * 4 + ["60"] * 2
     digits = [trial.metrics["cv_validation_digit_error", 0] for trial in trials_of(tracker)]
     assert [row["digit error"] for row in rows] == [f"{100 * error:.2f} %" for error in digits]
     for trial, error in zip(trials_of(tracker), digits, strict=True):
@@ -210,11 +210,11 @@ def test_a_search_that_dies_now_and_then_ends_as_one_that_ran_through(
 
 def test_all_pairs_are_as_many_as_the_training_pool_has(all_of_few: Setting, make: Make) -> None:
     tracker, run = searched(
-        make(LAYERS, model="linear_digits", setting=all_of_few, sampler="screen", screen_pairs=10, keep=1)
+        make(LAYERS, model="linear_digits", setting=all_of_few, sampler="screen", screen_samples=10, keep=1)
     )
     assert run.params["pairs"] == "all"
     assert [trial.params["pairs"] for trial in trials_of(tracker)] == ["10"] * 4 + ["all"]
-    assert [row["pairs"] for row in rows_of(run)] == ["10"] * 4 + ["20"]
+    assert [row["samples"] for row in rows_of(run)] == ["10"] * 4 + ["20"]
     wrong = 20 * error_of(trials_of(tracker)[4])
     assert wrong == pytest.approx(round(wrong), abs=1e-3)
 
@@ -222,9 +222,12 @@ def test_all_pairs_are_as_many_as_the_training_pool_has(all_of_few: Setting, mak
 @pytest.mark.parametrize(
     ("change", "rule"),
     [
-        ({"folds": 3}, "pruning needs folds of equal size, but 20 pairs do not divide into 3"),
+        ({"folds": 3}, "pruning needs folds of equal size, but 20 samples do not divide into 3"),
         ({"folds": 21, "pruner": "none"}, "must lie between 2 and the 20 samples of a round, but got 21"),
-        ({"sampler": "screen", "screen_pairs": 21}, "no more pairs than .* but got --screen-pairs 21 and --pairs 20"),
+        (
+            {"sampler": "screen", "screen_samples": 21},
+            "no more samples than .* but got --screen-samples 21 and --samples 20",
+        ),
     ],
 )
 def test_all_pairs_may_be_too_few(all_of_few: Setting, make: Make, change: dict[str, Any], rule: str) -> None:

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from pipeline.models.registry import get_variant
+from pipeline.tasks.registry import get_variant
 from pipeline.tracking.memory import MemoryRun, MemoryTracker
 from pipeline.training.cost import nominal_seconds
 from tests.stages.runs import Make, config_of, rows_of, searched, trials_of

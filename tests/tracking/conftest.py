@@ -2,10 +2,12 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import pytest
 
+from pipeline.tasks.registry import factor_names
 from pipeline.tracking.memory import MemoryTracker
 from pipeline.tracking.mlflow_tracker import MlflowTracker
 from pipeline.tracking.port import Tracker
@@ -26,7 +28,7 @@ def open_mlflow(empty_runs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     """Opens the test's own store, as often as it likes."""
     shutil.copy(empty_runs, tmp_path / "mlflow.db")
     use(monkeypatch, f"sqlite:///{tmp_path}/mlflow.db", tmp_path)
-    return MlflowTracker
+    return partial(MlflowTracker, factor_names())
 
 
 @pytest.fixture

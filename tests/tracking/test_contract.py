@@ -9,9 +9,9 @@ import pytest
 from matplotlib.figure import Figure
 
 from pipeline.base.errors import InputError
-from pipeline.data.pools import Pools
+from pipeline.data.dataset import Splits
 from pipeline.models.hyperparameters import Hyperparameters
-from pipeline.models.registry import get_variant, variants
+from pipeline.tasks.registry import get_variant, variants
 from pipeline.tracking import mlflow_tracker
 from pipeline.tracking.port import (
     Metric,
@@ -249,17 +249,23 @@ def test_a_reopened_run_goes_on_where_it_was(tracker: Tracker) -> None:
     assert tracker.history(child.id, "error") == [0.5, 0.4]
 
 
-POOLS = [
-    Pools(name="synthetic", source="made up", pooling="average", train=make_digits(20, "a"), test=make_digits(10, "b")),
-    Pools(name="plane", source="made up", pooling="", train=make_points(20, "a"), test=make_points(10, "b")),
+SPLITS = [
+    Splits(
+        name="synthetic",
+        source="made up",
+        options={"pooling": "average"},
+        train=make_digits(20, "a"),
+        test=make_digits(10, "b"),
+    ),
+    Splits(name="plane", source="made up", train=make_points(20, "a"), test=make_points(10, "b")),
 ]
 
 
-@pytest.mark.parametrize("pools", POOLS, ids=lambda pools: pools.name)
-def test_data_is_known_by_name_and_digest(tracker: Tracker, pools: Pools) -> None:
-    run = tracker.start(RunStart(name="r", role="evaluate", data=pools, test_data=True))
+@pytest.mark.parametrize("splits", SPLITS, ids=lambda splits: splits.name)
+def test_data_is_known_by_name_and_digest(tracker: Tracker, splits: Splits) -> None:
+    run = tracker.start(RunStart(name="r", role="evaluate", data=splits, test_data=True))
     tags = tracker.get(run.id).tags
-    assert (tags["dataset"], tags["dataset_digest"]) == (pools.name, pools.digest)
+    assert (tags["dataset"], tags["dataset_digest"]) == (splits.name, splits.digest)
 
 
 def test_a_configuration_is_read_back(tracker: Tracker) -> None:
@@ -272,7 +278,7 @@ def test_a_configuration_is_read_back(tracker: Tracker) -> None:
 
 def test_the_structure_of_a_configuration_is_read_back_with_its_types(tracker: Tracker) -> None:
     presets = [variant.preset for variant in variants().values()]
-    both = presets[0].having({"batch_norm": True, "dropout": 0.1 + 0.2})
+    both = get_variant("mlp").preset.replaced({"batch_norm": True, "dropout": 0.1 + 0.2})
     for hyper in (*presets, both):
         run = tracker.start(RunStart(name="r", role="trial", tags=config_tags(hyper)))
         read = tracker.get(run.id).config

@@ -15,8 +15,10 @@ from mlflow.cli import cli as mlflow_command
 
 from pipeline.base.errors import InputError
 from pipeline.base.resources import CHECKOUT
-from pipeline.tracking.mlflow_tracker import EXPERIMENT_TAGS, MlflowTracker
+from pipeline.tasks.registry import factor_names
+from pipeline.tracking.mlflow_tracker import EXPERIMENT_KIND, MlflowTracker
 from pipeline.tracking.port import PUBLISHED, VARIANTS, RunStart
+from pipeline.tracking.views import views
 from tests.tracking.conftest import use
 from tests.waiting import wait_until
 
@@ -37,10 +39,11 @@ def test_runs_go_to_the_experiment_of_their_purpose_and_children_to_that_of_thei
     assert names == [VARIANTS, PUBLISHED, PUBLISHED]
     assert [record.id for record in mlflow_tracker.find("search", experiment="")] == [search.id]
     assert {record.id for record in mlflow_tracker.find("search")} == {search.id, below.id}
+    expected = EXPERIMENT_KIND | dict(view.tag for view in views(factor_names()))
     for name in (VARIANTS, PUBLISHED):
         found = mlflow_tracker.client.get_experiment_by_name(name)
         assert found is not None
-        assert found.tags.items() >= EXPERIMENT_TAGS.items()
+        assert found.tags.items() >= expected.items()
 
 
 def test_what_mlflow_run_uses_is_named_by_its_purpose(open_mlflow: Open, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -13,13 +13,13 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from pipeline.data.pools import Samples
-from pipeline.data.prepared import DataConfig
-from pipeline.models.registry import get_variant
+from pipeline.data.config import DataConfig
+from pipeline.data.dataset import Samples
 from pipeline.stages import evaluate
 from pipeline.stages.evaluate import EvaluateConfig
 from pipeline.stages.replicas import round_replicas
 from pipeline.stages.stage import Setting
+from pipeline.tasks.registry import get_variant
 from pipeline.tracking.mlflow_tracker import MlflowTracker
 from pipeline.tracking.port import RunRecord
 from pipeline.training.compute import Compute
@@ -61,7 +61,7 @@ def logged(empty_runs: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[s
         tracker = MlflowTracker()
         runs, samples, ids = {}, {}, {}
         for model, dataset in MODELS.items():
-            setting = Setting(data=DataConfig(dataset=dataset, cache_dir=folder / "cache"), pairs=200)
+            setting = Setting(data=DataConfig(dataset=dataset, cache_dir=folder / "cache"), samples=200)
             config = EvaluateConfig(
                 setting=setting,
                 model=model,
@@ -71,10 +71,10 @@ def logged(empty_runs: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[s
                 compute=Compute(workers=1, device="cpu"),
             )
             runs[model] = evaluate.run(config, tracker, Silent()).run_id
-            variant, pools = evaluate.inputs(config)
-            [replica] = round_replicas(pools, setting, variant.preset, rounds=1)
-            samples[model] = pools.test.gather(replica.held_out)
-            np.save(folder / f"{model}.npy", samples[model].x)
+            variant, splits = evaluate.inputs(config)
+            [replica] = round_replicas(splits, setting, variant.preset, rounds=1)
+            samples[model] = splits.test.gather(replica.held_out)
+            np.save(folder / f"{model}.npy", samples[model]["x"])
             outputs: Any = tracker.client.get_run(runs[model]).outputs
             [output] = outputs.model_outputs
             ids[model] = output.model_id
@@ -93,7 +93,7 @@ def logged(empty_runs: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[s
 @pytest.mark.parametrize("model", MODELS)
 def test_it_errs_as_often_as_the_round_did(logged: dict[str, Logged], model: str) -> None:
     each = logged[model]
-    wrong = answers_from(get_variant(model).task, each.outputs) != each.samples.target_N
+    wrong = answers_from(get_variant(model).task, each.outputs) != each.samples["target"]
     assert np.mean(wrong) == pytest.approx(each.run.metrics["final_test_error"])
 
 
@@ -102,7 +102,7 @@ def test_a_digit_model_names_as_many_digits_wrong(logged: dict[str, Logged]) -> 
     assert each.outputs.shape == (200, 2, 10)
     assert each.outputs.min() >= 0
     np.testing.assert_allclose(each.outputs.sum(-1), 1, atol=1e-5)
-    wrong = each.outputs.argmax(-1) != each.samples.digits_NC
+    wrong = each.outputs.argmax(-1) != each.samples["digits"]
     assert np.mean(wrong) == pytest.approx(each.run.metrics["final_test_digit_error"])
 
 

@@ -25,10 +25,10 @@ from matplotlib.figure import Figure
 from pipeline.base.errors import InputError
 from pipeline.base.interruptions import SIGNALS, raise_on_signals
 from pipeline.base.processes import process_tag
-from pipeline.data.pools import Pools, digest_of
+from pipeline.data.dataset import Splits, digest_of
 from pipeline.models.exported import Exported
 from pipeline.models.initial import build_network
-from pipeline.models.registry import get_variant
+from pipeline.tasks.registry import get_variant
 from pipeline.tracking import mlflow_tracker as mlflow_tracker_module
 from pipeline.tracking import times
 from pipeline.tracking.address import tracking_uri
@@ -204,28 +204,34 @@ def test_texts_and_figures_are_artifacts(mlflow_tracker: MlflowTracker) -> None:
     assert (folder / "picture.png").read_bytes().startswith(b"\x89PNG")
 
 
-DIGITS = Pools(name="synthetic", source="made up", pooling="max", train=make_digits(20, "a"), test=make_digits(10, "b"))
-POINTS = Pools(name="plane", source="made up", pooling="", train=make_points(20, "a"), test=make_points(10, "b"))
+DIGITS = Splits(
+    name="synthetic",
+    source="made up",
+    options={"pooling": "max"},
+    train=make_digits(20, "a"),
+    test=make_digits(10, "b"),
+)
+POINTS = Splits(name="plane", source="made up", train=make_points(20, "a"), test=make_points(10, "b"))
 
 
 @pytest.mark.parametrize("test_data", [False, True])
 @pytest.mark.parametrize(
-    ("pools", "profile"),
+    ("splits", "profile"),
     [(DIGITS, {"digits": 20, "shape": [20, 14, 14]}), (POINTS, {"points": 20, "shape": [20, 2]})],
     ids=["digits", "points"],
 )
 def test_data_are_inputs_with_digests(
-    mlflow_tracker: MlflowTracker, pools: Pools, profile: dict[str, Any], test_data: bool
+    mlflow_tracker: MlflowTracker, splits: Splits, profile: dict[str, Any], test_data: bool
 ) -> None:
-    run = mlflow_tracker.start(RunStart(name="r", role="evaluate", data=pools, test_data=test_data))
+    run = mlflow_tracker.start(RunStart(name="r", role="evaluate", data=splits, test_data=test_data))
     attached: Any = mlflow_tracker.client.get_run(run.id).inputs
     inputs = {each.dataset.name: each for each in attached.dataset_inputs}
-    names = f"{pools.name}-train", f"{pools.name}-test"
+    names = f"{splits.name}-train", f"{splits.name}-test"
     assert set(inputs) == set(names[: 1 + test_data])
     train = inputs[names[0]]
-    assert digest_of(*pools.train.arrays).startswith(train.dataset.digest)
+    assert digest_of(*splits.train.arrays).startswith(train.dataset.digest)
     assert len(train.dataset.digest) == 12
-    assert json.loads(train.dataset.source) == {"description": "made up", "pooling": pools.pooling}
+    assert json.loads(train.dataset.source) == {"description": "made up", **splits.options}
     assert json.loads(train.dataset.profile) == profile
     contexts = [inputs[name].tags[0].value for name in names[: 1 + test_data]]
     assert contexts == ["training", "evaluation"][: 1 + test_data]
@@ -241,8 +247,8 @@ def test_a_run_that_rests_on_others_has_their_data_once(mlflow_tracker: MlflowTr
         return set(names), {name: run.data.tags[name] for name in run.data.tags if name.startswith("dataset")}
 
     digits, again, points = (
-        mlflow_tracker.start(RunStart(name="e", role="evaluate", data=pools, test_data=True)).id
-        for pools in (DIGITS, DIGITS, POINTS)
+        mlflow_tracker.start(RunStart(name="e", role="evaluate", data=splits, test_data=True)).id
+        for splits in (DIGITS, DIGITS, POINTS)
     )
     of_digits = {f"{DIGITS.name}-train", f"{DIGITS.name}-test"}
     assert resting_on(digits, again) == (of_digits, {"dataset": DIGITS.name, "dataset_digest": DIGITS.digest})
@@ -325,12 +331,13 @@ def test_runs_of_dead_processes_are_ended_and_no_others(open_mlflow: Open) -> No
 @pytest.fixture
 def network() -> Exported:
     variant = get_variant("bncnn_ws")
-    return Exported(build_network(variant, 0), variant.objective, mean=33.0, std=78.0).eval()
+    mean, std = torch.tensor(33.0), torch.tensor(78.0)
+    return Exported(build_network(variant, 0), variant.objective, mean=mean, std=std).eval()
 
 
-def kept(tracker: MlflowTracker, network: Exported, pools: Pools | None = None) -> Run:
+def kept(tracker: MlflowTracker, network: Exported, splits: Splits | None = None) -> Run:
     """A run with a model."""
-    run = tracker.start(RunStart(name="e", role="evaluate", data=pools, test_data=pools is not None))
+    run = tracker.start(RunStart(name="e", role="evaluate", data=splits, test_data=splits is not None))
     run.log(metrics=[Metric("final_test_error", 0.5)])
     pairs = torch.rand((3, 2, 14, 14), generator=torch.Generator().manual_seed(0)) * 255
     metrics = [Metric("model_test_error", 0.25)]
@@ -360,7 +367,7 @@ def test_a_registered_model_has_versions_and_a_champion(mlflow_tracker: MlflowTr
     assert [mlflow_tracker.register(run, "less or equal") for run in (first, second)] == ["1", "2"]
     assert mlflow_tracker.champion("less or equal") is None
     for number, run in (("2", second), ("1", first)):
-        mlflow_tracker.crown("less or equal", number)
+        mlflow_tracker.set_champion("less or equal", number)
         champion = mlflow_tracker.champion("less or equal")
         assert champion is not None
         assert champion.id == run.id

@@ -5,16 +5,17 @@ from collections.abc import Hashable, Sequence
 import pytest
 import torch
 
-from pipeline.data.pools import Pool
+from pipeline.data.dataset import Dataset
+from pipeline.models.variant import Variant
 from pipeline.training.chunk import ChunkTraining
 from pipeline.training.plan import Chunk, Outcome, Replica
 from tests.training.plain import PlainResult, train_plain
 
 
-class Pools:
+class Splits:
     """What is trained on and what is held out."""
 
-    def __init__(self, train: Pool, held_out: Pool) -> None:
+    def __init__(self, train: Dataset, held_out: Dataset) -> None:
         self.train, self.held_out = train, held_out
         self._plain: dict[Hashable, PlainResult] = {}
 
@@ -25,10 +26,10 @@ class Pools:
         assert sum(ticks) == chunk.replica_epochs
         return outcomes
 
-    def plain(self, variant: str, replica: Replica) -> PlainResult:
+    def plain(self, variant: Variant, replica: Replica) -> PlainResult:
         """The same training by the ordinary loop, run once however often it is asked for."""
         samples = replica.train.tobytes(), replica.held_out.tobytes()
-        key = (variant, replica.name, replica.hyper, replica.patience, samples)
+        key = (variant.name, replica.name, replica.hyper, replica.patience, samples)
         if key not in self._plain:
             self._plain[key] = train_plain(variant, replica, self.train, self.held_out)
         return self._plain[key]
@@ -40,10 +41,10 @@ class Pools:
 
 
 @pytest.fixture(scope="module")
-def pools(train_digits: Pool, held_out_digits: Pool) -> Pools:
-    return Pools(train_digits, held_out_digits)
+def splits(train_digits: Dataset, held_out_digits: Dataset) -> Splits:
+    return Splits(train_digits, held_out_digits)
 
 
 @pytest.fixture(scope="module")
-def points(train_points: Pool, held_out_points: Pool) -> Pools:
-    return Pools(train_points, held_out_points)
+def points(train_points: Dataset, held_out_points: Dataset) -> Splits:
+    return Splits(train_points, held_out_points)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 
+from pipeline.tasks.registry import get_variant
 from pipeline.training.compute import Compute
 from pipeline.training.plan import Job
 from pipeline.training.pool import Trainer
@@ -14,7 +15,10 @@ from tests.training.plans import make_hyper, make_replica
 def main() -> None:
     """Runs until it is killed."""
     hyper = make_hyper("mlp_ws", batch_size=1, epochs=10_000)
-    jobs = [Job(variant="mlp_ws", replicas=(make_replica(index, hyper, samples=190 - index),)) for index in range(2)]
+    jobs = [
+        Job(variant=get_variant("mlp_ws"), replicas=(make_replica(index, hyper, samples=190 - index),))
+        for index in range(2)
+    ]
     said = False
 
     def progress(done: int, planned: int) -> None:

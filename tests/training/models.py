@@ -8,9 +8,10 @@ from __future__ import annotations
 
 from torch import nn
 
+from pipeline.models.blocks import Layers
 from pipeline.models.hyperparameters import Hyperparameters
-from pipeline.models.objectives import TwoLogits
-from pipeline.models.parts import Layers, digit_scores, pair_family, trunks_and_head
+from pipeline.tasks.digit_pairs.networks import TrunksAndHead, digit_scores, pair_family
+from pipeline.tasks.digit_pairs.objectives import TwoLogits
 
 
 def trunk(_layers: Layers) -> nn.Module:
@@ -34,10 +35,10 @@ NOISY = {
     variant.name: variant
     for variant in pair_family(
         "noisy",
-        report="",
+        paper="",
         source="",
         preset=Hyperparameters(lr=1e-3, batch_size=12, epochs=3),
-        network=trunks_and_head(trunk, head),
-        objective=TwoLogits(),
+        network=TrunksAndHead(trunk, head),
+        objective=TwoLogits,
     )
 }

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from pipeline.models.initial import build_network
-from pipeline.models.registry import get_variant
+from pipeline.tasks.registry import get_variant
 from pipeline.training.network import ReplicaNetworks
 
 
@@ -23,7 +23,7 @@ def generators(count: int) -> list[torch.Generator]:
 def networks_of(variant: str, count: int) -> list[nn.Module]:
     """Replicas of a registered variant, without what torch would drop by its global generator."""
     row = get_variant(variant)
-    structure = row.preset.having({"dropout": 0.0}).structure
+    structure = row.preset.replaced({"dropout": 0.0}).structure
     return [build_network(row, 0, index, structure=structure, dtype=torch.float64) for index in range(count)]
 
 

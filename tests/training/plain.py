@@ -2,28 +2,32 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 import numpy as np
+import pytest
 import torch
+from sklearn import metrics as sklearn
 from torch import Tensor, nn
 from torch.nn import functional
 from torch.optim import SGD, Adam, Optimizer, RMSprop
 from torch.optim.lr_scheduler import ConstantLR, CosineAnnealingLR, CosineAnnealingWarmRestarts, LRScheduler
 
-from pipeline import mini
 from pipeline.base.seeds import derive
-from pipeline.data.pools import Pool
+from pipeline.data.dataset import Dataset
 from pipeline.models.hyperparameters import Hyperparameters
 from pipeline.models.initial import build_network, weights_generator
-from pipeline.models.objectives import Digits, Objective, OneLogit, Square, TwoLogits, TwoSigmoids
-from pipeline.models.registry import get_variant
-from pipeline.training.augmentation import augment
+from pipeline.models.objectives import CrossEntropy, Objective, SquaredError
+from pipeline.models.variant import Variant
+from pipeline.tasks.digit_pairs.objectives import Digits, OneLogit, TwoLogits, TwoSigmoids
+from pipeline.tasks.disc.objective import Square
+from pipeline.tasks.disc.step import MiniStep, network_of
+from pipeline.tasks.regression import CENTRE, SCALE
 from pipeline.training.layers import keep_mask
 from pipeline.training.plan import Outcome, Replica
-from tests.mini.twins import twin
+from tests.tasks.disc.mini.twins import twin
 
 
 class Batch(NamedTuple):
@@ -31,66 +35,78 @@ class Batch(NamedTuple):
 
     x: Tensor
     target: Tensor
-    digits: Tensor
+    digits: Tensor | None
+    """Of pairs alone."""
 
     def at(self, positions: Tensor) -> Batch:
-        return Batch(self.x[positions], self.target[positions], self.digits[positions])
+        digits = None if self.digits is None else self.digits[positions]
+        return Batch(self.x[positions], self.target[positions], digits)
 
 
 class Reading(NamedTuple):
     """What a network makes of a batch."""
 
     loss: Tensor
-    answers: Tensor
-    digits: Tensor | None
-    """(N, 2) as they were read, by a network that is trained to read them."""
+    predictions: dict[str, Tensor]
+    """The `answer`, with the `digits` (N, 2) of a network that is trained to read them; or the `value`."""
 
 
 @dataclass(kw_only=True)
 class PlainResult:
     """Curves by epoch, and the end."""
 
-    train_loss_E: list[float] = field(default_factory=list)
-    train_error_E: list[float] = field(default_factory=list)
-    held_out_loss_E: list[float] = field(default_factory=list)
-    held_out_error_E: list[float] = field(default_factory=list)
-    held_out_digit_error_E: list[float] = field(default_factory=list)
-    train_error_at_E: list[float] = field(default_factory=list)
-    train_digit_error_at_E: list[float] = field(default_factory=list)
+    curves: dict[str, list[float]] = field(default_factory=dict)
+    """As an `Outcome` has them."""
+    train_at_E: list[dict[str, float]] = field(default_factory=list)
+    """The metrics on all training samples after every epoch."""
     status: str = "complete"
     reason: str = ""
-    mean: float
-    std: float
+    mean: Tensor
+    std: Tensor
     weights: dict[str, Tensor]
-    answers: Tensor
+    predictions: dict[str, Tensor] = field(default_factory=dict)
+
+    def record(self, **values: float) -> None:
+        """Another epoch."""
+        for name, value in values.items():
+            self.curves.setdefault(name, []).append(value)
 
     def assert_equals(self, outcome: Outcome, tolerance: float = 1e-9) -> None:
         """Everything that the engine reports of a training is the same within `tolerance`."""
         assert (outcome.status, outcome.reason) == (self.status, self.reason)
-        for name in (*CURVES, "mean", "std"):
-            expected = getattr(self, name)
-            np.testing.assert_allclose(getattr(outcome, name), expected, tolerance, tolerance, err_msg=name)
-        epochs = len(self.train_loss_E)
-        for found, expected_E in (
-            (outcome.train_error_at, self.train_error_at_E),
-            (outcome.train_digit_error_at, self.train_digit_error_at_E),
-        ):
-            for epoch, error in found.items():
-                assert abs(error - expected_E[epoch - 1]) <= tolerance
-        assert outcome.train_error == outcome.train_error_at[epochs]
-        read = outcome.train_error_at if self.train_digit_error_at_E else {}
-        assert outcome.train_digit_error_at.keys() == read.keys()
+        assert_curves_close(outcome.curves, self.curves, tolerance)
+        for found, expected in ((outcome.mean, self.mean), (outcome.std, self.std)):
+            assert found is not None
+            np.testing.assert_allclose(found, expected.expand(found.shape), tolerance, tolerance)
+        epochs = len(self.train_at_E)
+        assert outcome.epochs == epochs
+        for epoch, measured in outcome.train_at.items():
+            assert measured == pytest.approx(self.train_at_E[epoch - 1], rel=tolerance, abs=tolerance)
+        assert {name: outcome.train(name) for name in outcome.train_at[epochs]} == outcome.train_at[epochs]
         if outcome.weights is not None:
             assert list(outcome.weights) == list(self.weights)
             for name, weight in self.weights.items():
                 kept = weight.float() if weight.is_floating_point() else weight
                 torch.testing.assert_close(torch.from_numpy(outcome.weights[name]), kept, rtol=1e-6, atol=1e-7)
-            assert outcome.answers_M is not None
-            assert outcome.answers_M.tolist() == self.answers.tolist()
+            assert outcome.predictions.keys() == self.predictions.keys()
+            for name, part in self.predictions.items():
+                torch.testing.assert_close(torch.from_numpy(outcome.predictions[name]), part, rtol=1e-9, atol=1e-9)
 
 
-CURVES = ("train_loss_E", "train_error_E", "held_out_loss_E", "held_out_error_E", "held_out_digit_error_E")
-"""Of an outcome, as of a `PlainResult`."""
+def assert_curves_close(
+    some: Mapping[str, Sequence[float]], others: Mapping[str, Sequence[float]], tolerance: float = 1e-9
+) -> None:
+    """The same values were measured, and they are the same within `tolerance`."""
+    assert some.keys() == others.keys()
+    for name, values in some.items():
+        np.testing.assert_allclose(values, others[name], tolerance, tolerance, err_msg=name)
+
+
+def scale_of(outcome: Outcome) -> tuple[float, float]:
+    """By which the inputs of all samples were scaled."""
+    assert outcome.mean is not None
+    assert outcome.std is not None
+    return outcome.mean.item(), outcome.std.item()
 
 
 class PlainDropout(nn.Module):
@@ -125,11 +141,11 @@ def torch_schedule(optimiser: Optimizer, hyper: Hyperparameters) -> LRScheduler:
     return ConstantLR(optimiser, factor=1.0)
 
 
-def train_plain(variant: str, replica: Replica, train: Pool, held_out: Pool) -> PlainResult:
+def train_plain(variant: Variant, replica: Replica, train: Dataset, held_out: Dataset) -> PlainResult:
     """Train one replica in float64."""
     hyper = replica.hyper
-    network, read = plain_network(variant, replica), READINGS[type(get_variant(variant).objective)]
-    alpha = hyper.alpha if get_variant(variant).auxiliary_loss else None
+    network, read = plain_network(variant, replica), READINGS[type(variant.objective)]
+    alpha = hyper.alpha if "alpha" in variant.objective.hyperparameters else None
     order, dropout, augmentation = (
         torch.Generator().manual_seed(derive(replica.seed, purpose, *replica.name))
         for purpose in ("order", "dropout", "augmentation")
@@ -138,20 +154,24 @@ def train_plain(variant: str, replica: Replica, train: Pool, held_out: Pool) -> 
     optimiser = torch_optimiser(network.parameters(), hyper)
     schedule = torch_schedule(optimiser, hyper)
     samples, held_out_samples = gather(train, replica.train), gather(held_out, replica.held_out)
+    by_feature = samples.x.dim() == 2 and variant.make_step is None
     mean, std = {
-        "standardised": (samples.x.mean(), samples.x.std()),
+        "standardised": (samples.x.mean(0), samples.x.std(0)) if by_feature else (samples.x.mean(), samples.x.std()),
         "unit": (torch.tensor(0.0), torch.tensor(255.0)),
         "grey": (torch.tensor(0.0), torch.tensor(1.0)),
     }[hyper.inputs]
     samples, held_out_samples = (part._replace(x=(part.x - mean) / std) for part in (samples, held_out_samples))
 
-    result = PlainResult(mean=mean.item(), std=std.item(), weights={}, answers=torch.empty(0))
+    first = variant.metric
+    result = PlainResult(mean=mean, std=std, weights={})
     for epoch in range(1, hyper.epochs + 1):
-        loss_sum, wrong = 0.0, 0.0
+        loss_sum, readings = 0.0, []
         network.train()
         order_N = torch.randperm(len(samples.target), generator=order)
         shuffled = samples.at(order_N)
-        shuffled = shuffled._replace(x=augment(shuffled.x, hyper.augmentation, (-mean / std).item(), augmentation))
+        if hyper.augmentation != "none":
+            augment = variant.transforms.augmentations[hyper.augmentation]
+            shuffled = shuffled._replace(x=augment(shuffled.x, (-mean / std).item(), augmentation))
         for positions in batches(len(order_N), hyper.batch_size, network):
             batch = shuffled.at(positions)
             reading = read(network(batch.x), batch, alpha)
@@ -159,43 +179,62 @@ def train_plain(variant: str, replica: Replica, train: Pool, held_out: Pool) -> 
             reading.loss.backward()
             optimiser.step()
             loss_sum += reading.loss.item() * len(positions)
-            wrong += error(reading.answers, batch.target) * len(positions)
+            readings.append(reading.predictions)
         schedule.step()
         network.eval()
         with torch.no_grad():
             of_train = read(network(samples.x), samples, alpha)
             found = read(network(held_out_samples.x), held_out_samples, alpha)
-        result.train_loss_E.append(loss_sum / len(order_N))
-        result.train_error_E.append(wrong / len(order_N))
-        result.held_out_loss_E.append(found.loss.item())
-        result.held_out_error_E.append(error(found.answers, held_out_samples.target))
-        result.train_error_at_E.append(error(of_train.answers, samples.target))
-        if found.digits is not None and of_train.digits is not None:
-            result.held_out_digit_error_E.append(error(found.digits, held_out_samples.digits))
-            result.train_digit_error_at_E.append(error(of_train.digits, samples.digits))
-        result.answers = found.answers
-        since_best = epoch - 1 - int(np.argmin(result.held_out_error_E))
+        learning = {name: torch.cat([part[name] for part in readings]) for name in found.predictions}
+        result.record(
+            train_loss=loss_sum / len(order_N),
+            held_out_loss=found.loss.item(),
+            **{f"train_{first.name}": measured(variant, learning, shuffled)[first.name]},
+            **{
+                f"held_out_{name}": value
+                for name, value in measured(variant, found.predictions, held_out_samples).items()
+            },
+        )
+        result.train_at_E.append(measured(variant, of_train.predictions, samples))
+        result.predictions = found.predictions
+        since_best = epoch - 1 - int(np.argmin(result.curves[f"held_out_{first.name}"]))
         if 0 < replica.patience <= since_best and epoch < hyper.epochs:
             result.status = "stopped"
-            result.reason = f"stopped after epoch {epoch}: no lower error for {replica.patience} epochs"
+            result.reason = f"stopped after epoch {epoch}: no lower {first.title} for {replica.patience} epochs"
             break
-    result.weights = plain_weights(variant, network)
+    result.weights = {name: tensor.detach().clone() for name, tensor in network.state_dict().items()}
     return result
 
 
-def gather(pool: Pool, positions: np.ndarray) -> Batch:
-    """Samples as they are in the pool."""
-    samples = pool.gather(positions)
-    return Batch(*map(torch.from_numpy, (samples.x.astype(np.float64), samples.target_N, samples.digits_NC)))
+def gather(data: Dataset, indices: np.ndarray) -> Batch:
+    """Samples as they are in the data set."""
+    samples = {name: torch.from_numpy(part) for name, part in data.gather(indices).items()}
+    return Batch(samples["x"].double(), samples["target"], samples.get("digits"))
 
 
-def error(found: Tensor, expected: Tensor) -> float:
-    """Share of those that differ."""
+def measured(variant: Variant, predictions: Mapping[str, Tensor], batch: Batch) -> dict[str, float]:
+    """The metrics of a variant by name."""
+    return {metric.name: MEASURES[metric.name](predictions, batch) for metric in variant.metrics}
+
+
+def share_that_differs(found: Tensor, expected: Tensor | None) -> float:
+    assert expected is not None
     return float((found != expected).double().mean())
 
 
+MEASURES: dict[str, Callable[[Mapping[str, Tensor], Batch], float]] = {
+    "error": lambda found, batch: share_that_differs(found["answer"], batch.target),
+    "digit_error": lambda found, batch: share_that_differs(found["digits"], batch.digits),
+    "balanced_error": lambda found, batch: 1 - sklearn.balanced_accuracy_score(batch.target, found["answer"]),
+    "rmse": lambda found, batch: sklearn.root_mean_squared_error(batch.target, found["value"].detach()),
+    "mae": lambda found, batch: sklearn.mean_absolute_error(batch.target, found["value"].detach()),
+    "r2": lambda found, batch: sklearn.r2_score(batch.target, found["value"].detach()),
+}
+"""What each metric means."""
+
+
 def batches(count: int, size: int, network: nn.Module) -> Sequence[Tensor]:
-    """Positions of each batch; batch normalisation cannot learn from one sample, which joins those before it."""
+    """Indices of each batch; batch normalisation cannot learn from one sample, which joins those before it."""
     parts = [*torch.arange(count).split(size)]
     normalised = any("BatchNorm" in type(layer).__name__ for layer in network.modules())
     if normalised and len(parts) > 1 and len(parts[-1]) == 1:
@@ -203,20 +242,14 @@ def batches(count: int, size: int, network: nn.Module) -> Sequence[Tensor]:
     return parts
 
 
-def plain_network(variant: str, replica: Replica) -> nn.Module:
+def plain_network(variant: Variant, replica: Replica) -> nn.Module:
     """An ordinary network with the replica's initial weights."""
-    row, structure = get_variant(variant), replica.hyper.structure
-    network = row.build(structure)
-    if isinstance(network, mini.Sequential):
+    structure = replica.hyper.structure
+    if variant.make_step is MiniStep:
+        network = network_of(**dict(structure))  # type: ignore[arg-type]
         network.initialise([weights_generator(replica.seed, *replica.name)], torch.float64)
         return twin(network, 0)
-    return build_network(row, replica.seed, *replica.name, structure=structure, dtype=torch.float64)
-
-
-def plain_weights(variant: str, network: nn.Module) -> dict[str, Tensor]:
-    """Copies, laid out as the variant's own network has them: those of `pipeline.mini` are (inputs, outputs)."""
-    turned = isinstance(get_variant(variant).build(), mini.Sequential)
-    return {name: (x.t() if turned else x).detach().clone() for name, x in network.state_dict().items()}
+    return build_network(variant, replica.seed, *replica.name, structure=structure, dtype=torch.float64)
 
 
 def use_own_dropout(network: nn.Module, generator: torch.Generator) -> None:
@@ -236,10 +269,11 @@ def of_comparison(
         comparison, scores = output
         total = loss(comparison, batch.target)
         if alpha is None:
-            return Reading(total, answer(comparison), None)
+            return Reading(total, {"answer": answer(comparison)})
+        assert batch.digits is not None
         for digit in (0, 1):
             total = total + alpha * functional.cross_entropy(scores[:, digit], batch.digits[:, digit])
-        return Reading(total, answer(comparison), scores.argmax(-1))
+        return Reading(total, {"answer": answer(comparison), "digits": scores.argmax(-1)})
 
     return read
 
@@ -255,20 +289,32 @@ def on_one_logit(comparison: Tensor, target: Tensor) -> Tensor:
 def of_digits(output: Any, batch: Batch, alpha: float | None) -> Reading:
     """Both digits of all pairs count alike, for the auxiliary classifier too; what was read is compared."""
     scores, auxiliary = output
+    assert batch.digits is not None
     loss = functional.cross_entropy(scores.reshape(-1, 10), batch.digits.reshape(-1))
     if auxiliary is not None:
         assert alpha is not None
         loss = loss + alpha * functional.cross_entropy(auxiliary.reshape(-1, 10), batch.digits.reshape(-1))
     digits = scores.argmax(-1)
-    return Reading(loss, digits[:, 0] <= digits[:, 1], digits)
+    return Reading(loss, {"answer": digits[:, 0] <= digits[:, 1], "digits": digits})
 
 
 def of_points(output: Tensor, batch: Batch, _alpha: float | None) -> Reading:
     wanted = torch.where(batch.target == 1, 1.0, -1.0).double()
-    return Reading(functional.mse_loss(output[:, 0], wanted), output[:, 0] > 0, None)
+    return Reading(functional.mse_loss(output[:, 0], wanted), {"answer": output[:, 0] > 0})
+
+
+def of_classes(output: Tensor, batch: Batch, _alpha: float | None) -> Reading:
+    return Reading(functional.cross_entropy(output, batch.target), {"answer": output.argmax(1)})
+
+
+def of_values(output: Tensor, batch: Batch, _alpha: float | None) -> Reading:
+    wanted = ((batch.target - CENTRE) / SCALE).double()
+    return Reading(functional.mse_loss(output[:, 0], wanted), {"value": CENTRE + SCALE * output[:, 0]})
 
 
 READINGS: dict[type[Objective], Callable[[Any, Batch, float | None], Reading]] = {
+    CrossEntropy: of_classes,
+    SquaredError: of_values,
     TwoLogits: of_comparison(functional.cross_entropy, lambda comparison: comparison.argmax(1) == 1),
     TwoSigmoids: of_comparison(on_two_sigmoids, lambda comparison: comparison.argmax(1) == 1),
     OneLogit: of_comparison(on_one_logit, lambda comparison: comparison[:, 0] > 0),

@@ -7,7 +7,8 @@ from collections.abc import Mapping
 import numpy as np
 import pytest
 
-from pipeline.data.digits import DigitSet
+from pipeline.tasks.digit_pairs.dataset import DigitSet
+from pipeline.tasks.registry import get_variant
 from pipeline.training.compute import Compute
 from pipeline.training.estimate import (
     Kind,
@@ -25,7 +26,7 @@ from tests.training.plans import make_hypers, make_replica
 def chunks_of(variant: str, batch_size: int, *, replicas: int = 4, epochs: int = 2, samples: int = 40) -> list[Chunk]:
     hypers = make_hypers(variant, replicas, batch_size=batch_size, epochs=epochs)
     made = tuple(make_replica(index, hyper, samples=samples) for index, hyper in enumerate(hypers))
-    return compose_chunks([Job(variant=variant, replicas=made)])
+    return compose_chunks([Job(variant=get_variant(variant), replicas=made)])
 
 
 MANY = [
@@ -43,7 +44,7 @@ def kinds(train_digits: DigitSet) -> dict[Kind, Chunk]:
 
 
 def of(kinds: Mapping[Kind, Chunk], variant: str, batch_size: int = 10) -> Kind:
-    [kind] = [kind for kind in kinds if kind[0] == variant and kind[2] == batch_size]
+    [kind] = [kind for kind in kinds if kind[0].name == variant and kind[2] == batch_size]
     return kind
 
 
@@ -57,7 +58,7 @@ def test_there_is_a_sample_of_each_kind_and_what_takes_longest_comes_first(kinds
     assert total == sorted(total, reverse=True)
 
 
-def test_samples_are_as_many_and_of_the_pool(kinds: dict[Kind, Chunk], train_digits: DigitSet) -> None:
+def test_samples_are_as_many_and_of_the_data_set(kinds: dict[Kind, Chunk], train_digits: DigitSet) -> None:
     small = DigitSet.of(*(array[:7] for array in train_digits.arrays))
     for kind, chunk in samples_of_kinds(MANY, small).items():
         for replica, before in zip(chunk.replicas, kinds[kind].replicas, strict=True):

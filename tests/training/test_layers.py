@@ -1,4 +1,4 @@
-"""The twin of a layer does for every replica what the layer does for one."""
+"""A batched layer does for every replica what the layer does for one."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from pipeline.training.layers import StackedDropout, StackedLinear, keep_mask
+from pipeline.training.layers import BatchedDropout, BatchedLinear, keep_mask
 from pipeline.training.network import ReplicaNetworks
 from pipeline.training.stack import ELEMENTWISE, stack
 from tests.training.networks import (
@@ -86,7 +86,7 @@ def test_a_stack_by_itself_has_gradients_as_any_module(outputs: int) -> None:
         network.zero_grad()
         network(x[row]).square().sum().backward()
         for layer, alone in zip(stacked, network, strict=True):
-            if isinstance(layer, StackedLinear) and isinstance(alone, nn.Linear):
+            if isinstance(layer, BatchedLinear) and isinstance(alone, nn.Linear):
                 assert layer.weight.grad is not None
                 assert alone.weight.grad is not None
                 assert_equal(layer.as_layer(layer.weight.grad[row]), alone.weight.grad)
@@ -191,8 +191,8 @@ def test_batch_normalisation_by_a_cumulative_mean_is_refused(layer: nn.Module) -
         stack(layer, 2)
 
 
-def dropout(p: float, own: Sequence[torch.Generator]) -> StackedDropout:
-    layer = StackedDropout(nn.Dropout(p), len(own))
+def dropout(p: float, own: Sequence[torch.Generator]) -> BatchedDropout:
+    layer = BatchedDropout(nn.Dropout(p), len(own))
     layer.generators = own
     return layer
 
@@ -237,7 +237,7 @@ class TestDropout:
         assert not dropout(1.0, generators(3))(self.ones(3, shape)).any()
 
     def test_without_a_generator_for_each_replica_is_refused(self, shape: tuple[int, ...]) -> None:
-        layer = StackedDropout(nn.Dropout(0.5), 3)
+        layer = BatchedDropout(nn.Dropout(0.5), 3)
         for own in ((), generators(2)):
             layer.generators = own
             with pytest.raises(RuntimeError, match="needs a generator for each replica; set its `generators` first"):

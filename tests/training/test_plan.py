@@ -13,13 +13,14 @@ from hypothesis import strategies as st
 
 from pipeline.base.errors import InputError
 from pipeline.models.hyperparameters import Hyperparameters, Value
-from pipeline.models.registry import variants
-from pipeline.training.chunk import StackedSamples
+from pipeline.models.variant import Variant
+from pipeline.tasks.registry import get_variant, variants
+from pipeline.training.chunk import ReplicaSamples
 from pipeline.training.plan import (
     CHUNK_MAX,
     CHUNK_MIN,
     CHUNKS_MULTIPLE,
-    PAIR_BYTES,
+    NUMBER_BYTES,
     SAMPLE_BYTES,
     Chunk,
     Job,
@@ -33,6 +34,8 @@ from tests.training.plans import DIGITS, OF_DIGITS, OF_POINTS, POINTS, make_hype
 PAIR_MODEL = make_hyper("mlp")
 """Of every model of pairs that has the options of hidden layers."""
 DIGIT_MODEL = make_hyper("lenet_digits")
+PAIR_BYTES = NUMBER_BYTES * 2 * 14 * 14
+"""Of one pair: the numbers of both images."""
 
 
 def never(_errors: Sequence[Sequence[float]], /) -> bool:
@@ -43,7 +46,7 @@ replica_st = st.builds(
     lambda index, hyper, samples, held_out: make_replica(index, hyper, samples=samples, held_out=held_out),
     st.integers(0, 3),
     st.builds(
-        lambda **changes: PAIR_MODEL.having(changes),
+        lambda **changes: PAIR_MODEL.replaced(changes),
         batch_size=st.sampled_from([8, 100]),
         epochs=st.integers(1, 5),
         optimiser=st.sampled_from(["adam", "sgd"]),
@@ -53,12 +56,14 @@ replica_st = st.builds(
     st.sampled_from([10, 11]),
 )
 mixed_job_st = st.builds(
-    lambda variant, replicas: Job(variant=variant, replicas=tuple(replicas)),
+    lambda variant, replicas: Job(variant=get_variant(variant), replicas=tuple(replicas)),
     st.sampled_from(["mlp", "mlp_ws_al", "convnet"]),
     st.lists(replica_st, min_size=1, max_size=40),
 )
 stopping_job_st = st.builds(
-    lambda replica, count: Job(variant="convnet", replicas=(replica,) * count, stop=never, keep_models=True),
+    lambda replica, count: Job(
+        variant=get_variant("convnet"), replicas=(replica,) * count, stop=never, keep_models=True
+    ),
     replica_st,
     st.integers(1, 20),
 )
@@ -84,7 +89,7 @@ def test_a_chunk_has_one_shape_and_a_bounded_size(jobs: list[Job]) -> None:
         assert len({shape(replica) for replica in chunk.replicas}) == 1
         assert len({replica.hyper.optimiser for replica in chunk.replicas}) == 1
         assert len({replica.hyper.structure for replica in chunk.replicas}) == 1
-        whole = max((len(team.rows) for team in chunk.teams), default=0)  # which is never divided
+        whole = max((len(group.rows) for group in chunk.stop_groups), default=0)  # which is never divided
         limit = chunk_limit(chunk.variant, chunk.replicas[0])
         assert len(chunk.replicas) <= max(limit, 2 * CHUNK_MIN - 1, whole)  # rather than leave one alone
 
@@ -93,28 +98,28 @@ def test_a_chunk_has_one_shape_and_a_bounded_size(jobs: list[Job]) -> None:
 def test_replicas_that_stop_together_share_a_chunk_and_a_rule(jobs: list[Job]) -> None:
     chunks = compose_chunks(jobs)
     for index, job in enumerate(jobs):
-        [(chunk, team)] = [
-            (chunk, team) for chunk in chunks for team in chunk.teams if chunk.places[team.rows[0]][0] == index
+        [(chunk, group)] = [
+            (chunk, group) for chunk in chunks for group in chunk.stop_groups if chunk.places[group.rows[0]][0] == index
         ]
-        assert [chunk.places[row] for row in team.rows] == [(index, place) for place in range(len(job.replicas))]
-        assert team.stop is job.stop
+        assert [chunk.places[row] for row in group.rows] == [(index, place) for place in range(len(job.replicas))]
+        assert group.stop is job.stop
 
 
 def test_replicas_of_one_shape_train_together_whatever_their_jobs() -> None:
     one, other, apart = (replace(PAIR_MODEL, batch_size=size) for size in (25, 25, 50))
     jobs = [
-        Job(variant="mlp_ws", replicas=(make_replica(index, hyper),) * 3, stop=rule)
+        Job(variant=get_variant("mlp_ws"), replicas=(make_replica(index, hyper),) * 3, stop=rule)
         for index, (hyper, rule) in enumerate([(one, never), (replace(other, lr=0.1), None), (apart, never)])
     ]
     together = [chunk.places for chunk in compose_chunks(jobs)]
     assert together == [((0, 0), (0, 1), (0, 2), (1, 0), (1, 1), (1, 2)), ((2, 0), (2, 1), (2, 2))]
-    others = [jobs[0], replace(jobs[1], variant="mlp_al"), replace(jobs[1], keep_models=True)]
+    others = [jobs[0], replace(jobs[1], variant=get_variant("mlp_al")), replace(jobs[1], keep_models=True)]
     assert [len(chunk.replicas) for chunk in compose_chunks(others)] == [3, 3, 3]
 
 
 @pytest.mark.parametrize(("jobs", "sizes"), [(1, [5]), (2, [5, 5]), (3, [10, 5])])
 def test_what_would_be_one_chunk_is_divided_for_two_workers(jobs: int, sizes: list[int]) -> None:
-    trials = [Job(variant="mlp_ws", replicas=(make_replica(0, PAIR_MODEL),) * 5, stop=never)] * jobs
+    trials = [Job(variant=get_variant("mlp_ws"), replicas=(make_replica(0, PAIR_MODEL),) * 5, stop=never)] * jobs
     assert [len(chunk.replicas) for chunk in compose_chunks(trials)] == sizes
     assert [len(chunk.replicas) for chunk in compose_chunks(trials, limit=100)] == [5 * jobs]
     assert [len(chunk.replicas) for chunk in compose_chunks(trials, device="cuda")] == [5 * jobs]
@@ -122,14 +127,14 @@ def test_what_would_be_one_chunk_is_divided_for_two_workers(jobs: int, sizes: li
 
 @given(st.integers(1, 100))
 def test_divided_replicas_make_even_chunks(count: int) -> None:
-    job = Job(variant="convnet", replicas=(make_replica(0, replace(PAIR_MODEL, batch_size=8)),) * count)
+    job = Job(variant=get_variant("convnet"), replicas=(make_replica(0, replace(PAIR_MODEL, batch_size=8)),) * count)
     sizes = [len(chunk.replicas) for chunk in compose_chunks([job])]
     assert max(sizes) - min(sizes) <= 1
     assert len(sizes) == 1 or len(sizes) % CHUNKS_MULTIPLE == 0 or len(sizes) == count
 
 
 def other_replica(change: dict[str, Value], samples: int = 60, held_out: int = 30) -> Replica:
-    return make_replica(1, DIGIT_MODEL.having(change), samples=samples, held_out=held_out)
+    return make_replica(1, DIGIT_MODEL.replaced(change), samples=samples, held_out=held_out)
 
 
 @pytest.mark.parametrize(
@@ -150,7 +155,7 @@ def other_replica(change: dict[str, Value], samples: int = 60, held_out: int = 3
     ],
 )
 def test_replicas_of_different_shape_are_apart_and_cannot_stop_together(other: Replica) -> None:
-    job = Job(variant="lenet_digits", replicas=(make_replica(0, DIGIT_MODEL), other))
+    job = Job(variant=get_variant("lenet_digits"), replicas=(make_replica(0, DIGIT_MODEL), other))
     assert len(compose_chunks([job])) == 2
     rule = "must have the same structure, batch size, optimiser and number of samples"
     with pytest.raises(InputError, match=rule):
@@ -165,9 +170,9 @@ def test_all_but_the_shape_may_differ_within_a_chunk() -> None:
         {"schedule": "cosine_restarts", "restart_epochs": 2},
         {"augmentation": "crop_flip"},
     ]
-    hypers = [DIGIT_MODEL, *(DIGIT_MODEL.having(change) for change in changes)]
+    hypers = [DIGIT_MODEL, *(DIGIT_MODEL.replaced(change) for change in changes)]
     replicas = tuple(make_replica(index, hyper, patience=index) for index, hyper in enumerate(hypers))
-    [chunk] = compose_chunks([Job(variant="lenet_digits", replicas=replicas, stop=never)])
+    [chunk] = compose_chunks([Job(variant=get_variant("lenet_digits"), replicas=replicas, stop=never)])
     assert chunk.replicas == replicas
 
 
@@ -175,7 +180,7 @@ def test_structures_of_a_job_are_grouped_wherever_they_stand() -> None:
     replicas = tuple(
         make_replica(index, make_hyper("linear_digits", nodes=16 * (1 + index % 2), layers=1)) for index in range(6)
     )
-    chunks = compose_chunks([Job(variant="linear_digits", replicas=replicas)])
+    chunks = compose_chunks([Job(variant=get_variant("linear_digits"), replicas=replicas)])
     assert [[position for _, position in chunk.places] for chunk in chunks] == [[0, 2, 4], [1, 3, 5]]
     assert [chunk.composition["structure"]["nodes"] for chunk in chunks] == [16, 32]
     assert len({chunk.program for chunk in chunks}) == 2
@@ -193,21 +198,21 @@ def test_a_limit_that_is_asked_for_is_kept_exactly(jobs: list[Job], limit: int) 
         assert max(parts) <= limit
         assert max(parts) - min(parts) <= 1
     for chunk in compose_chunks(jobs, limit=limit):
-        assert len(chunk.replicas) <= max(limit, *(len(team.rows) for team in chunk.teams), 0)
+        assert len(chunk.replicas) <= max(limit, *(len(group.rows) for group in chunk.stop_groups), 0)
 
 
 def test_a_limit_may_be_above_or_below_what_would_be_chosen() -> None:
-    job = Job(variant="convnet", replicas=(make_replica(0, PAIR_MODEL),) * 100)
+    job = Job(variant=get_variant("convnet"), replicas=(make_replica(0, PAIR_MODEL),) * 100)
     assert [len(chunk.replicas) for chunk in compose_chunks([job], limit=100)] == [100]
     assert [len(chunk.replicas) for chunk in compose_chunks([job], limit=1)] == [1] * 100
     assert compose_chunks([job], limit=0) == compose_chunks([job])
 
 
 def test_a_gpu_takes_larger_chunks() -> None:
-    job = Job(variant="mlp", replicas=(make_replica(0, PAIR_MODEL),) * 100)
+    job = Job(variant=get_variant("mlp"), replicas=(make_replica(0, PAIR_MODEL),) * 100)
     assert [len(chunk.replicas) for chunk in compose_chunks([job], device="cuda")] == [100]
-    for variant, row in variants().items():
-        replica = make_replica(0, row.preset, pools=POINTS if variant in OF_POINTS else DIGITS)
+    for name, variant in variants().items():
+        replica = make_replica(0, variant.preset, splits=POINTS if name in OF_POINTS else DIGITS)
         assert chunk_limit(variant, replica, "cpu") < chunk_limit(variant, replica, "cuda") <= CHUNK_MAX["cuda"]
 
 
@@ -223,16 +228,17 @@ def test_the_compositions_name_every_replica_once(jobs: list[Job], limit: int) -
         f"{index}/{place}" for index, job in enumerate(jobs) for place in range(len(job.replicas))
     )
     for chunk in chunks:
-        assert chunk.composition["model"] == chunk.variant
+        assert chunk.composition["model"] == chunk.variant.name
         assert chunk.composition["batch_size"] == chunk.replicas[0].hyper.batch_size
         assert chunk.composition["structure"] == dict(chunk.replicas[0].hyper.structure)
         assert json.loads(json.dumps(chunk.composition)) == chunk.composition
 
 
-@pytest.mark.parametrize("variant", OF_DIGITS)
-def test_larger_batches_leave_room_for_fewer_replicas(variant: str) -> None:
+@pytest.mark.parametrize("variant", {**OF_DIGITS, **OF_POINTS}.values(), ids=lambda variant: variant.name)
+def test_larger_batches_leave_room_for_fewer_replicas(variant: Variant) -> None:
     hypers = [make_hyper(variant, batch_size=size) for size in (1, 8, 25, 100, 1000, 100_000)]
-    limits = [chunk_limit(variant, make_replica(0, hyper)) for hyper in hypers]
+    splits = POINTS if variant.name in OF_POINTS else DIGITS
+    limits = [chunk_limit(variant, make_replica(0, hyper, splits=splits)) for hyper in hypers]
     assert limits == sorted(limits, reverse=True)
     assert limits[0] <= CHUNK_MAX["cpu"]
     assert limits[-1] == CHUNK_MIN
@@ -240,16 +246,16 @@ def test_larger_batches_leave_room_for_fewer_replicas(variant: str) -> None:
 
 def test_larger_structures_leave_room_for_fewer_replicas() -> None:
     hypers = [make_hyper("linear_digits", nodes=nodes) for nodes in (16, 128, 512, 4096)]
-    limits = [chunk_limit("linear_digits", make_replica(0, hyper)) for hyper in hypers]
+    limits = [chunk_limit(get_variant("linear_digits"), make_replica(0, hyper)) for hyper in hypers]
     assert limits == sorted(limits, reverse=True)
     assert limits[0] == CHUNK_MAX["cpu"]
     assert limits[-1] == CHUNK_MIN
 
 
-@pytest.mark.parametrize("batch_size", [1, 100_000])
-@pytest.mark.parametrize("variant", OF_POINTS)
-def test_networks_of_points_are_small_whatever_they_are_trained_with(variant: str, batch_size: int) -> None:
-    replica = make_replica(0, make_hyper(variant, batch_size=batch_size), pools=POINTS)
+@pytest.mark.parametrize("batch_size", [1, 1000])
+@pytest.mark.parametrize("variant", OF_POINTS.values(), ids=OF_POINTS)
+def test_networks_of_points_are_small_unless_their_batches_are_immense(variant: Variant, batch_size: int) -> None:
+    replica = make_replica(0, make_hyper(variant, batch_size=batch_size), splits=POINTS)
     assert chunk_limit(variant, replica) == CHUNK_MAX["cpu"]
 
 
@@ -263,27 +269,30 @@ class TestRoundsOfAllOfMNIST:
     @pytest.mark.parametrize("device", ["cpu", "cuda"])
     @pytest.mark.parametrize("variant", ["linear_digits", "mlp_ws", "bnmlp", "convnet_al"])
     def test_leave_room_for_as_many_replicas_as_their_samples_allow(self, variant: str, device: str) -> None:
-        limit = chunk_limit(variant, self.replica(variant), device)
+        limit = chunk_limit(get_variant(variant), self.replica(variant), device)
         assert limit * 35_000 * PAIR_BYTES <= SAMPLE_BYTES
-        assert limit <= chunk_limit(variant, make_replica(0, make_hyper(variant)), device)
+        assert limit <= chunk_limit(get_variant(variant), make_replica(0, make_hyper(variant)), device)
         if device == "cuda":
             assert (limit + 1) * 35_000 * PAIR_BYTES > SAMPLE_BYTES
 
     def test_are_divided_among_chunks(self) -> None:
-        job = Job(variant="linear_digits", replicas=(self.replica("linear_digits"),) * 40)
+        job = Job(variant=get_variant("linear_digits"), replicas=(self.replica("linear_digits"),) * 40)
         for device in ("cpu", "cuda"):
             assert max(len(chunk.replicas) for chunk in compose_chunks([job], device=device)) <= 9
 
 
 def test_the_bytes_of_a_pair_are_those_of_its_images_in_two_orders() -> None:
-    positions = make_replica(0, PAIR_MODEL).train
-    samples = StackedSamples.gather(DIGITS[0], [positions, positions], torch.float32, "cpu")
-    assert samples.x.nbytes + samples.shuffled(torch.arange(60).repeat(2, 1)).x.nbytes == 2 * 60 * PAIR_BYTES
+    indices = make_replica(0, PAIR_MODEL).train
+    samples = ReplicaSamples.gather(DIGITS[0], [indices, indices], torch.float32, "cpu")
+    shuffled = samples.shuffled(torch.arange(60).repeat(2, 1))
+    assert sum(each.tensors["x"].nbytes for each in (samples, shuffled)) == 2 * 60 * PAIR_BYTES
 
 
 def test_replica_epochs_and_cost_follow_the_work() -> None:
     def chunk(*hypers: Hyperparameters) -> Chunk:
-        [chunk] = compose_chunks([Job(variant="mlp", replicas=tuple(make_replica(0, hyper) for hyper in hypers))])
+        [chunk] = compose_chunks(
+            [Job(variant=get_variant("mlp"), replicas=tuple(make_replica(0, hyper) for hyper in hypers))]
+        )
         return chunk
 
     assert chunk(replace(PAIR_MODEL, epochs=3), replace(PAIR_MODEL, epochs=5)).replica_epochs == 8

@@ -14,13 +14,14 @@ import numpy as np
 import psutil
 import pytest
 
-from pipeline.data.pools import Pool
+from pipeline.data.dataset import Dataset
+from pipeline.tasks.registry import get_variant
 from pipeline.training.compute import Compute
 from pipeline.training.machine import this_machine
 from pipeline.training.plan import Job, Outcome, StopRule, compose_chunks
 from pipeline.training.pool import Trainer
 from tests.families import workers_of
-from tests.training.plain import CURVES
+from tests.training.plain import scale_of
 from tests.training.plans import make_hyper, make_hypers, make_replica
 from tests.waiting import wait_until
 
@@ -31,28 +32,28 @@ ROOT = Path(__file__).parents[2]
 class StopAfterTwo:
     """A rule for the workers."""
 
-    def __call__(self, held_out_error_FE: Sequence[Sequence[float]], /) -> bool:
-        return len(held_out_error_FE[0]) == 2
+    def __call__(self, held_out_FE: Sequence[Sequence[float]], /) -> bool:
+        return len(held_out_FE[0]) == 2
 
 
 class Raise:
     """A rule that breaks."""
 
-    def __call__(self, held_out_error_FE: Sequence[Sequence[float]], /) -> bool:
+    def __call__(self, held_out_FE: Sequence[Sequence[float]], /) -> bool:
         raise ZeroDivisionError("the rule broke")
 
 
 class Die:
     """A rule that takes its process with it."""
 
-    def __call__(self, held_out_error_FE: Sequence[Sequence[float]], /) -> bool:
+    def __call__(self, held_out_FE: Sequence[Sequence[float]], /) -> bool:
         os._exit(3)
 
 
 class Kill:
     """A rule that has its process killed, as the system does when memory is short."""
 
-    def __call__(self, held_out_error_FE: Sequence[Sequence[float]], /) -> bool:
+    def __call__(self, held_out_FE: Sequence[Sequence[float]], /) -> bool:
         os.kill(os.getpid(), signal.SIGKILL)
         return False
 
@@ -60,27 +61,31 @@ class Kill:
 def make_jobs() -> list[Job]:
     return [
         Job(
-            variant="convnet_al",
+            variant=get_variant("convnet_al"),
             replicas=tuple(make_replica(index, hyper) for index, hyper in enumerate(make_hypers("convnet_al", 7))),
             keep_models=True,
         ),
         Job(
-            variant="mlp_ws",
+            variant=get_variant("mlp_ws"),
             replicas=tuple(
                 make_replica(index, hyper, samples=50 + index % 2)
                 for index, hyper in enumerate(make_hypers("mlp_ws", 5, 7, optimiser="sgd", momentum=0.9))
             ),
         ),
         Job(
-            variant="mlp_al",
+            variant=get_variant("mlp_al"),
             replicas=tuple(
                 make_replica(index, replace(hyper, optimiser=("rmsprop", "adam")[index % 2]), patience=index)
                 for index, hyper in enumerate(make_hypers("mlp_al", 4, schedule="cosine", augmentation="crop_flip"))
             ),
         ),
-        Job(variant="mlp", replicas=tuple(make_replica(index, HYPER) for index in range(3)), stop=StopAfterTwo()),
         Job(
-            variant="linear_digits",
+            variant=get_variant("mlp"),
+            replicas=tuple(make_replica(index, HYPER) for index in range(3)),
+            stop=StopAfterTwo(),
+        ),
+        Job(
+            variant=get_variant("linear_digits"),
             replicas=tuple(
                 make_replica(
                     index, make_hyper("linear_digits", nodes=8 * (1 + index % 2), batch_norm=True, dropout=0.2)
@@ -93,7 +98,7 @@ def make_jobs() -> list[Job]:
 
 
 @pytest.fixture(scope="module")
-def two_workers(train_digits: Pool, held_out_digits: Pool) -> Iterator[Trainer]:
+def two_workers(train_digits: Dataset, held_out_digits: Dataset) -> Iterator[Trainer]:
     with Trainer(train_digits, held_out_digits, Compute(device="cpu", workers=2)) as trainer:
         yield trainer
 
@@ -109,14 +114,14 @@ def test_the_jobs_of_these_tests_are_worth_distributing() -> None:
 
 @pytest.mark.parametrize("workers", [1, 3])
 def test_results_do_not_depend_on_the_number_of_workers(
-    train_digits: Pool, held_out_digits: Pool, outcomes: list[list[Outcome]], workers: int
+    train_digits: Dataset, held_out_digits: Dataset, outcomes: list[list[Outcome]], workers: int
 ) -> None:
     with Trainer(train_digits, held_out_digits, Compute(device="cpu", workers=workers)) as trainer:
         assert_identical(trainer.run(make_jobs()), outcomes)
 
 
 def test_results_in_chunks_of_a_given_size_do_not_depend_on_the_number_of_workers(
-    train_digits: Pool, held_out_digits: Pool
+    train_digits: Dataset, held_out_digits: Dataset
 ) -> None:
     given, compositions = [], []
     for workers in (1, 2):
@@ -131,7 +136,7 @@ def test_results_in_chunks_of_a_given_size_do_not_depend_on_the_number_of_worker
 
 
 def test_the_composition_names_every_replica_of_all_runs_with_how_it_trained(
-    train_digits: Pool, held_out_digits: Pool
+    train_digits: Dataset, held_out_digits: Dataset
 ) -> None:
     with Trainer(train_digits, held_out_digits, Compute(device="cpu", workers=1, precision="bfloat16")) as trainer:
         assert trainer.composition()["chunks"] == []
@@ -157,27 +162,27 @@ def assert_identical(some: list[list[Outcome]], others: list[list[Outcome]]) -> 
     """To the last bit, but for what the clock gives."""
     assert [len(job) for job in some] == [len(job) for job in others]
     for one, other in zip(chain.from_iterable(some), chain.from_iterable(others), strict=True):
-        for name in CURVES:
-            np.testing.assert_array_equal(getattr(one, name), getattr(other, name))
-        for name in ("status", "reason", "train_error_at", "train_digit_error_at", "mean", "std"):
+        for name in ("status", "reason", "curves", "train_at"):
             assert getattr(one, name) == getattr(other, name)
-        assert (one.weights is None) == (other.weights is None) == (one.answers_M is None)
+        assert scale_of(one) == scale_of(other)
+        assert (one.weights is None) == (other.weights is None) == (not one.predictions)
         if one.weights is not None and other.weights is not None:
             assert list(one.weights) == list(other.weights)
             for name, weight in one.weights.items():
                 np.testing.assert_array_equal(weight, other.weights[name])
-            np.testing.assert_array_equal(one.answers_M, other.answers_M)
+            assert one.predictions.keys() == other.predictions.keys()
+            for name, part in one.predictions.items():
+                np.testing.assert_array_equal(part, other.predictions[name])
 
 
-def test_outcomes_are_in_the_order_of_jobs_and_replicas(train_digits: Pool, outcomes: list[list[Outcome]]) -> None:
+def test_outcomes_are_in_the_order_of_jobs_and_replicas(train_digits: Dataset, outcomes: list[list[Outcome]]) -> None:
     for job, job_outcomes in zip(make_jobs(), outcomes, strict=True):
         for replica, outcome in zip(job.replicas, job_outcomes, strict=True):
-            grey = train_digits.gather(replica.train).x
-            assert (outcome.mean, outcome.std) == pytest.approx((grey.mean(), grey.std(ddof=1)), rel=1e-5)
-            epochs = len(outcome.train_loss_E)
+            grey = train_digits.gather(replica.train)["x"].astype(np.float64)
+            assert scale_of(outcome) == pytest.approx((grey.mean(), grey.std(ddof=1)), rel=1e-5)
             if not replica.patience:
-                assert epochs == (2 if job.stop else replica.hyper.epochs)
-            assert outcome.status == ("complete" if epochs == replica.hyper.epochs else "stopped")
+                assert outcome.epochs == (2 if job.stop else replica.hyper.epochs)
+            assert outcome.status == ("complete" if outcome.epochs == replica.hyper.epochs else "stopped")
             assert (outcome.weights is not None) == job.keep_models
 
 
@@ -203,13 +208,13 @@ def test_no_jobs_give_no_outcomes(two_workers: Trainer) -> None:
     ids=["raise", "die", "kill"],
 )
 def test_what_breaks_in_a_worker_breaks_no_other_training(
-    train_digits: Pool,
-    held_out_digits: Pool,
+    train_digits: Dataset,
+    held_out_digits: Dataset,
     outcomes: list[list[Outcome]],
     rule: StopRule,
     reason: str,
 ) -> None:
-    breaks = Job(variant="mlp_ws", replicas=(make_replica(0, HYPER), make_replica(1, HYPER)), stop=rule)
+    breaks = Job(variant=get_variant("mlp_ws"), replicas=(make_replica(0, HYPER), make_replica(1, HYPER)), stop=rule)
     with Trainer(train_digits, held_out_digits, Compute(device="cpu", workers=2)) as trainer:
         [broken, *others] = trainer.run([breaks, *make_jobs()[3:]])
     assert {(outcome.status, outcome.reason) for outcome in broken} == {("broken", reason)}
@@ -218,7 +223,7 @@ def test_what_breaks_in_a_worker_breaks_no_other_training(
 
 
 def test_a_worker_that_is_killed_once_costs_nothing_but_time(
-    train_digits: Pool, held_out_digits: Pool, outcomes: list[list[Outcome]]
+    train_digits: Dataset, held_out_digits: Dataset, outcomes: list[list[Outcome]]
 ) -> None:
     def kill() -> None:
         trainer._workers[0].kill()
@@ -231,7 +236,7 @@ def test_a_worker_that_is_killed_once_costs_nothing_but_time(
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_a_signal_that_stops_a_worker_stops_its_stage(
-    train_digits: Pool, held_out_digits: Pool, number: signal.Signals
+    train_digits: Dataset, held_out_digits: Dataset, number: signal.Signals
 ) -> None:
     def arrive(number: int, _frame: object) -> None:
         raise InterruptedError(number)
@@ -287,20 +292,20 @@ def test_an_interruption_does_not_wait_for_what_workers_are_forked_from() -> Non
 
 
 def test_workers_start_each_by_itself_where_the_socket_of_a_server_would_have_too_long_a_name(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, train_digits: Pool, held_out_digits: Pool
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, train_digits: Dataset, held_out_digits: Dataset
 ) -> None:
     folder = tmp_path / ("x" * 108)
     folder.mkdir()
     monkeypatch.setattr(tempfile, "tempdir", str(folder))
     with Trainer(train_digits, held_out_digits, Compute(device="cpu", workers=1)) as trainer:
         trainer.warm_up()
-        [[outcome]] = trainer.run([Job(variant="mlp", replicas=(make_replica(0, HYPER),))])
+        [[outcome]] = trainer.run([Job(variant=get_variant("mlp"), replicas=(make_replica(0, HYPER),))])
     assert outcome.status == "complete"
     assert trainer._context.get_start_method() == "spawn"
 
 
-def test_no_more_workers_start_than_there_are_chunks(train_digits: Pool, held_out_digits: Pool) -> None:
-    job = Job(variant="mlp", replicas=(make_replica(0, HYPER), make_replica(1, HYPER)))
+def test_no_more_workers_start_than_there_are_chunks(train_digits: Dataset, held_out_digits: Dataset) -> None:
+    job = Job(variant=get_variant("mlp"), replicas=(make_replica(0, HYPER), make_replica(1, HYPER)))
     with Trainer(train_digits, held_out_digits, Compute(device="cpu", workers=8)) as trainer:
         trainer.warm_up()
         assert trainer._workers == []

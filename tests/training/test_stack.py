@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from pipeline.models.parts import FoldPair, JoinPair, SplitPair
+from pipeline.tasks.digit_pairs.layers import FoldPair, JoinPair, SplitPair
 from pipeline.training.network import ReplicaNetworks
 from pipeline.training.stack import stack
 from tests.training.networks import (
@@ -228,8 +228,8 @@ class Square(nn.Module):
     ],
     ids=lambda leaf: type(leaf).__name__,
 )
-def test_a_leaf_without_a_twin_is_refused_by_name_with_what_there_is(leaf: nn.Module) -> None:
-    rule = f"^{type(leaf).__name__} has no stacked twin; add one to pipeline.training.stack or build the model from .*"
+def test_a_leaf_without_a_batched_layer_is_refused_by_name_with_what_there_is(leaf: nn.Module) -> None:
+    rule = f"^{type(leaf).__name__} has no batched layer; give it a method .*, or build the model from .*"
     with pytest.raises(TypeError, match=f"{rule}BatchNorm1d.*Linear.*Tanh"):
         stack(nn.Sequential(FoldPair(), nn.ModuleList([leaf])), 2)
 
@@ -247,7 +247,7 @@ class Centred(nn.ReLU):
 
 @pytest.mark.parametrize("leaf", [Wide(4, 4), Centred()], ids=lambda leaf: type(leaf).__name__)
 def test_a_leaf_that_was_derived_from_a_known_one_is_refused_by_name(leaf: nn.Module) -> None:
-    with pytest.raises(TypeError, match=f"^{type(leaf).__name__} has no stacked twin"):
+    with pytest.raises(TypeError, match=f"^{type(leaf).__name__} has no batched layer"):
         stack(nn.Sequential(leaf), 2)
 
 
@@ -265,7 +265,7 @@ class Scale(nn.Module):
 
 @pytest.mark.parametrize("trained", [True, False], ids=["parameter", "buffer"])
 def test_a_container_with_numbers_of_its_own_is_refused_by_name(trained: bool) -> None:
-    with pytest.raises(TypeError, match=r"^Scale has no stacked twin"):
+    with pytest.raises(TypeError, match=r"^Scale has no batched layer"):
         stack(nn.Sequential(Scale(trained=trained)), 2)
 
 

@@ -14,31 +14,44 @@ import numpy as np
 import pytest
 import torch
 
-from pipeline.models.hyperparameters import AUGMENTATIONS, OPTIMISERS, SCHEDULES, Value
-from pipeline.models.registry import get_variant, variants
-from pipeline.models.variant import normalises
+from pipeline.models.hyperparameters import OPTIMISERS, SCHEDULES, Value
+from pipeline.models.variant import Variant, normalises
+from pipeline.tasks.registry import get_variant
 from pipeline.training.plan import Outcome, Replica
-from tests.training.conftest import Pools
+from tests.training.conftest import Splits
 from tests.training.models import NOISY
-from tests.training.plain import CURVES
-from tests.training.plans import OF_DIGITS, OF_POINTS, POINTS, make_chunk, make_hyper, make_hypers, make_replica
+from tests.training.plain import assert_curves_close
+from tests.training.plans import (
+    OF_DIGITS,
+    OF_POINTS,
+    OF_ROWS,
+    POINTS,
+    ROWS,
+    make_chunk,
+    make_hyper,
+    make_hypers,
+    make_replica,
+    row_of,
+)
 
 COUNTS, HEAVY_COUNTS = (1, 2, 7), (1, 3)
 PAIRS, BATCH_SIZE, HEAVY_PAIRS, HEAVY_BATCH_SIZE = 10, 6, 5, 3
 """The last batch is a smaller one."""
-EVERY_WAY = [name for name, row in OF_DIGITS.items() if row.report == "000"]
+EVERY_WAY = [name for name, row in OF_DIGITS.items() if row.paper == "000"]
 """The variants that are trained with every optimiser and every schedule."""
-HEAVY = [name for name, row in OF_DIGITS.items() if row.arch in ("alexnet", "resnet", "resnet4")]
+HEAVY = [name for name, row in OF_DIGITS.items() if row.family in ("alexnet", "resnet", "resnet4")]
 """The variants that are trained on less."""
+AUGMENTATIONS = get_variant("mlp").choices["augmentation"]
 
 
 def make_replicas(
-    variant: str, count: int, optimiser: str = "adam", schedule: str = "constant", **options: Value
+    variant: str | Variant, count: int, optimiser: str = "adam", schedule: str = "constant", **options: Value
 ) -> list[Replica]:
     """Up to seven, that differ in all that may differ in a chunk."""
-    pairs, batch_size = (HEAVY_PAIRS, HEAVY_BATCH_SIZE) if variant in HEAVY else (PAIRS, BATCH_SIZE)
+    row = row_of(variant)
+    pairs, batch_size = (HEAVY_PAIRS, HEAVY_BATCH_SIZE) if row.name in HEAVY else (PAIRS, BATCH_SIZE)
     hypers = make_hypers(
-        variant,
+        row,
         count,
         batch_size,
         optimiser=optimiser,
@@ -48,7 +61,7 @@ def make_replicas(
         restart_epochs=2,
         **options,
     )
-    normalised = normalises(get_variant(variant).build(hypers[0].structure))
+    normalised = normalises(row.build(hypers[0].structure))
     if optimiser == "sgd" and not normalised:  # a step is as long as the gradient, which is short
         hypers = [replace(hyper, lr=10 * hyper.lr) for hyper in hypers]
     elif optimiser != "sgd" and normalised:
@@ -68,108 +81,111 @@ def cases() -> Iterator[tuple[str, str, str, int]]:
 
 
 @pytest.mark.parametrize(("variant", "optimiser", "schedule", "count"), [*cases()])
-def test_together_equals_alone(pools: Pools, variant: str, optimiser: str, schedule: str, count: int) -> None:
+def test_together_equals_alone(splits: Splits, variant: str, optimiser: str, schedule: str, count: int) -> None:
     chunk = make_chunk(variant, make_replicas(variant, count, optimiser, schedule), keep_models=True)
-    outcomes = pools.run(chunk)
-    assert [len(outcome.train_loss_E) for outcome in outcomes] == [part.hyper.epochs for part in chunk.replicas]
+    outcomes = splits.run(chunk)
+    assert [outcome.epochs for outcome in outcomes] == [part.hyper.epochs for part in chunk.replicas]
     assert all(outcome.weights is not None for outcome in outcomes)
-    pools.assert_equal_to_plain(chunk, outcomes)
+    splits.assert_equal_to_plain(chunk, outcomes)
 
 
 @pytest.mark.parametrize("variant", OF_POINTS)
 @pytest.mark.parametrize("count", COUNTS)
 @pytest.mark.parametrize("schedule", SCHEDULES)
 def test_networks_of_points_train_together_as_an_ordinary_network_of_torch_alone(
-    points: Pools, variant: str, schedule: str, count: int
+    points: Splits, variant: str, schedule: str, count: int
 ) -> None:
     hypers = make_hypers(variant, count, 4, schedule=schedule, lr_min=2e-4, restart_epochs=2)
     replicas = [
-        make_replica(index, replace(hyper, lr=20 * hyper.lr), samples=30, pools=POINTS)
+        make_replica(index, replace(hyper, lr=20 * hyper.lr), samples=30, splits=POINTS)
         for index, hyper in enumerate(hypers)
     ]
     chunk = make_chunk(variant, replicas, keep_models=True)
     outcomes = points.run(chunk)
-    assert len({len(outcome.train_loss_E) for outcome in outcomes}) == min(count, 3)
+    assert len({outcome.epochs for outcome in outcomes}) == min(count, 3)
     points.assert_equal_to_plain(chunk, outcomes)
+
+
+@pytest.mark.parametrize("variant", OF_ROWS.values(), ids=OF_ROWS)
+@pytest.mark.parametrize("count", COUNTS)
+def test_networks_of_features_train_together_as_each_alone(variant: Variant, count: int) -> None:
+    splits = Splits(*ROWS[variant.task])
+    replicas = [
+        make_replica(index, hyper, samples=40, held_out=40, splits=ROWS[variant.task], read_at=(1,))
+        for index, hyper in enumerate(make_hypers(variant, count, 6))
+    ]
+    chunk = make_chunk(variant, replicas, keep_models=True)
+    outcomes = splits.run(chunk)
+    splits.assert_equal_to_plain(chunk, outcomes)
+    for outcome in outcomes:
+        assert outcome.train_at[1].keys() == {metric.name for metric in variant.metrics}
 
 
 @pytest.mark.parametrize(
     "variant",
-    [name for name, row in OF_DIGITS.items() if row.task == "digits" or row.weight_sharing == row.auxiliary_loss],
+    [name for name, row in OF_DIGITS.items() if row.task == "digits" or row.factors["ws"] == row.factors["al"]],
 )
-def test_normalisation_and_dropout_can_be_added_to_every_structure(pools: Pools, variant: str) -> None:
+def test_normalisation_and_dropout_can_be_added_to_every_structure(splits: Splits, variant: str) -> None:
     # SGD: it does not enlarge the rounding in the gradient of a bias before a normalisation.
     replicas = make_replicas(variant, 3, "sgd", batch_norm=True, dropout=0.3)
     chunk = make_chunk(variant, replicas, keep_models=True)
-    pools.assert_equal_to_plain(chunk, pools.run(chunk))
+    splits.assert_equal_to_plain(chunk, splits.run(chunk))
 
 
 @pytest.mark.parametrize("variant", ["mlp_ws_al", "convnet_al", "cnn5", "linear_digits"])
-def test_a_replica_can_be_augmented_beside_one_that_is_not(pools: Pools, variant: str) -> None:
+def test_a_replica_can_be_augmented_beside_one_that_is_not(splits: Splits, variant: str) -> None:
     replicas = [
         replace(part, hyper=replace(part.hyper, augmentation=AUGMENTATIONS[index % len(AUGMENTATIONS)]))
         for index, part in enumerate(make_replicas(variant, 6))
     ]
     chunk = make_chunk(variant, replicas, keep_models=True)
-    pools.assert_equal_to_plain(chunk, pools.run(chunk))
+    splits.assert_equal_to_plain(chunk, splits.run(chunk))
 
 
 @pytest.mark.parametrize("augmentation", [name for name in AUGMENTATIONS if name != "none"])
-def test_augmented_images_are_other_ones_every_epoch(pools: Pools, augmentation: str) -> None:
+def test_augmented_images_are_other_ones_every_epoch(splits: Splits, augmentation: str) -> None:
     still = make_replica(0, make_hyper("mlp", lr=1e-12, batch_size=60))
     moving = replace(still, hyper=replace(still.hyper, augmentation=augmentation))
-    same, others = pools.run(make_chunk("mlp", [still, moving]))
-    assert np.ptp(same.train_loss_E) < 1e-6
-    assert len(set(np.round(others.train_loss_E, 6))) == 3
+    same, others = splits.run(make_chunk("mlp", [still, moving]))
+    assert np.ptp(same.curves["train_loss"]) < 1e-6
+    assert len({round(loss, 6) for loss in others.curves["train_loss"]}) == 3
 
 
-@pytest.fixture
-def noisy() -> Iterator[None]:
-    """Variants with layers that no registered one has."""
-    with pytest.MonkeyPatch.context() as patch:
-        for name, variant in NOISY.items():
-            patch.setitem(variants(), name, variant)
-        yield
-
-
-@pytest.mark.usefixtures("noisy")
-@pytest.mark.parametrize("variant", NOISY)
+@pytest.mark.parametrize("variant", NOISY.values(), ids=NOISY)
 class TestNormalisationAndDropout:
     @pytest.mark.parametrize("count", COUNTS)
-    def test_together_equals_alone(self, pools: Pools, variant: str, count: int) -> None:
+    def test_together_equals_alone(self, splits: Splits, variant: Variant, count: int) -> None:
         replicas = make_replicas(variant, count)
-        together = pools.run(make_chunk(variant, replicas, keep_models=True))
-        alone = [pools.run(make_chunk(variant, [part], keep_models=True))[0] for part in replicas]
+        together = splits.run(make_chunk(variant, replicas, keep_models=True))
+        alone = [splits.run(make_chunk(variant, [part], keep_models=True))[0] for part in replicas]
         for one, other in zip(together, alone, strict=True):
             assert_close(one, other)
 
     @pytest.mark.parametrize("optimiser", OPTIMISERS)
     def test_one_alone_equals_an_ordinary_loop_over_the_ordinary_module(
-        self, pools: Pools, variant: str, optimiser: str
+        self, splits: Splits, variant: Variant, optimiser: str
     ) -> None:
         chunk = make_chunk(variant, make_replicas(variant, 2, optimiser)[1:], keep_models=True)
-        pools.assert_equal_to_plain(chunk, pools.run(chunk))
+        splits.assert_equal_to_plain(chunk, splits.run(chunk))
 
-    def test_running_statistics_are_kept_with_the_weights(self, pools: Pools, variant: str) -> None:
+    def test_running_statistics_are_kept_with_the_weights(self, splits: Splits, variant: Variant) -> None:
         [part] = make_replicas(variant, 1)
-        [outcome] = pools.run(make_chunk(variant, [part], keep_models=True))
+        [outcome] = splits.run(make_chunk(variant, [part], keep_models=True))
         assert outcome.weights is not None
-        network = NOISY[variant].build()
+        network = variant.build()
         network.load_state_dict({name: torch.from_numpy(weight) for name, weight in outcome.weights.items()})
         counts = {name: int(value) for name, value in outcome.weights.items() if name.endswith("num_batches_tracked")}
         assert len(counts) >= 3
         steps = part.hyper.epochs * math.ceil(PAIRS / BATCH_SIZE)
         for name, count in counts.items():
             # A shared trunk reads one image after the other.
-            assert count == steps * (2 if NOISY[variant].weight_sharing and name.startswith("trunks") else 1)
+            assert count == steps * (2 if variant.factors["ws"] and name.startswith("trunks") else 1)
 
 
 def assert_close(one: Outcome, other: Outcome, tolerance: float = 1e-9) -> None:
     assert (one.status, one.reason) == (other.status, other.reason)
-    for name in CURVES:
-        np.testing.assert_allclose(getattr(one, name), getattr(other, name), tolerance, tolerance, err_msg=name)
-    assert one.train_error_at == other.train_error_at
-    assert one.train_digit_error_at == other.train_digit_error_at
+    assert_curves_close(one.curves, other.curves, tolerance)
+    assert one.train_at == other.train_at
     assert one.weights is not None
     assert other.weights is not None
     for name, weight in one.weights.items():
@@ -178,14 +194,15 @@ def assert_close(one: Outcome, other: Outcome, tolerance: float = 1e-9) -> None:
 
 @pytest.mark.parametrize("variant", ["mlp_ws_al", "convnet", "bncnn_ws_al", "linear_digits"])
 @pytest.mark.parametrize("optimiser", OPTIMISERS)
-def test_in_bfloat16_training_goes_as_in_float32(pools: Pools, variant: str, optimiser: str) -> None:
+def test_in_bfloat16_training_goes_as_in_float32(splits: Splits, variant: str, optimiser: str) -> None:
     hyper = make_hyper(variant, lr=2e-2 if optimiser == "sgd" else 1e-3, epochs=6, optimiser=optimiser, momentum=0.9)
     chunk = make_chunk(variant, [make_replica(index, hyper) for index in range(2)], keep_models=True)
-    rounded = pools.run(chunk, torch.float32, bfloat16=True)
-    for one, other in zip(rounded, pools.run(chunk, torch.float32), strict=True):
-        assert one.train_loss_E[-1] < one.train_loss_E[0]
-        assert 0 < np.abs(one.train_loss_E - other.train_loss_E).max() < 0.05
-        np.testing.assert_allclose(one.held_out_loss_E, other.held_out_loss_E, atol=0.1)
+    rounded = splits.run(chunk, torch.float32, bfloat16=True)
+    for one, other in zip(rounded, splits.run(chunk, torch.float32), strict=True):
+        losses = [np.array(outcome.curves["train_loss"]) for outcome in (one, other)]
+        assert losses[0][-1] < losses[0][0]
+        assert 0 < np.abs(losses[0] - losses[1]).max() < 0.05
+        np.testing.assert_allclose(one.curves["held_out_loss"], other.curves["held_out_loss"], atol=0.1)
         assert one.weights is not None
         weights = [torch.from_numpy(weight) for weight in one.weights.values() if weight.dtype.kind == "f"]
         assert {weight.dtype for weight in weights} == {torch.float32}

@@ -10,7 +10,7 @@ import numpy as np
 
 from pipeline.base.seeds import numpy_generator
 from pipeline.models.hyperparameters import Hyperparameters
-from pipeline.models.registry import get_variant
+from pipeline.tasks.registry import get_variant
 from pipeline.tuning.dimensions import Choice, Dimension
 from pipeline.tuning.space import Space
 from pipeline.tuning.space_file import load_space
@@ -40,7 +40,7 @@ def finding(asked: Asked) -> Finding:
     """What a training could have given: a falling curve, sometimes stopped, and one region that diverges."""
     hyper = asked.hyper
     varied = f"{hyper.lr:.6g} {hyper.batch_size} {hyper.epochs} {hyper.alpha:.6g} {hyper.momentum:.6g}"
-    generator = numpy_generator(0, varied, asked.pairs, asked.draw)
+    generator = numpy_generator(0, varied, asked.samples, asked.draw)
     level = 0.08 + 0.1 * generator.random() + 20 * abs(hyper.lr - 2e-3)
     offset_F = 0.05 * generator.random() * np.linspace(-1, 1, FOLDS)
     errors: list[float] = []
@@ -70,7 +70,7 @@ def record(
     hyper: Hyperparameters | None = None,
     folds: Sequence[float] = (),
     select: str = "mean",
-    pairs: int = 0,
+    samples: int = 0,
     draw: int = 0,
     cost: float | None = None,
     generation: Generation | None = None,
@@ -89,7 +89,7 @@ def record(
         score=score if state == "complete" else None,
         cost=cost if state == "complete" else None,
         hyper=hyper or Hyperparameters(lr=0.1 / (number + 1), batch_size=1, epochs=1),
-        pairs=pairs,
+        samples=samples,
         draw=draw,
         curves={} if error is None else {"validation_error": [error]},
         fold_errors=[[fold] for fold in folds],
@@ -102,6 +102,6 @@ def record(
 def records(space: Space, proposed: Iterable[Any], errors: Iterable[float | None]) -> list[TrialRecord]:
     """The trials that a strategy proposed, finished with these errors, as far as there are any."""
     return [
-        record(number, error, hyper=space.preset.having(proposal.parameters), pairs=proposal.pairs)
+        record(number, error, hyper=space.preset.replaced(proposal.parameters), samples=proposal.samples)
         for number, (proposal, error) in enumerate(zip(proposed, errors, strict=False))
     ]

@@ -63,8 +63,8 @@ class Plan:
         """Try a configuration and tell what it gave, as all draws of it say together."""
         found = finding(trial)
         if trial.draw:
-            before = {(record.hyper.canonical, record.pairs, record.draw): record for record in ledger.records()}
-            last = before[trial.hyper.canonical, trial.pairs, trial.draw - 1]
+            before = {(record.hyper.canonical, record.samples, record.draw): record for record in ledger.records()}
+            last = before[trial.hyper.canonical, trial.samples, trial.draw - 1]
             found = pooled(found, last, f"trial {last.number}")
         cost = float(trial.hyper.epochs / trial.hyper.batch_size) if self.objectives == 2 else None
         ledger.tell(trial.number, found, cost=cost)

@@ -79,7 +79,7 @@ def test_suggested_switches_are_true_or_false(values: list[bool], seed: int) -> 
         (FloatRange(low=1e-4, high=3e-4, step=1e-4), (1e-4, 2e-4, 3e-4)),
         (FloatRange(low=0.1, high=0.5), ()),
         (FloatRange(low=0.1, high=0.1), (0.1,)),
-        (FloatRange(low=0.1, high=0.1, log=True, digits=1), (0.1,)),
+        (FloatRange(low=0.1, high=0.1, log=True, significant_digits=1), (0.1,)),
         (FloatRange(low=0.3, high=0.3, step=0.1), (0.3,)),
         (IntRange(low=5, high=5, step=3), (5,)),
         (FloatRange(low=0.1, high=0.5, log=True), ()),
@@ -124,7 +124,7 @@ def test_whatever_is_suggested_of_a_grid_of_whole_numbers_is_one_of_them(low: in
 def test_a_number_is_rounded_to_digits_but_never_out_of_its_range(
     low: float, width: float, digits: int, where: float, log: bool
 ) -> None:
-    dimension = FloatRange(low=low, high=low + width, log=log, digits=digits)
+    dimension = FloatRange(low=low, high=low + width, log=log, significant_digits=digits)
     value = min(low + where * width, dimension.high)
     rounded = dimension.rounded(value)
     assert rounded in dimension
@@ -134,7 +134,7 @@ def test_a_number_is_rounded_to_digits_but_never_out_of_its_range(
 
 
 def test_what_is_not_rounded_is_not_in_a_range_of_rounded_numbers() -> None:
-    dimension = FloatRange(low=1.24e-4, high=1e-2, log=True, digits=2)
+    dimension = FloatRange(low=1.24e-4, high=1e-2, log=True, significant_digits=2)
     assert [value in dimension for value in (1.3e-3, 1.24e-4, 1e-2)] == [True] * 3
     assert [value in dimension for value in (1.31e-3, 1.26e-4, 1.1e-2)] == [False] * 3
     assert dimension.grid == ()

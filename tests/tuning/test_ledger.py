@@ -20,7 +20,7 @@ from optuna.trial import FrozenTrial, TrialState, create_trial
 
 from pipeline.base.errors import InputError
 from pipeline.models.hyperparameters import Hyperparameters
-from pipeline.models.registry import get_variant
+from pipeline.tasks.registry import get_variant
 from pipeline.training.machine import UNKNOWN
 from pipeline.tuning.ledger import finished_trials
 from pipeline.tuning.pruning import STARTUP_TRIALS, MedianRule
@@ -218,7 +218,7 @@ def test_records_keep_what_was_told(path: Path, state: State, reason: str, error
         (record,) = records
         assert (record.number, record.state, record.reason, record.error) == (0, state, reason, error)
         assert record.score == error
-        assert record.pairs == 0
+        assert record.samples == 0
         assert record.hyper == asked.hyper
         assert record.curves == {"validation_error": [0.333333, 0.25], "train_loss": [2.0, 0.0]}
         assert record.fold_errors == [[0.123457, 0.2], [1.0, 0.3]]

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from pipeline.base.seeds import numpy_generator
 from pipeline.models.hyperparameters import Hyperparameters
-from pipeline.models.registry import get_variant
+from pipeline.tasks.registry import get_variant
 from pipeline.tuning.dimensions import Choice
 from pipeline.tuning.ledger import Ledger, Method
 from pipeline.tuning.paths import Known, Paths, pooled, reaches, read_off
@@ -26,12 +26,12 @@ from pipeline.tuning.trials import Asked, Finding, State, TrialRecord
 HYPER = Hyperparameters(lr=1e-3, batch_size=25, epochs=10)
 
 
-def asked(number: int, epochs: int, hyper: Hyperparameters = HYPER, *, pairs: int = 0, draw: int = 0) -> Asked:
+def asked(number: int, epochs: int, hyper: Hyperparameters = HYPER, *, samples: int = 0, draw: int = 0) -> Asked:
     """A trial of a generation."""
     return Asked(
         number=number,
         hyper=replace(hyper, epochs=epochs),
-        pairs=pairs,
+        samples=samples,
         draw=draw,
         stop=None,
         generation=(number, number + 1),
@@ -57,7 +57,7 @@ def record(
     found: Finding | None = None,
     hyper: Hyperparameters = HYPER,
     *,
-    pairs: int = 0,
+    samples: int = 0,
     draw: int = 0,
     source: str = "",
 ) -> TrialRecord:
@@ -71,7 +71,7 @@ def record(
         error=error,
         score=error,
         hyper=replace(hyper, epochs=planned),
-        pairs=pairs,
+        samples=samples,
         draw=draw,
         curves=found.curves,
         fold_errors=found.fold_errors,
@@ -106,7 +106,7 @@ def test_of_equals_the_first_is_trained() -> None:
     ids=str,
 )
 def test_trials_on_other_paths_are_trained_themselves(change: dict[str, float | str]) -> None:
-    other = HYPER.having(change)
+    other = HYPER.replaced(change)
     assert divided([asked(1, 5), asked(2, 20, other), asked(3, 10)]) == ([2, 3], {1: 3})
 
 
@@ -117,9 +117,9 @@ def test_trials_of_another_structure_are_on_another_path() -> None:
 
 
 def test_trials_on_another_number_of_samples_are_on_another_path() -> None:
-    assert divided([asked(1, 5, pairs=350), asked(2, 20), asked(3, 10, pairs=350)]) == ([2, 3], {1: 3})
-    assert divided([asked(5, 10)], [record(1, 10, pairs=350), record(2, 10)]) == ([], {5: "trial 2"})
-    assert divided([asked(5, 10)], [record(1, 10, pairs=350)]) == ([5], {})
+    assert divided([asked(1, 5, samples=350), asked(2, 20), asked(3, 10, samples=350)]) == ([2, 3], {1: 3})
+    assert divided([asked(5, 10)], [record(1, 10, samples=350), record(2, 10)]) == ([], {5: "trial 2"})
+    assert divided([asked(5, 10)], [record(1, 10, samples=350)]) == ([5], {})
 
 
 def test_a_trial_is_read_off_an_earlier_one_that_was_as_long_or_longer() -> None:
@@ -155,9 +155,9 @@ def test_what_is_known_from_elsewhere_is_not_trained_again() -> None:
     elsewhere = [
         Known("trial 7 of study a", record(7, 10)),
         Known("trial 8 of study a", record(8, 30)),
-        Known("trial 0 of study b", record(0, 30, pairs=350)),
+        Known("trial 0 of study b", record(0, 30, samples=350)),
     ]
-    trials = [asked(1, 10), asked(2, 20), asked(3, 40), asked(4, 5, pairs=350), asked(5, 5, pairs=10)]
+    trials = [asked(1, 10), asked(2, 20), asked(3, 40), asked(4, 5, samples=350), asked(5, 5, samples=10)]
     assert divided(trials, elsewhere=elsewhere) == (
         [3, 5],
         {1: "trial 7 of study a", 2: "trial 8 of study a", 4: "trial 0 of study b"},
@@ -210,9 +210,9 @@ def test_a_trial_without_curves_is_no_source() -> None:
 
 
 def test_a_cosine_over_all_epochs_is_never_read_off_another_length() -> None:
-    cosine = HYPER.having({"schedule": "cosine"})
+    cosine = HYPER.replaced({"schedule": "cosine"})
     assert divided([asked(5, 10, cosine), asked(6, 20, cosine)], [record(1, 30, hyper=cosine)]) == ([5, 6], {})
-    restarts = HYPER.having({"schedule": "cosine_restarts"})
+    restarts = HYPER.replaced({"schedule": "cosine_restarts"})
     assert divided([asked(5, 10, restarts), asked(6, 20, restarts)]) == ([6], {5: 6})
 
 

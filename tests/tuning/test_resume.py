@@ -12,7 +12,7 @@ from pathlib import Path
 import optuna
 import pytest
 
-from pipeline.models.registry import get_variant
+from pipeline.tasks.registry import get_variant
 from pipeline.tuning.constraints import Constraint
 from pipeline.tuning.dimensions import Choice, FloatRange, IntRange
 from pipeline.tuning.records import BEGUN, FOUND
@@ -26,7 +26,7 @@ ALPHA = FloatRange(low=0.5, high=2.0, step=0.5)
 PRESET = get_variant("mlp_al").preset
 MIXED = Space(
     dimensions={
-        "lr": FloatRange(low=5e-4, high=5e-3, log=True, digits=2),
+        "lr": FloatRange(low=5e-4, high=5e-3, log=True, significant_digits=2),
         "batch_size": Choice(values=(25, 50, DIVERGES)),
         "epochs": IntRange(low=5, high=45, step=5),
         "optimiser": Choice(values=("adam", "sgd")),
@@ -53,7 +53,7 @@ PLANS = {
     "two-step": Plan(
         strategy=TwoStep(), sampler="two-step", space=grid_space(alpha=ALPHA), pruner="none", select="mean+std"
     ),
-    "screen": Plan(strategy=Screen(pairs=60, keep=3), sampler="screen", space=SWITCHES, pruner="none"),
+    "screen": Plan(strategy=Screen(samples=60, keep=3), sampler="screen", space=SWITCHES, pruner="none"),
 }
 
 
@@ -76,14 +76,14 @@ def test_every_trial_is_what_the_strategy_proposed(whole: Search) -> None:
     proposals = list(itertools.chain(*steps))
     assert len(proposals) == len(whole.records)
     for proposal, record in zip(proposals, whole.records, strict=True):
-        assert proposal.pairs == record.pairs
+        assert proposal.samples == record.samples
         if proposal.parameters is not None:
             assert record.hyper == whole.plan.space.hyper(proposal.parameters)
 
 
 def test_what_was_asked_is_what_was_recorded(whole: Search) -> None:
-    asked = [(trial.number, trial.hyper, trial.pairs, trial.draw) for trial in itertools.chain(*whole.asked)]
-    assert asked == [(record.number, record.hyper, record.pairs, record.draw) for record in whole.records]
+    asked = [(trial.number, trial.hyper, trial.samples, trial.draw) for trial in itertools.chain(*whole.asked)]
+    assert asked == [(record.number, record.hyper, record.samples, record.draw) for record in whole.records]
     for trials in whole.asked:
         assert {trial.generation for trial in trials} == {(trials[0].number, trials[-1].number + 1)}
 

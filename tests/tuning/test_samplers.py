@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from pipeline.base.errors import InputError
 from pipeline.base.seeds import numpy_generator
 from pipeline.models.hyperparameters import Hyperparameters, Value
-from pipeline.models.registry import get_variant
+from pipeline.tasks.registry import get_variant
 from pipeline.tuning import samplers
 from pipeline.tuning.constraints import Constraint
 from pipeline.tuning.dimensions import Choice, Dimension, FloatRange, IntRange
@@ -25,12 +25,12 @@ from tests.tuning.findings import record
 POPULATION = 4
 SPACE = Space(
     dimensions={
-        "lr": FloatRange(low=1.5e-4, high=9.5e-3, log=True, digits=1),
+        "lr": FloatRange(low=1.5e-4, high=9.5e-3, log=True, significant_digits=1),
         "batch_size": Choice(values=(10, 25, 50)),
         "epochs": IntRange(low=5, high=50, step=5),
         "optimiser": Choice(values=("adam", "sgd")),
         "momentum": FloatRange(low=0.0, high=0.9, step=0.3),
-        "alpha": FloatRange(low=0.1, high=10.0, digits=2),
+        "alpha": FloatRange(low=0.1, high=10.0, significant_digits=2),
     },
     preset=get_variant("mlp_al").preset,
     conditions={"momentum": Condition("optimiser", ("sgd",))},
@@ -108,7 +108,7 @@ def test_all_that_is_proposed_lies_in_the_space(name: str, objectives: int) -> N
 
 
 CONSTANT: dict[str, Dimension] = {
-    "lr": FloatRange(low=2e-3, high=2e-3, log=True, digits=2),
+    "lr": FloatRange(low=2e-3, high=2e-3, log=True, significant_digits=2),
     "epochs": IntRange(low=25, high=25, step=5),
     "momentum": FloatRange(low=0.3, high=0.3),
     "alpha": FloatRange(low=1.0, high=1.0, step=0.5),
@@ -120,7 +120,7 @@ CONSTANT: dict[str, Dimension] = {
 def test_constants_are_proposed_as_they_are(name: str, objectives: int, free: tuple[str, ...]) -> None:
     fixed = {**CONSTANT, "batch_size": Choice(values=(25,)), "optimiser": Choice(values=("sgd",))}
     dimensions = {key: SPACE.dimensions[key] if key in free else fixed[key] for key in SPACE.dimensions}
-    preset = SPACE.preset.having({"lr": 2e-3, "optimiser": "sgd", "momentum": 0.3})
+    preset = SPACE.preset.replaced({"lr": 2e-3, "optimiser": "sgd", "momentum": 0.3})
     space = replace(SPACE, dimensions=dimensions, constraints=(), preset=preset)
     records = search(name, 13, space, objectives)
     for each in records[1:]:
@@ -160,7 +160,9 @@ def test_what_is_given_is_proposed(name: str) -> None:
 def test_numbers_are_rounded_to_digits_and_conditions_decide_what_is_proposed(
     seed: int, name: str, digits: int
 ) -> None:
-    space = replace(SPACE, dimensions={**SPACE.dimensions, "alpha": FloatRange(low=0.1, high=10.0, digits=digits)})
+    space = replace(
+        SPACE, dimensions={**SPACE.dimensions, "alpha": FloatRange(low=0.1, high=10.0, significant_digits=digits)}
+    )
     for parameters in next_after(proposer(name, space, seed=seed), []):
         assert list(parameters) == [
             key for key in SPACE.dimensions if key != "momentum" or parameters["optimiser"] == "sgd"

@@ -9,12 +9,13 @@ import optuna
 import pytest
 
 from pipeline.base.errors import SpaceError
-from pipeline.models.registry import get_variant, variants
 from pipeline.models.variant import Variant
+from pipeline.tasks.registry import get_variant, variants
 from pipeline.tuning.dimensions import Choice, FloatRange, IntRange
 from pipeline.tuning.space import Condition, Space
-from pipeline.tuning.space_file import SPACES, listed_models, load_space
+from pipeline.tuning.space_file import SPACES, family_space, listed_models, load_space
 
+TWO_STEP = SPACES / "two_step.yaml"
 LR = "lr: {type: float, low: 1e-4, high: 1e-2, log: true}\n"
 
 
@@ -39,7 +40,7 @@ def test_every_variant_has_a_space_that_fits_it(name: str) -> None:
     space = load_space(variant)
     assert space.preset == variant.preset
     assert all(value in space.dimensions[key] for key, value in space.preset_parameters.items())
-    assert ("alpha" in space.dimensions) == variant.auxiliary_loss
+    assert ("alpha" in space.dimensions) == ("alpha" in variant.objective.hyperparameters)
     assert set(space.dimensions) <= set(variant.hyperparameters)
     study = optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=0))
     for _ in range(5):
@@ -48,15 +49,15 @@ def test_every_variant_has_a_space_that_fits_it(name: str) -> None:
 
 
 def test_every_space_file_belongs_to_a_variant() -> None:
-    files = {path.stem: path for path in SPACES.glob("*.yaml")}
-    assert files.keys() >= variants().keys()
-    for path in (file for name, file in files.items() if name not in variants()):
-        assert listed_models(path)
+    files = set(SPACES.glob("*.yaml"))
+    own = {family_space(variant) for variant in variants().values()}
+    assert files >= own | {TWO_STEP}
+    for path in files - own - {TWO_STEP}:
+        assert listed_models(path, variants())
         for name in listed_models(path):
             load_space(get_variant(name), path)
-    assert {path.name for path in SPACES.iterdir() if path.suffix != ".yaml"} == {"two_step", "screen", "reports"}
+    assert {path.name for path in SPACES.iterdir() if path.suffix != ".yaml"} == {"screen", "reports"}
     assert {path.stem for path in (SPACES / "screen").iterdir()} <= set(variants())
-    assert {path.name for path in (SPACES / "two_step").iterdir()} == {"with_alpha.yaml", "without_alpha.yaml"}
 
 
 @pytest.mark.parametrize("path", sorted((SPACES / "screen").iterdir()), ids=lambda path: path.stem)
@@ -65,13 +66,13 @@ def test_all_combinations_of_a_screening_are_configurations_of_its_variant(path:
     space = load_space(variant, path, complete=True)
     cells = space.grid(space.dimensions)
     assert len(cells) == math.prod(len(dimension.grid) for dimension in space.dimensions.values())
-    assert len({variant.check(variant.preset.having(cell)) for cell in cells}) == len(cells)
+    assert len({variant.check(variant.preset.replaced(cell)) for cell in cells}) == len(cells)
     assert space.preset_parameters in cells
 
 
 @pytest.mark.parametrize("path", sorted((SPACES / "reports").iterdir()), ids=lambda path: path.stem)
 def test_the_spaces_of_a_report_fit_the_variants_that_they_name(path: Path) -> None:
-    models = listed_models(path)
+    models = listed_models(path, variants())
     assert models
     for name in models:
         variant = get_variant(name)
@@ -84,12 +85,12 @@ def test_the_spaces_of_a_report_fit_the_variants_that_they_name(path: Path) -> N
 @pytest.mark.parametrize("name", names("pairs", "digits"))
 def test_the_spaces_of_a_search_in_two_steps_fit_every_variant(name: str) -> None:
     variant = get_variant(name)
-    file = "with_alpha.yaml" if variant.auxiliary_loss else "without_alpha.yaml"
-    space = load_space(variant, SPACES / "two_step" / file, complete=True)
+    space = load_space(variant, TWO_STEP, complete=True)
     assert {"lr", "batch_size"} <= space.dimensions.keys() <= variant.hyperparameters.keys()
     for cell in space.grid(space.dimensions):
-        variant.check(variant.preset.having(cell))
-    if variant.auxiliary_loss:
+        variant.check(variant.preset.replaced(cell))
+    assert ("alpha" in space.dimensions) == ("alpha" in variant.objective.hyperparameters)
+    if "alpha" in space.dimensions:
         assert variant.preset.alpha in space.dimensions["alpha"].grid
 
 
@@ -125,7 +126,7 @@ def test_what_is_not_named_keeps_the_preset(tmp_path: Path, variant: Variant) ->
     space = load(tmp_path, variant, LR)
     assert space.preset_parameters == {"lr": variant.preset.lr}
     suggested = space.suggest(optuna.create_study().ask({}))
-    assert suggested == variant.preset.having({"lr": suggested.lr})
+    assert suggested == variant.preset.replaced({"lr": suggested.lr})
 
 
 BROKEN = {
@@ -214,19 +215,36 @@ BROKEN = {
     "dropout of everything": ("dropout: {type: float, low: 0, high: 1}", 1, "dropout must be at least 0 and at most"),
     "momentum above 1": ("momentum: {type: float, low: 0, high: 1.5}", 1, "momentum must be at least 0 and at most 1"),
     "restarts of 0 epochs": ("restart_epochs: {type: int, low: 0, high: 9}", 1, "restart_epochs must be"),
-    "digits of 0": ("lr: {type: float, low: 1e-4, high: 1e-2, digits: 0}", 1, "digits must be a whole number from 1"),
-    "too many digits": ("lr: {type: float, low: 1e-4, high: 1e-2, digits: 16}", 1, "to 15, but got 16"),
-    "half a digit": ("lr:\n  type: float\n  low: 1e-4\n  high: 1e-2\n  digits: 1.5", 5, "but got 1.5"),
-    "digits and a switch": ("lr: {type: float, low: 1e-4, high: 1e-2, digits: true}", 1, "but got True"),
-    "digits and step": (
-        "alpha: {type: float, low: 0, high: 1, digits: 1, step: 0.5}",
+    "digits of 0": (
+        "lr: {type: float, low: 1e-4, high: 1e-2, significant_digits: 0}",
         1,
-        "digits and step exclude each other",
+        "significant_digits must be a whole number from 1",
     ),
-    "digits of whole numbers": ("epochs: {type: int, low: 5, high: 50, digits: 1}", 1, "unknown key 'digits'"),
-    "near miss of digits": ("lr: {type: float, low: 1e-4, high: 1e-2, digit: 3}", 1, "did you mean digits?"),
+    "too many digits": ("lr: {type: float, low: 1e-4, high: 1e-2, significant_digits: 16}", 1, "to 15, but got 16"),
+    "too many digits by their older name": (
+        "lr: {type: float, low: 1e-4, high: 1e-2, digits: 16}",
+        1,
+        "digits must be a whole number from 1 to 15, but got 16",
+    ),
+    "half a digit": ("lr:\n  type: float\n  low: 1e-4\n  high: 1e-2\n  significant_digits: 1.5", 5, "but got 1.5"),
+    "digits and a switch": ("lr: {type: float, low: 1e-4, high: 1e-2, significant_digits: true}", 1, "but got True"),
+    "digits and step": (
+        "alpha: {type: float, low: 0, high: 1, significant_digits: 1, step: 0.5}",
+        1,
+        "significant_digits and step exclude each other",
+    ),
+    "digits of whole numbers": (
+        "epochs: {type: int, low: 5, high: 50, significant_digits: 1}",
+        1,
+        "unknown key 'significant_digits'",
+    ),
+    "near miss of digits": (
+        "lr: {type: float, low: 1e-4, high: 1e-2, significant_digit: 3}",
+        1,
+        "did you mean significant_digits?",
+    ),
     "preset outside a rounded range": (
-        "lr: {type: float, low: 1e-5, high: 1e-4, digits: 2}",
+        "lr: {type: float, low: 1e-5, high: 1e-4, significant_digits: 2}",
         1,
         "lr must admit 0.001, the preset of",
     ),
@@ -236,7 +254,7 @@ BROKEN = {
         "the default must be one of its values, but got 0.01",
     ),
     "default with more digits": (
-        "lr: {type: float, low: 1e-4, high: 1e-2, digits: 2, default: 1.23e-3}",
+        "lr: {type: float, low: 1e-4, high: 1e-2, significant_digits: 2, default: 1.23e-3}",
         1,
         "the default must be one of its values, but got 0.00123",
     ),
@@ -296,7 +314,6 @@ BROKEN = {
     "models are text": (LR + "models: mlp_al", 2, "models must be a list of model variants, but got text"),
     "a number for a model": (LR + "models:\n- mlp_al\n- 1", 4, "model variants, but one is a whole number"),
     "no model": (LR + "models: []", 2, "models must be a list of model variants, but got an empty list"),
-    "near miss of a model": (LR + "models:\n- mlp_al\n- mlp_sw", 4, "unknown model 'mlp_sw'; did you mean mlp_ws"),
     "another model": (LR + "models: [mlp, bncnn]", 2, "the file is for mlp, bncnn, but the model is mlp_al"),
     "too many steps of whole numbers": ("weight_decay: {type: float, low: 0, high: 1, step: 1e-6}", 1, "steps at most"),
     "too many steps": (
@@ -332,9 +349,9 @@ def test_a_broken_rule_is_named_with_file_and_line(
 
 CONSTANTS = """
 optimiser: {type: choice, values: [sgd]}
-lr: {type: float, low: 3e-3, high: 3e-3, log: true, digits: 3}
+lr: {type: float, low: 3e-3, high: 3e-3, log: true, significant_digits: 3}
 alpha: {type: float, low: 0.5, high: 0.5, step: 0.1}
-weight_decay: {type: float, low: 0.00123456, high: 0.00123456, digits: 2}
+weight_decay: {type: float, low: 0.00123456, high: 0.00123456, significant_digits: 2}
 epochs: {type: int, low: 7, high: 7, step: 5}
 batch_size: {type: int, low: 10, high: 10, log: true}
 momentum: {type: float, low: 0.9, high: 0.9, when: {optimiser: sgd}}
@@ -370,13 +387,13 @@ def test_a_constant_that_a_condition_rules_out_stays_as_in_the_preset(tmp_path: 
 
 
 def test_alpha_is_refused_without_an_auxiliary_loss(tmp_path: Path) -> None:
-    with pytest.raises(SpaceError, match=r"space\.yaml:2: alpha weighs an auxiliary loss, but mlp has none; remove it"):
+    with pytest.raises(SpaceError, match=r"space\.yaml:2: alpha weighs an auxiliary loss, but mlp has none; got alpha"):
         load(tmp_path, get_variant("mlp"), LR + "alpha: {type: float, low: 0, high: 1}\n")
 
 
 def test_an_unknown_hyperparameter_is_not_likened_to_one_that_the_variant_lacks(tmp_path: Path) -> None:
     with pytest.raises(
-        SpaceError, match=r"unknown hyperparameter 'alpah'; choose from: lr, batch_size, epochs, optimiser,"
+        SpaceError, match=r"unknown hyperparameter 'alpah'; choose from: augmentation, batch_norm, batch_size,"
     ):
         load(tmp_path, get_variant("mlp"), "alpah: {type: float, low: 0, high: 1}\n")
 
@@ -514,7 +531,7 @@ def test_every_combination_of_a_space_is_a_configuration(tmp_path: Path, variant
 
 
 CONDITIONAL = """
-lr: {type: float, low: 1e-4, high: 1e-2, log: true, digits: 2, default: 2.5e-3}
+lr: {type: float, low: 1e-4, high: 1e-2, log: true, significant_digits: 2, default: 2.5e-3}
 optimiser: {type: choice, values: [adam, sgd, rmsprop]}
 momentum: {type: float, low: 0.5, high: 0.9, step: 0.2, default: 0.7, when: {optimiser: [sgd]}}
 epochs: {type: int, low: 10, high: 50, step: 5}
@@ -528,26 +545,26 @@ constraints:
 
 def test_all_that_a_space_can_say_is_read(tmp_path: Path, variant: Variant) -> None:
     space = load(tmp_path, variant, CONDITIONAL)
-    assert space.dimensions["lr"] == FloatRange(low=1e-4, high=1e-2, log=True, digits=2)
+    assert space.dimensions["lr"] == FloatRange(low=1e-4, high=1e-2, log=True, significant_digits=2)
     assert list(space.dimensions) == ["lr", "optimiser", "momentum", "epochs", "batch_size"]
     assert space.conditions == {
         "momentum": Condition("optimiser", ("sgd",)),
         "batch_size": Condition("epochs", (25,)),
     }
     assert [constraint.text for constraint in space.constraints] == ["epochs * lr <= 0.1", "lr_min <= lr / 2"]
-    assert space.preset == variant.preset.having({"lr": 2.5e-3})  # momentum is not searched there
+    assert space.preset == variant.preset.replaced({"lr": 2.5e-3})  # momentum is not searched there
     assert space.preset_parameters == {"lr": 2.5e-3, "optimiser": "adam", "epochs": 25, "batch_size": 25}
     assert listed_models(tmp_path / "space.yaml") == ["mlp", "mlp_al"]
 
 
 def test_a_condition_leaves_out_what_it_rules_out(tmp_path: Path, variant: Variant) -> None:
     space = load(tmp_path, variant, CONDITIONAL)
-    sgd = space.preset.having({"optimiser": "sgd", "momentum": 0.9, "epochs": 30})
+    sgd = space.preset.replaced({"optimiser": "sgd", "momentum": 0.9, "epochs": 30})
     assert space.parameters(sgd) == {"lr": 2.5e-3, "optimiser": "sgd", "momentum": 0.9, "epochs": 30}
     assert space.hyper(space.parameters(sgd)) == sgd
     searched = load(tmp_path, variant, CONDITIONAL.replace("[adam, sgd, rmsprop]", "[adam, sgd], default: sgd"))
     assert searched.preset_parameters == {**space.preset_parameters, "optimiser": "sgd", "momentum": 0.7}
-    assert space.parameters(sgd.having({"optimiser": "adam"})) == {"lr": 2.5e-3, "optimiser": "adam", "epochs": 30}
+    assert space.parameters(sgd.replaced({"optimiser": "adam"})) == {"lr": 2.5e-3, "optimiser": "adam", "epochs": 30}
     assert list(space.distributions(["optimiser", "momentum"])) == ["optimiser", "momentum"]
 
 
@@ -561,6 +578,25 @@ def test_constraints_admit_what_fulfils_all_of_them(tmp_path: Path, variant: Var
 def test_a_file_is_for_all_models_unless_it_says(tmp_path: Path) -> None:
     load(tmp_path, get_variant("mlp"), LR)
     assert listed_models(tmp_path / "space.yaml") == []
+
+
+def test_a_model_that_is_not_known_is_refused_with_a_near_miss(tmp_path: Path) -> None:
+    path = tmp_path / "space.yaml"
+    path.write_text(LR + "models:\n- mlp_al\n- mlp_sw\n")
+    with pytest.raises(SpaceError, match=r"space\.yaml:4: unknown model 'mlp_sw'; did you mean mlp_ws"):
+        listed_models(path, variants())
+
+
+def test_what_is_optional_is_left_out_for_a_variant_that_lacks_it(tmp_path: Path, variant: Variant) -> None:
+    alpha = "alpha: {type: float, low: 0.5, high: 2, optional: true}\n"
+    assert list(load(tmp_path, variant, LR + alpha).dimensions) == ["lr", "alpha"]
+    without = load(tmp_path, get_variant("mlp"), LR + alpha)
+    assert list(without.dimensions) == ["lr"]
+    assert without.digest == load(tmp_path, get_variant("mlp"), LR).digest
+    assert (
+        load(tmp_path, variant, LR + alpha).digest
+        == load(tmp_path, variant, LR + alpha.replace(", optional: true", "")).digest
+    )
 
 
 GRID = """
@@ -579,7 +615,7 @@ def test_combinations_that_differ_in_what_a_condition_rules_out_are_one(tmp_path
         for optimiser, momentum in [("adam", {}), *(("sgd", {"momentum": each}) for each in (0.0, 0.5, 1.0))]
         for batch_size, epochs in [(25, 10), (25, 20), (50, 10)]
     ]
-    assert len({variant.preset.having(cell) for cell in cells}) == len(cells) == 12
+    assert len({variant.preset.replaced(cell) for cell in cells}) == len(cells) == 12
 
 
 def test_a_complete_search_of_too_many_combinations_is_refused(tmp_path: Path, variant: Variant) -> None:
@@ -613,7 +649,7 @@ WHOLE = LR + "epochs: {type: int, low: 5, high: 50, step: 5}\n"
         WHOLE.replace(", log: true", ""),
         WHOLE.replace("step: 5", "step: 1"),
         WHOLE.replace("low: 5", "low: 10"),
-        WHOLE.replace("log: true", "log: true, digits: 3"),
+        WHOLE.replace("log: true", "log: true, significant_digits: 3"),
         WHOLE.replace("step: 5", "step: 5, default: 30"),
         WHOLE.replace("step: 5", "step: 5, when: {lr: 1e-3}"),
         WHOLE + "constraints: [epochs <= 40]\n",
@@ -634,8 +670,16 @@ def test_the_digest_changes_with_a_fixed_value_alone(tmp_path: Path) -> None:
     mlp, mlp_al = (load(tmp_path, get_variant(name), WHOLE) for name in ("mlp", "mlp_al"))
     assert mlp.dimensions == mlp_al.dimensions
     assert mlp.digest != mlp_al.digest  # alpha is 0 and 1
-    normalised = replace(mlp, preset=mlp.preset.having({"batch_norm": True}))
+    normalised = replace(mlp, preset=mlp.preset.replaced({"batch_norm": True}))
     assert mlp.digest != normalised.digest
+
+
+def test_the_older_name_of_significant_digits_means_the_same(tmp_path: Path, variant: Variant) -> None:
+    older, now = (
+        load(tmp_path, variant, LR.replace("true", f"true, {name}: 2")) for name in ("digits", "significant_digits")
+    )
+    assert older.dimensions == now.dimensions == {"lr": FloatRange(low=1e-4, high=1e-2, log=True, significant_digits=2)}
+    assert older.digest == now.digest
 
 
 def test_the_digest_ignores_comments_and_order(tmp_path: Path, variant: Variant) -> None:

@@ -9,7 +9,7 @@ from dataclasses import replace
 import pytest
 
 from pipeline.models.hyperparameters import Value
-from pipeline.models.registry import get_variant
+from pipeline.tasks.registry import get_variant
 from pipeline.tuning.constraints import Constraint
 from pipeline.tuning.dimensions import Choice, FloatRange
 from pipeline.tuning.samplers import SAMPLERS
@@ -36,7 +36,7 @@ class TestSampled:
         space, strategy = grid_space(alpha=ALPHA), Sampled(n_trials)
         [step] = strategy.steps(space, [])
         assert told(step) == [{"lr": 1e-3, "batch_size": 25, "alpha": 1.0}, *[None] * (n_trials - 1)]
-        assert {proposal.pairs for proposal in step} == {0}
+        assert {proposal.samples for proposal in step} == {0}
         assert strategy.total(space, []) == n_trials
 
     def test_proposes_the_same_whatever_was_found(self) -> None:
@@ -74,7 +74,7 @@ class TestTwoStep:
     def test_tries_all_combinations_at_the_presets_alpha(self) -> None:
         [first] = TwoStep().steps(grid_space(alpha=ALPHA), [])
         assert told(first) == [{**cell, "alpha": 1.0} for cell in CELLS]
-        assert {proposal.pairs for proposal in first} == {0}
+        assert {proposal.samples for proposal in first} == {0}
 
     def test_then_tries_the_other_alphas_at_the_best_of_them(self) -> None:
         space = grid_space(alpha=ALPHA)
@@ -106,7 +106,7 @@ class TestTwoStep:
                 record(
                     number,
                     0.0,
-                    hyper=space.preset.having(proposal.parameters or {}),
+                    hyper=space.preset.replaced(proposal.parameters or {}),
                     folds=folds[number],
                     select=select,
                 )
@@ -141,55 +141,55 @@ class TestTwoStep:
 
 
 class TestScreen:
-    def test_tries_all_combinations_on_few_pairs(self) -> None:
-        [first] = Screen(pairs=350, keep=3).steps(grid_space(), [])
+    def test_tries_all_combinations_on_few_samples(self) -> None:
+        [first] = Screen(samples=350, keep=3).steps(grid_space(), [])
         assert told(first) == CELLS
-        assert {proposal.pairs for proposal in first} == {350}
+        assert {proposal.samples for proposal in first} == {350}
 
     def test_takes_alpha_for_a_hyperparameter_like_any_other(self) -> None:
         space = grid_space(alpha=ALPHA)
-        [first] = Screen(pairs=350, keep=3).steps(space, [])
+        [first] = Screen(samples=350, keep=3).steps(space, [])
         assert told(first) == [{**cell, "alpha": alpha} for cell in CELLS for alpha in ALPHA.grid]
-        assert Screen(pairs=350, keep=3).total(space, []) == 24 + 3
+        assert Screen(samples=350, keep=3).total(space, []) == 24 + 3
 
     @pytest.mark.parametrize("keep", [1, 2, 4])
-    def test_then_tries_the_best_of_them_on_all_pairs(self, keep: int) -> None:
-        space, strategy = grid_space(), Screen(pairs=350, keep=keep)
+    def test_then_tries_the_best_of_them_on_all_samples(self, keep: int) -> None:
+        space, strategy = grid_space(), Screen(samples=350, keep=keep)
         [proposed] = strategy.steps(space, [])
         first, second = strategy.steps(space, records(space, proposed, ERRORS))
         assert first == proposed
         assert told(second) == [CELLS[index] for index in (2, 4, 5, 0)][:keep]  # the earlier one of equals first
-        assert {proposal.pairs for proposal in second} == {0}
+        assert {proposal.samples for proposal in second} == {0}
         assert len(first) + len(second) == strategy.total(space, [])
 
     @pytest.mark.parametrize("finished", range(len(CELLS)))
     def test_waits_until_all_combinations_are_tried(self, finished: int) -> None:
-        space, strategy = grid_space(), Screen(pairs=350, keep=2)
+        space, strategy = grid_space(), Screen(samples=350, keep=2)
         [proposed] = strategy.steps(space, [])
         assert strategy.steps(space, records(space, proposed, ERRORS[:finished])) == [proposed]
 
     def test_keeps_what_is_complete_and_no_more(self) -> None:
-        space, strategy = grid_space(), Screen(pairs=350, keep=4)
+        space, strategy = grid_space(), Screen(samples=350, keep=4)
         [proposed] = strategy.steps(space, [])
         _, second = strategy.steps(space, records(space, proposed, [None, 0.2, None, 0.1, None, None]))
         assert told(second) == [CELLS[3], CELLS[1]]
 
     def test_ranks_by_the_combinations_alone(self) -> None:
-        space, strategy = grid_space(), Screen(pairs=350, keep=2)
+        space, strategy = grid_space(), Screen(samples=350, keep=2)
         [proposed] = strategy.steps(space, [])
         known = strategy.steps(space, records(space, proposed, ERRORS))
         assert strategy.steps(space, records(space, itertools.chain(*known), [*ERRORS, 0.01])) == known
 
     def test_keeps_at_most_as_many_as_there_are(self) -> None:
-        assert Screen(pairs=350, keep=100).total(grid_space(), []) == 12
+        assert Screen(samples=350, keep=100).total(grid_space(), []) == 12
 
 
 def test_every_strategy_is_made_by_its_name() -> None:
-    made = {name: make_strategy(name, n_trials=30, screen_pairs=350, keep=3) for name in STRATEGIES}
+    made = {name: make_strategy(name, n_trials=30, screen_samples=350, keep=3) for name in STRATEGIES}
     assert made == {
         **dict.fromkeys(SAMPLERS, Sampled(30)),
         "grid": Grid(),
         "two-step": TwoStep(),
-        "screen": Screen(pairs=350, keep=3),
+        "screen": Screen(samples=350, keep=3),
     }
     assert {name for name, strategy in made.items() if strategy.complete} == set(COMPLETE)

@@ -6,20 +6,11 @@ That of ranks is in a module of its own, `ranks`: it needs seconds to import, an
 from pipeline.reports.figures.comparisons import Interval, box_plot, forest_plot
 from pipeline.reports.figures.compute import error_against_compute
 from pipeline.reports.figures.curves import error_by_epoch, learning_curves, loss_by_family, loss_curve
-from pipeline.reports.figures.samples import (
-    digit_confusion,
-    digit_pair_errors,
-    point_errors,
-    sample_pairs,
-    sample_points,
-)
 from pipeline.reports.figures.searches import error_against, grid_heat_map, pareto_front, search_history
 
 __all__ = [
     "Interval",
     "box_plot",
-    "digit_confusion",
-    "digit_pair_errors",
     "error_against",
     "error_against_compute",
     "error_by_epoch",
@@ -29,8 +20,5 @@ __all__ = [
     "loss_by_family",
     "loss_curve",
     "pareto_front",
-    "point_errors",
-    "sample_pairs",
-    "sample_points",
     "search_history",
 ]

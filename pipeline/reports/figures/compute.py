@@ -10,22 +10,25 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import LogLocator, NullLocator
 from numpy.typing import NDArray
 
+from pipeline.models.metrics import ERROR, Metric
 from pipeline.reports.figures.labels import write_beside
-from pipeline.reports.figures.style import STYLES
+from pipeline.reports.figures.style import STYLES, in_unit
 
 NAMED = 12
 """Points that bear their names; more bear numbers, and a list says which is which."""
 
 
-def error_against_compute(points: Mapping[str, Sequence[float]]) -> Figure:
-    """Test error against the training time of one round; each point is (seconds, mean, low, high).
+def error_against_compute(points: Mapping[str, Sequence[float]], metric: Metric = ERROR) -> Figure:
+    """A test metric against the training time of one round; each point is (seconds, mean, low, high).
 
     A line goes through those that no other beats in both.
     """
     names = sorted(points, key=lambda name: points[name][1])
-    value_NP = np.array([points[name] for name in names], dtype=float) * [1, 100, 100, 100]
+    value_NP = np.array([points[name] for name in names], dtype=float) * [1, *[metric.unit.scale] * 3]
     seconds_N, mean_N, low_N, high_N = value_NP.T
-    figure = _frame(value_NP, room=0.22 if len(names) > NAMED else 0)
+    figure = _frame(
+        value_NP, in_unit(f"test {metric.title}, mean and interval", metric), 0.22 if len(names) > NAMED else 0
+    )
     (axis,) = figure.axes
     axis.vlines(seconds_N, low_N, high_N, color="0.6", linewidth=1)
     axis.plot(seconds_N, mean_N, "o", color="black", markerfacecolor="white", markersize=5)
@@ -50,11 +53,11 @@ def error_against_compute(points: Mapping[str, Sequence[float]]) -> Figure:
     return figure
 
 
-def _frame(value_NP: NDArray[np.float64], room: float) -> Figure:
+def _frame(value_NP: NDArray[np.float64], label: str, room: float) -> Figure:
     """Axes at a place and with limits that stay, so that names can be put where they have room."""
     figure = Figure(figsize=(9, max(5.0, 0.17 * len(value_NP) + 0.6)))
     axis = figure.add_axes((0.08, 0.11, 0.9 - room, 0.82))
-    axis.set(xscale="log", xlabel="training time of one round (s)", ylabel="test error, mean and interval (%)")
+    axis.set(xscale="log", xlabel="training time of one round (s)", ylabel=label)
     axis.set(xlim=np.exp(_limits(np.log(value_NP[:, 0]), 0.5)), ylim=_limits(value_NP[:, 1:], 0.1))
     least, most = axis.get_xlim()
     axis.xaxis.set_major_locator(LogLocator(subs=(1, 2, 3, 5) if most < 100 * least else (1,)))

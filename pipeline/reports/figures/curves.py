@@ -9,20 +9,23 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from numpy.typing import ArrayLike
 
-from pipeline.reports.figures.style import STYLES, band, by_epoch, curve, panels
+from pipeline.models.metrics import ERROR, Metric
+from pipeline.reports.figures.style import STYLES, band, by_epoch, curve, in_unit, panels
 
 Curves = Sequence[Sequence[float]]
 """One curve for each fold or round; a value an epoch. Curves may differ in length."""
 
 
-def learning_curves(loss: Mapping[str, Curves], error: Mapping[str, Curves], title: str) -> Figure:
-    """Loss and error by epoch: the mean of each series and a band of one standard deviation."""
+def learning_curves(
+    loss: Mapping[str, Curves], error: Mapping[str, Curves], title: str, metric: Metric = ERROR
+) -> Figure:
+    """Loss and metric by epoch: the mean of each series and a band of one standard deviation."""
     figure = Figure(figsize=(10, 4), layout="constrained")
     left, right = figure.subplots(1, 2)
     _means(left, loss, 1)
     left.set(ylabel="loss")
-    _means(right, error, 100)
-    right.set(ylabel="error (%)", ylim=(0, None))
+    _means(right, error, metric.unit.scale)
+    right.set(ylabel=in_unit(metric.title, metric), ylim=(0, None))
     figure.suptitle(title, fontsize=11)
     return figure
 
@@ -66,19 +69,25 @@ def loss_curve(training: Sequence[float], validation: Sequence[float], title: st
 
 
 def error_by_epoch(
-    mean_train_E: ArrayLike, mean_test_E: ArrayLike, std_test_E: ArrayLike, min_test_E: ArrayLike, title: str
+    mean_train_E: ArrayLike,
+    mean_test_E: ArrayLike,
+    std_test_E: ArrayLike,
+    min_test_E: ArrayLike,
+    title: str,
+    metric: Metric = ERROR,
 ) -> Figure:
-    """Train and test error over runs by epoch, and the least test error of any run (report 004)."""
+    """Train and test metric over runs by epoch, and the least test value of any run (report 004)."""
     figure = Figure(figsize=(7, 4), layout="constrained")
     axis = figure.subplots()
     train_E, test_E, std_E, min_E = (
-        100 * np.asarray(share_E, dtype=float) for share_E in (mean_train_E, mean_test_E, std_test_E, min_test_E)
+        metric.unit.scale * np.asarray(value_E, dtype=float)
+        for value_E in (mean_train_E, mean_test_E, std_test_E, min_test_E)
     )
     curve(axis, train_E, STYLES[0], "training, mean")
     curve(axis, test_E, STYLES[1], "test, mean and one standard deviation")
     band(axis, test_E, std_E, STYLES[1])
     curve(axis, min_E, STYLES[3], "test, least of the runs")
     by_epoch(axis)
-    axis.set(ylabel="error (%)", ylim=(0, None))
+    axis.set(ylabel=in_unit(metric.title, metric), ylim=(0, None))
     axis.set_title(title, fontsize=11)
     return figure

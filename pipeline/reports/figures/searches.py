@@ -10,7 +10,8 @@ from matplotlib.patches import Rectangle
 from matplotlib.ticker import MaxNLocator
 from numpy.typing import NDArray
 
-from pipeline.reports.figures.style import STYLES, numbers
+from pipeline.models.metrics import ERROR, Metric
+from pipeline.reports.figures.style import STYLES, in_unit, numbers
 
 
 def grid_heat_map(
@@ -20,18 +21,19 @@ def grid_heat_map(
     row_label: str,
     column_label: str,
     chosen: tuple[int, int] | None,
+    metric: Metric = ERROR,
 ) -> Figure:
-    """Mean validation error over a grid of two hyperparameters, the chosen cell framed (report 003, figure 2a)."""
+    """Mean validation metric over a grid of two hyperparameters, the chosen cell framed (report 003, figure 2a)."""
     figure = Figure(figsize=(max(4.5, 0.8 * len(columns) + 2.2), max(3.2, 0.6 * len(rows) + 1.2)), layout="constrained")
     axis = figure.subplots()
-    percent_VW = 100 * np.asarray(error_VW, dtype=float)
-    known = percent_VW[np.isfinite(percent_VW)]
+    shown_VW = metric.unit.scale * np.asarray(error_VW, dtype=float)
+    known = shown_VW[np.isfinite(shown_VW)]
     least, most = (known.min(), known.max()) if known.size else (0.0, 1.0)
     lowest = max(least - max((most - least) / 4, 1.0), 0.0)  # white is left to cells without a value
     highest = max(most, lowest + 1.0)
-    image = axis.imshow(percent_VW, cmap="Greys", vmin=lowest, vmax=highest, aspect="auto")
-    numbers(axis, percent_VW, 0.4 * lowest + 0.6 * highest, digits=1)
-    for row, column in np.argwhere(~np.isfinite(percent_VW)):
+    image = axis.imshow(shown_VW, cmap="Greys", vmin=lowest, vmax=highest, aspect="auto")
+    numbers(axis, shown_VW, 0.4 * lowest + 0.6 * highest, decimals=1)
+    for row, column in np.argwhere(~np.isfinite(shown_VW)):
         axis.text(column, row, "-", ha="center", va="center")
     if chosen is not None:
         corner = (chosen[1] - 0.5, chosen[0] - 0.5)
@@ -42,22 +44,28 @@ def grid_heat_map(
     axis.set(xticks=range(len(columns)), yticks=range(len(rows)), xlabel=column_label, ylabel=row_label)
     axis.set_xticklabels(columns)
     axis.set_yticklabels(rows)
-    figure.colorbar(image, label="validation error (%)")
+    figure.colorbar(image, label=in_unit(f"validation {metric.title}", metric))
     return figure
 
 
 def error_against(
-    values: Sequence[float], mean: Sequence[float], std: Sequence[float], label: str, chosen: float | None
+    values: Sequence[float],
+    mean: Sequence[float],
+    std: Sequence[float],
+    label: str,
+    chosen: float | None,
+    metric: Metric = ERROR,
 ) -> Figure:
-    """Mean validation error against one hyperparameter, bars of one standard deviation (report 003, figure 2b)."""
+    """Mean validation metric against one hyperparameter, bars of one standard deviation (report 003, figure 2b)."""
     figure = Figure(figsize=(6, 4), layout="constrained")
     axis = figure.subplots()
     order = np.argsort(values)
     value_V, mean_V, std_V = (np.asarray(given, dtype=float)[order] for given in (values, mean, std))
+    scale = metric.unit.scale
     axis.errorbar(
         value_V,
-        100 * mean_V,
-        yerr=100 * std_V,
+        scale * mean_V,
+        yerr=scale * std_V,
         fmt="o-",
         color=STYLES[0][0],
         linewidth=1.6,
@@ -67,7 +75,7 @@ def error_against(
     )
     if chosen is not None:
         axis.axvline(chosen, color="black", linestyle=":", label=f"chosen: {chosen:g}")
-    axis.set(xlabel=label, ylabel="validation error (%)")
+    axis.set(xlabel=label, ylabel=in_unit(f"validation {metric.title}", metric))
     axis.grid(alpha=0.3)
     axis.legend(fontsize=8)
     return figure
@@ -79,49 +87,52 @@ def search_history(
     baseline: float | None,
     screened: Mapping[int, float] | None = None,
     rechecked: Mapping[int, float] | None = None,
+    metric: Metric = ERROR,
 ) -> Figure:
-    """Validation error of every trial, the best so far, and the error of the preset.
+    """Validation metric of every trial, the best so far, and that of the preset.
 
     `screened` are trials on fewer samples, whose errors are not to be compared with the others; `rechecked` are errors
     of the best on fresh folds.
     """
     figure = Figure(figsize=(8, 4), layout="constrained")
-    axis = figure.subplots()
+    axis, scale = figure.subplots(), metric.unit.scale
     tried = sorted(errors)
-    axis.plot(tried, [100 * errors[number] for number in tried], "o", color=STYLES[0][0], label="complete trial")
-    best = np.minimum.accumulate([100 * errors[number] for number in tried])
+    axis.plot(tried, [scale * errors[number] for number in tried], "o", color=STYLES[0][0], label="complete trial")
+    best = np.minimum.accumulate([scale * errors[number] for number in tried])
     axis.step(tried, best, where="post", color=STYLES[1][0], label="best so far")
     if screened:
-        values = [100 * error for error in screened.values()]
+        values = [scale * error for error in screened.values()]
         axis.plot(list(screened), values, "o", color=STYLES[0][0], markerfacecolor="white", label="on fewer samples")
     if rechecked:
-        values = [100 * error for error in rechecked.values()]
+        values = [scale * error for error in rechecked.values()]
         axis.plot(list(rechecked), values, "D", color=STYLES[2][0], markersize=5, label="tried again on fresh folds")
     if pruned:
         axis.plot(
             list(pruned),
-            [100 * error for error in pruned.values()],
+            [scale * error for error in pruned.values()],
             "x",
             color="grey",
             label="pruned (last error seen)",
         )
     if baseline is not None:
-        axis.axhline(100 * baseline, color="black", linestyle=":", label="the report's configuration")
-    axis.set(xlabel="trial", ylabel="mean validation error over folds (%)")
+        axis.axhline(scale * baseline, color="black", linestyle=":", label="the report's configuration")
+    axis.set(xlabel="trial", ylabel=in_unit(f"mean validation {metric.title} over folds", metric))
     axis.xaxis.set_major_locator(MaxNLocator(integer=True))
     axis.grid(alpha=0.3)
     axis.legend(fontsize=8)
     return figure
 
 
-def pareto_front(every: Sequence[tuple[float, float]], front: Sequence[tuple[float, float]], cost: str) -> Figure:
-    """Error against cost of every trial, each as (cost, error), and a line through the front."""
+def pareto_front(
+    every: Sequence[tuple[float, float]], front: Sequence[tuple[float, float]], cost: str, metric: Metric = ERROR
+) -> Figure:
+    """Metric against cost of every trial, each as (cost, metric), and a line through the front."""
     figure = Figure(figsize=(6, 4), layout="constrained")
-    axis = figure.subplots()
-    axis.plot([x for x, _ in every], [100 * y for _, y in every], "o", color="grey", label="complete trial")
-    steps = [100 * y for _, y in front]
+    axis, scale = figure.subplots(), metric.unit.scale
+    axis.plot([x for x, _ in every], [scale * y for _, y in every], "o", color="grey", label="complete trial")
+    steps = [scale * y for _, y in front]
     axis.step([x for x, _ in front], steps, "o-", where="post", color=STYLES[1][0], label="none is better in both")
-    axis.set(xlabel=cost, ylabel="mean validation error over folds (%)")
+    axis.set(xlabel=cost, ylabel=in_unit(f"mean validation {metric.title} over folds", metric))
     axis.grid(alpha=0.3)
     axis.legend(fontsize=8)
     return figure

@@ -11,6 +11,8 @@ from matplotlib.ticker import MaxNLocator
 from matplotlib.typing import LineStyleType
 from numpy.typing import ArrayLike, NDArray
 
+from pipeline.models.metrics import Metric
+
 Style = tuple[str, LineStyleType]
 """Colour and line of a series."""
 STYLES: tuple[Style, ...] = (
@@ -24,6 +26,11 @@ STYLES: tuple[Style, ...] = (
 """One for each series; the lines tell them apart in grey."""
 GREYS = ListedColormap(colormaps["Greys"](np.linspace(0.12, 1, 256)), name="GreysWithoutWhite")
 """White is left to cells without a value."""
+
+
+def in_unit(text: str, metric: Metric) -> str:
+    """What an axis shows, with the unit of its numbers."""
+    return f"{text} ({metric.unit.symbol})" if metric.unit.symbol else text
 
 
 def curve(axis: Axes, value_E: ArrayLike, style: Style, name: str) -> None:
@@ -60,9 +67,9 @@ def panels(count: int, columns: int, width: float, height: float) -> tuple[Figur
     return figure, axes[:count]
 
 
-def numbers(axis: Axes, value_VW: NDArray[np.float64], middle: float, digits: int) -> None:
+def numbers(axis: Axes, value_VW: NDArray[np.float64], middle: float, decimals: int) -> None:
     """Each finite value in its cell, white where the cell is darker than that of the middle value."""
     for row, column in np.argwhere(np.isfinite(value_VW)):
         value = value_VW[row, column]
         colour = "white" if value > middle else "black"
-        axis.text(column, row, f"{value:.{digits}f}", ha="center", va="center", color=colour)
+        axis.text(column, row, f"{value:.{decimals}f}", ha="center", va="center", color=colour)

@@ -12,26 +12,33 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.base.errors import InputError, UnknownNameError
-from pipeline.data.digits import CLASSES
+from pipeline.base.stored import SAMPLES, TEST_SAMPLES
 from pipeline.models.hyperparameters import Hyperparameters
-from pipeline.models.registry import variants
 from pipeline.models.variant import Variant
 from pipeline.reports.statistics import Summary, summarise
-from pipeline.stages.stage import OTHER_DIGITS
+from pipeline.stages.stage import ROUNDS_OTHERWISE
+from pipeline.tasks.registry import variants
 from pipeline.tracking.port import RunRecord, Tracker
 from pipeline.training.machine import arithmetic
 
-ROUNDS = ("rounds", "pairs", "test_pairs", "seed")
+ROUNDS = ("rounds", SAMPLES, TEST_SAMPLES, "seed")
 """Params that decide which samples the rounds have, beside the data."""
 NAMED = 4
 """Variants of a group that are named in a message."""
-BY_EPOCH = {"test_error": "rounds_by_epoch.csv", "test_digit_error": "digit_rounds_by_epoch.csv"}
-"""Error -> the file in which an evaluation keeps it for every round after every epoch."""
+
+
+def by_epoch_file(metric: str, first: str) -> str:
+    """The file in which an evaluation keeps a test metric for every round after every epoch; `first` is the first one.
+
+    >>> by_epoch_file("error", "error"), by_epoch_file("top_two_error", "error")
+    ('rounds_by_epoch.csv', 'top_two_rounds_by_epoch.csv')
+    """
+    return f"{'' if metric == first else metric.removesuffix('_error') + '_'}rounds_by_epoch.csv"
 
 
 @dataclass(frozen=True, kw_only=True)
 class Evaluation:
-    """One finished run of evaluate. Errors are shares; R round, E epoch."""
+    """One finished run of evaluate. R round, E epoch."""
 
     run: RunRecord
     tracker: Tracker
@@ -58,14 +65,14 @@ class Evaluation:
         return self.variant.count(self.hyper.structure)
 
     @cached_property
-    def test_error_R(self) -> list[float]:
-        """After the last epoch, round by round."""
-        return self.rounds("test_error")
+    def test_R(self) -> list[float]:
+        """The first metric on test samples after the last epoch, round by round."""
+        return self.rounds(f"test_{self.variant.metric.name}")
 
     @cached_property
-    def test_error(self) -> Summary:
-        """Over rounds."""
-        return summarise(self.test_error_R)
+    def test(self) -> Summary:
+        """The same over rounds."""
+        return summarise(self.test_R, self.variant.metric.unit)
 
     @property
     def round_seconds(self) -> float:
@@ -90,31 +97,24 @@ class Evaluation:
             f"{self.search}, {params['search_replica_epochs']} replica-epochs, {float(params['search_seconds']):.0f} s"
         )
 
-    def rounds(self, error: str) -> list[float]:
-        """An error of every round after the last epoch; empty where it is not measured."""
-        return self.tracker.history(self.run.id, f"round/{error}")
+    def rounds(self, name: str) -> list[float]:
+        """A metric, such as `train_error`, of every round after the last epoch; empty where it is not measured."""
+        return self.tracker.history(self.run.id, f"round/{name}")
 
     def curve(self, metric: str) -> tuple[list[float], list[float]]:
         """A metric by epoch: its mean over rounds and its standard deviation, which is empty of one round."""
         return self.tracker.history(self.run.id, metric), self.tracker.history(self.run.id, f"{metric}_std")
 
-    def by_epoch_ER(self, error: str) -> NDArray[np.float64] | None:
-        """An error of `BY_EPOCH` of every round after every epoch; None where it was not kept."""
-        text = self.tracker.read_text(self.run.id, BY_EPOCH[error])
+    def by_epoch_ER(self, metric: str) -> NDArray[np.float64] | None:
+        """A test metric of every round after every epoch; None where it was not kept."""
+        text = self.tracker.read_text(self.run.id, by_epoch_file(metric, self.variant.metric.name))
         if text is None:
             return None
         return np.array([row[1:] for row in list(csv.reader(text.splitlines()))[1:]], dtype=np.float64)
 
-    def digit_pair_error_KK(self) -> NDArray[np.float64] | None:
-        """(10, 10) share of wrong answers by first and second digit, NaN where there was no pair; None of points."""
-        text = self.tracker.read_text(self.run.id, "confusion_by_digit_pair.csv")
-        if text is None:
-            return None
-        share_KK = np.full((CLASSES, CLASSES), np.nan)
-        for row in csv.DictReader(text.splitlines()):
-            if pairs := int(row["pairs"]):
-                share_KK[int(row["first digit"]), int(row["second digit"])] = int(row["wrong"]) / pairs
-        return share_KK
+    def breakdown(self, name: str) -> str | None:
+        """The table by which its task breaks errors down, as CSV; None where it was not kept."""
+        return self.tracker.read_text(self.run.id, f"{name}.csv")
 
 
 def newest_evaluations(tracker: Tracker, experiment: str, models: str) -> list[Evaluation]:
@@ -138,8 +138,9 @@ def newest_evaluations(tracker: Tracker, experiment: str, models: str) -> list[E
 
 
 def measured_otherwise(evaluations: Sequence[Evaluation]) -> list[str]:
-    """What keeps them from being paired: other data, rounds, pairs or seeds; one text for each."""
-    marks = {"data (digest)": [entry.run.tags.get("dataset_digest", "?")[:8] for entry in evaluations]}
+    """What keeps them from being paired: another metric, or other data, rounds, samples or seeds; one text for each."""
+    marks = {"metrics": [entry.variant.metric.name for entry in evaluations]}
+    marks |= {"data (digest)": [entry.run.tags.get("dataset_digest", "?")[:8] for entry in evaluations]}
     marks |= {name: [entry.run.params.get(name, "?") for entry in evaluations] for name in ROUNDS}
     return [f"{what} differ ({_groups(evaluations, of)})" for what, of in marks.items() if len(set(of)) > 1]
 
@@ -154,7 +155,7 @@ def computed_otherwise(evaluations: Sequence[Evaluation]) -> list[str]:
     """Whether some were computed with other instructions or another torch than others, as far as they say."""
     known = [entry for entry in evaluations if arithmetic(entry.run.tags)]
     ways = [arithmetic(entry.run.tags) for entry in known]
-    return [f"Not all were computed alike ({_groups(known, ways)}); {OTHER_DIGITS}."] if len(set(ways)) > 1 else []
+    return [f"Not all were computed alike ({_groups(known, ways)}); {ROUNDS_OTHERWISE}."] if len(set(ways)) > 1 else []
 
 
 def _groups(evaluations: Sequence[Evaluation], marks: Sequence[str]) -> str:

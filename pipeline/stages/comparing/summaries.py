@@ -19,21 +19,22 @@ def summarise_variants(ranked: Sequence[Evaluation], tracker: Tracker, compare: 
     Ranks are those of the `whole` experiment: a comparison of some variants alone, or of what was not measured alike,
     leaves them as they are.
     """
-    best = ranked[0].test_error.mean
+    best = ranked[0].test.mean
     for rank, entry in enumerate(ranked, start=1):
-        error, now = entry.test_error, datetime.now(UTC)
+        test, now, metric = entry.test, datetime.now(UTC), entry.variant.metric
+        final = f"final_test_{metric.name}"
         figures = {
-            "final_test_error": error.mean,
+            final: test.mean,
             "seconds_per_epoch": entry.run.metrics["seconds_per_epoch"],
             "parameters": float(entry.parameters),
-            "rounds": float(error.n),
+            "rounds": float(test.n),
         }
         if whole:
-            figures |= {"rank": float(rank), "behind_best": error.mean - best}
+            figures |= {"rank": float(rank), "behind_best": test.mean - best}
         spread = {
-            "final_test_error_std": error.std,
-            "final_test_error_low": error.low,
-            "final_test_error_high": error.high,
+            f"{final}_std": test.std,
+            f"{final}_low": test.low,
+            f"{final}_high": test.high,
         }
         run, before = _summary_run(entry, tracker)
         had = before.metrics if before else {}
@@ -43,7 +44,7 @@ def summarise_variants(ranked: Sequence[Evaluation], tracker: Tracker, compare: 
             metrics=[Metric(name, value) for name, value in figures.items()],
             tags={**config_tags(entry.hyper), "evaluate_run": entry.run.id, "compare_run": compare.id},
             at=now,
-            description=f"Test error {error.percent()} {error.interval()} over {error.n} rounds with "
+            description=f"Test {metric.title} {test.text()} {test.interval()} over {test.n} rounds with "
             f"{show_hyper(entry.variant, entry.hyper)}: rank {rank} of {len(ranked)} in "
             f"[this comparison]({tracker.reference(compare.id)}); measured by "
             f"[this evaluation]({tracker.reference(entry.run.id)}).",

@@ -5,11 +5,12 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
+from pipeline.models.metrics import SHARE, Metric, Unit
 from pipeline.reports.contrasts import Verdict
 from pipeline.reports.statistics import summarise
 from pipeline.reports.tables import Table
 from pipeline.stages.comparing.evaluations import Evaluation
-from pipeline.stages.stage import percent, show_hyper
+from pipeline.stages.stage import show_hyper
 
 LEAST_P = 0.001
 """What smaller p-values are only said to be less than."""
@@ -17,18 +18,19 @@ LEAST_P = 0.001
 
 def variant_table(ranked: Sequence[Evaluation], *, paired: bool) -> Table:
     """The variants, the best first; differences to it where rounds can be paired."""
-    digits = ["digit error"] if any(entry.rounds("test_digit_error") for entry in ranked) else []
+    first = ranked[0].variant.metric
+    others = _others(ranked)
     return Table(
         [
             *(
                 "rank",
                 "model",
-                "test error",
+                f"test {first.title}",
                 "95 % interval",
                 "behind the best",
-                "train error",
+                f"train {first.title}",
                 "least",
-                *digits,
+                *(metric.title for metric in others),
                 "rounds",
             ),
             *("parameters", "s/epoch", "searched", "configuration"),
@@ -37,13 +39,13 @@ def variant_table(ranked: Sequence[Evaluation], *, paired: bool) -> Table:
             [
                 number,
                 entry.model,
-                entry.test_error.percent(),
-                entry.test_error.interval(),
+                entry.test.text(),
+                entry.test.interval(),
                 behind(entry, ranked[0]) if paired and number > 1 else "-",
-                summarise(entry.rounds("train_error")).percent(),
-                percent(min(entry.test_error_R)),
-                *(_digit_error(entry) for _ in digits),
-                entry.test_error.n,
+                summarise(entry.rounds(f"train_{first.name}"), first.unit).text(),
+                first.unit.show(min(entry.test_R)),
+                *(_mean(entry, metric) for metric in others),
+                entry.test.n,
                 entry.parameters,
                 f"{entry.run.metrics['seconds_per_epoch']:.3f}",
                 entry.search_cost,
@@ -54,20 +56,26 @@ def variant_table(ranked: Sequence[Evaluation], *, paired: bool) -> Table:
     )
 
 
-def _digit_error(entry: Evaluation) -> str:
-    errors = entry.rounds("test_digit_error")
-    return summarise(errors).percent() if errors else "-"
+def _others(ranked: Sequence[Evaluation]) -> list[Metric]:
+    """The metrics besides the first one that any of them has measured."""
+    known = {metric.name: metric for entry in ranked for metric in entry.variant.metrics[1:]}
+    return [metric for name, metric in known.items() if any(entry.rounds(f"test_{name}") for entry in ranked)]
+
+
+def _mean(entry: Evaluation, metric: Metric) -> str:
+    values = entry.rounds(f"test_{metric.name}")
+    return summarise(values, metric.unit).text() if values else "-"
 
 
 def behind(entry: Evaluation, best: Evaluation) -> str:
-    """The mean difference in test error over rounds, in percentage points, with its 95 % interval."""
-    pairs = zip(entry.test_error_R, best.test_error_R, strict=True)
-    difference = summarise([mine - its for mine, its in pairs])
-    return f"{points(difference.mean)} {difference.interval()}"
+    """The mean difference in the test metric over rounds, with its 95 % interval."""
+    unit = best.variant.metric.unit
+    difference = summarise([mine - its for mine, its in zip(entry.test_R, best.test_R, strict=True)], unit)
+    return f"{unit.difference(difference.mean)} {difference.interval()}"
 
 
-def contrast_table(verdicts: Sequence[Verdict]) -> Table:
-    """Differences in percentage points: negative where the first has less error."""
+def contrast_table(verdicts: Sequence[Verdict], unit: Unit = SHARE) -> Table:
+    """Differences: negative where the first has less error."""
     return Table(
         [
             *("family", "contrast", "computed as", "difference", "95 % interval", "p", "p (Holm)", "effect size"),
@@ -78,12 +86,12 @@ def contrast_table(verdicts: Sequence[Verdict]) -> Table:
                 verdict.contrast.family,
                 verdict.contrast.name,
                 verdict.contrast.formula,
-                points(verdict.mean),
-                f"[{points(verdict.low)}, {points(verdict.high)}]" if verdict.n > 1 else "-",
+                unit.difference(verdict.mean),
+                f"[{unit.difference(verdict.low)}, {unit.difference(verdict.high)}]" if verdict.n > 1 else "-",
                 probability(verdict.p),
                 probability(verdict.p_holm),
                 f"{verdict.effect:+.2f}" if math.isfinite(verdict.effect) else "-",
-                f"{100 * verdict.detectable:.2f}" if math.isfinite(verdict.detectable) else "-",
+                unit.number(verdict.detectable),
                 said(verdict),
             ]
             for verdict in verdicts
@@ -93,14 +101,9 @@ def contrast_table(verdicts: Sequence[Verdict]) -> Table:
 
 def said(verdict: Verdict) -> str:
     """In words."""
-    if verdict.contrast.name == "interaction":
+    if verdict.contrast.interaction:
         return ("less together" if verdict.mean > 0 else "more together") if verdict.significant else "not shown"
     return ("less error" if verdict.mean < 0 else "more error") if verdict.significant else "not shown"
-
-
-def points(difference: float) -> str:
-    """`-1.25`: a difference of shares in percentage points."""
-    return f"{100 * difference:+.2f}"
 
 
 def significance(p: float) -> str:

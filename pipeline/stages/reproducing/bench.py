@@ -12,14 +12,14 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from pipeline.base.errors import StageError
-from pipeline.data.pools import Pools
-from pipeline.data.prepared import DataConfig, load_pools
-from pipeline.models.registry import get_variant
+from pipeline.data.config import DataConfig
+from pipeline.data.dataset import Splits
 from pipeline.stages.comparing.evaluations import Evaluation
 from pipeline.stages.planning import Work
 from pipeline.stages.reproducing.config import MEASURE, ReproduceConfig
 from pipeline.stages.reproducing.published import PublishedTable, Row
 from pipeline.stages.stage import Reporter, Setting
+from pipeline.tasks.registry import get_variant, load_splits
 from pipeline.tracking.port import Run, RunRecord, Tracker
 
 
@@ -50,8 +50,8 @@ class Measured:
     figures: Mapping[str, Measure] = field(default_factory=dict)
     """By name."""
     errors_R: Sequence[float] = ()
-    """Test error of each round at the row's epoch, or validation error of each fold, as shares; empty where they were
-    not kept."""
+    """The first metric on the test samples of each round at the row's epoch, or on the validation samples of each fold;
+    empty where they were not kept."""
     seconds: float = 0.0
     """What its trainings took, one after the other on one worker."""
     evaluation: Evaluation | None = None
@@ -66,7 +66,7 @@ class Bench(ABC):
     def __init__(self, config: ReproduceConfig, table: PublishedTable, tracker: Tracker) -> None:
         self.config, self.table, self.tracker = config, table, tracker
         self.rounds = config.rounds_of(table)
-        self._pools: dict[DataConfig, Pools] = {}
+        self._pools: dict[DataConfig, Splits] = {}
 
     @property
     def overlap(self) -> float:
@@ -95,11 +95,11 @@ class Bench(ABC):
         """The data of a row, and how it is drawn."""
         return self.config.setting_of(self.table, row)
 
-    def pools(self, row: Row) -> Pools:
+    def splits(self, row: Row) -> Splits:
         """The samples of a row."""
         data = self.setting(row).data
         if data not in self._pools:
-            self._pools[data] = load_pools(data)
+            self._pools[data] = load_splits(data)
         return self._pools[data]
 
     def measure(self, reporter: Reporter, parent: Run) -> list[Measured]:
@@ -140,7 +140,7 @@ class Bench(ABC):
         """The finished runs of the row's variant that measured one configuration in its setting, the newest first."""
         params = self.params(row)
         for role in self.roles:
-            for record in self.tracker.find(role, model=row.model, dataset_digest=self.pools(row).digest):
+            for record in self.tracker.find(role, model=row.model, dataset_digest=self.splits(row).digest):
                 alike = all(record.params.get(name) == str(value) for name, value in params.items())
                 if alike and record.status == "FINISHED" and record.config:
                     yield record

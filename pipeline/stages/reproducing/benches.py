@@ -8,11 +8,12 @@ from dataclasses import replace
 
 import numpy as np
 
-from pipeline.data.pools import Pools
-from pipeline.models.registry import get_variant
+from pipeline.base.stored import TEST_SAMPLES
+from pipeline.data.dataset import Splits
+from pipeline.models.metrics import SHARE
 from pipeline.reports.statistics import summarise
 from pipeline.stages import cross_validate, evaluate, search
-from pipeline.stages.comparing.evaluations import BY_EPOCH, Evaluation
+from pipeline.stages.comparing.evaluations import Evaluation
 from pipeline.stages.planning import Work
 from pipeline.stages.reproducing.bench import Bench, Measure, Measured
 from pipeline.stages.reproducing.config import ReproduceConfig
@@ -20,10 +21,10 @@ from pipeline.stages.reproducing.published import BEST_EPOCH, OWN_BEST_EPOCH, Ep
 from pipeline.stages.searching import plan as search_plan
 from pipeline.stages.searching.config import SearchConfig, space_of
 from pipeline.stages.stage import Reporter
+from pipeline.tasks.registry import get_variant
 from pipeline.tracking.port import Run, RunRecord, Tracker
 
-ERRORS = ("train_error", "train_digit_error", "test_error", "test_digit_error")
-"""What is known of every round after the last epoch."""
+PARTS = ("train", "test")
 
 
 class EvaluateBench(Bench):
@@ -56,9 +57,9 @@ class EvaluateBench(Bench):
         """Of a row whose configuration is searched, the newest run that measured what such a search had found."""
         if not row.trials:
             return super().found(row)
-        search, pools = self._search(row), self.pools(row)
+        search, splits = self._search(row), self.splits(row)
         searches = {
-            record.id for record in self.tracker.find("search", model=row.model) if _is_of(record, search, pools)
+            record.id for record in self.tracker.find("search", model=row.model) if _is_of(record, search, splits)
         }
         return next((record for record in self._alike(row) if record.tags.get("config_from") in searches), None)
 
@@ -77,16 +78,19 @@ class EvaluateBench(Bench):
     def read(self, row: Row, record: RunRecord) -> Measured:
         """At the row's epoch, or after the last one."""
         entry = Evaluation(run=record, tracker=self.tracker)
-        epoch = 1 + int(np.argmin(entry.curve("test_error")[0])) if row.epoch == BEST_EPOCH else row.epoch
-        values = _errors(entry, None if epoch == entry.hyper.epochs else epoch)
-        figures = {name: _measure(value_R) for name, value_R in values.items()}
-        if isinstance(epoch, int) and "test_digit_error" not in figures:
-            figures |= self._digits(entry, epoch)
-        for name in {"train_error", "test_error"} & values.keys():
-            figures[f"{name}_min"] = Measure(mean=100 * min(values[name]))
-            figures[f"{name}_max"] = Measure(mean=100 * max(values[name]))
-        if "test_error" in figures:
-            figures["test_accuracy"] = replace(figures["test_error"], mean=100 - figures["test_error"].mean)
+        first = entry.variant.metric
+        test = f"test_{first.name}"
+        epoch = 1 + int(np.argmin(entry.curve(test)[0])) if row.epoch == BEST_EPOCH else row.epoch
+        values = _values(entry, None if epoch == entry.hyper.epochs else epoch, row.by)
+        scale = {f"{part}_{metric.name}": metric.unit.scale for part in PARTS for metric in entry.variant.metrics}
+        figures = {name: _measure(value_R, scale[name]) for name, value_R in values.items()}
+        if isinstance(epoch, int):
+            figures = self._by_curves(entry, epoch) | figures
+        for name in {f"{part}_{first.name}" for part in PARTS} & values.keys():
+            figures[f"{name}_min"] = Measure(mean=scale[name] * min(values[name]))
+            figures[f"{name}_max"] = Measure(mean=scale[name] * max(values[name]))
+        if test in figures and first.unit == SHARE:
+            figures["test_accuracy"] = replace(figures[test], mean=100 - figures[test].mean)
         figures["parameters"] = Measure(mean=entry.parameters)
         figures["seconds_per_epoch"] = Measure(mean=record.metrics["seconds_per_epoch"])
         figures["seconds"] = Measure(mean=entry.round_seconds)
@@ -94,24 +98,32 @@ class EvaluateBench(Bench):
             row=row,
             run=record,
             figures=figures,
-            errors_R=values.get("test_error", ()),
+            errors_R=values.get(test, ()),
             seconds=entry.round_seconds * self.rounds,
             evaluation=entry,
         )
 
-    def _digits(self, entry: Evaluation, epoch: int) -> dict[str, Measure]:
-        """Their error by its curve, which runs without a file of it by round have too."""
-        means, stds = entry.curve("test_digit_error")
-        std = 100 * stds[epoch - 1] if stds else math.nan
-        return {"test_digit_error": Measure(mean=100 * means[epoch - 1], std=std, n=self.rounds)} if means else {}
+    def _by_curves(self, entry: Evaluation, epoch: int) -> dict[str, Measure]:
+        """Other metrics than the first by their curves, which runs without a file of them by round have too."""
+        found = {}
+        for metric in entry.variant.metrics[1:]:
+            means, stds = entry.curve(f"test_{metric.name}")
+            if means:
+                std = metric.unit.scale * stds[epoch - 1] if stds else math.nan
+                mean = metric.unit.scale * means[epoch - 1]
+                found[f"test_{metric.name}"] = Measure(mean=mean, std=std, n=self.rounds)
+        return found
 
 
-def _errors(entry: Evaluation, epoch: Epoch | None) -> dict[str, list[float]]:
-    """What every round gave after the last epoch, or another one; then no train errors, which are not measured."""
+def _values(entry: Evaluation, epoch: Epoch | None, by: str) -> dict[str, list[float]]:
+    """What every round gave after the last epoch, or another one; then nothing on training samples, where it is not
+    measured. `by` is the metric that says which epoch is a round's own best."""
+    metrics = entry.variant.metrics
     if epoch is None:
-        return {name: value_R for name in ERRORS if (value_R := entry.rounds(name))}
-    kept = {name: value_ER for name in BY_EPOCH if (value_ER := entry.by_epoch_ER(name)) is not None}
-    decides = "test_digit_error" if entry.variant.task == "digits" and epoch == OWN_BEST_EPOCH else "test_error"
+        names = [f"{part}_{metric.name}" for part in PARTS for metric in metrics]
+        return {name: value_R for name in names if (value_R := entry.rounds(name))}
+    kept = {f"test_{each.name}": value for each in metrics if (value := entry.by_epoch_ER(each.name)) is not None}
+    decides = f"test_{by if by and epoch == OWN_BEST_EPOCH else metrics[0].name}"
     if decides not in kept:
         return {}
     rounds = np.arange(kept[decides].shape[1])
@@ -119,10 +131,10 @@ def _errors(entry: Evaluation, epoch: Epoch | None) -> dict[str, list[float]]:
     return {name: value_ER[at_R, rounds].tolist() for name, value_ER in kept.items()}
 
 
-def _measure(value_R: Sequence[float]) -> Measure:
-    """An error of every round, in percent."""
-    error = summarise(value_R)
-    return Measure(mean=100 * error.mean, std=100 * error.std, n=error.n)
+def _measure(value_R: Sequence[float], scale: float) -> Measure:
+    """A metric of every round, in its unit."""
+    summary = summarise(value_R)
+    return Measure(mean=scale * summary.mean, std=scale * summary.std, n=summary.n)
 
 
 class CrossValidateBench(Bench):
@@ -171,18 +183,20 @@ class CrossValidateBench(Bench):
 
     def read(self, row: Row, record: RunRecord) -> Measured:
         """Mean and standard deviation over all folds of all rounds."""
+        metric = get_variant(row.model).metric
         figures = {
             name: Measure(
-                mean=100 * record.metrics[f"cv_{name}"],
-                std=100 * record.metrics[f"cv_{name}_std"],
+                mean=metric.unit.scale * record.metrics[f"cv_{name}"],
+                std=metric.unit.scale * record.metrics[f"cv_{name}_std"],
                 n=self.rounds * self._folds,
                 overlap=self.overlap,
             )
-            for name in ("train_error", "validation_error")
+            for name in (f"train_{metric.name}", f"validation_{metric.name}")
         }
-        error = figures["validation_error"]
-        figures["validation_error_of_all"] = replace(error, mean=error.mean / self._folds, std=error.std / self._folds)
-        errors = self.tracker.history(record.id, "fold/validation_error")
+        validation = f"validation_{metric.name}"
+        mean, std = (value / self._folds for value in (figures[validation].mean, figures[validation].std))
+        figures[f"{validation}_of_all"] = replace(figures[validation], mean=mean, std=std)
+        errors = self.tracker.history(record.id, f"fold/{validation}")
         seconds = record.metrics["seconds_per_epoch"] * row.hyper.epochs * self.rounds * self._folds
         return Measured(row=row, run=record, figures=figures, errors_R=errors, seconds=seconds)
 
@@ -208,12 +222,12 @@ class SearchBench(Bench):
     def params(self, row: Row) -> dict[str, object]:
         """With the folds and the sampler; a search uses no test samples."""
         found = {**super().params(row), "folds": self.table.protocol.folds, "sampler": self.table.protocol.sampler}
-        return {name: value for name, value in found.items() if name != "test_pairs"}
+        return {name: value for name, value in found.items() if name != TEST_SAMPLES}
 
     def found(self, row: Row) -> RunRecord | None:
         """The newest finished search of the row's variant, whatever it chose."""
-        search, pools = self._config(row), self.pools(row)
-        return next((record for record in self._alike(row) if _is_of(record, search, pools)), None)
+        search, splits = self._config(row), self.splits(row)
+        return next((record for record in self._alike(row) if _is_of(record, search, splits)), None)
 
     def run(self, row: Row, reporter: Reporter, parent: Run) -> None:
         """Search; an interrupted search goes on where it was."""
@@ -250,11 +264,11 @@ def bench(config: ReproduceConfig, table: PublishedTable, tracker: Tracker) -> B
     return BENCHES[table.protocol.stage](config, table, tracker)
 
 
-def _is_of(record: RunRecord, search: SearchConfig, pools: Pools) -> bool:
+def _is_of(record: RunRecord, search: SearchConfig, splits: Splits) -> bool:
     """Whether a run is that of such a search, in the same study and for as many trials."""
     names = ("n_trials", "recheck", "budget", "timeout")
     wanted = {name: str(search.params[name]) for name in names}
-    return record.tags.get("study") == search.study_name(space_of(search), pools) and (
+    return record.tags.get("study") == search.study_name(space_of(search), splits) and (
         wanted == {name: record.params.get(name) for name in names}
     )
 

@@ -9,11 +9,13 @@ from dataclasses import dataclass
 
 from scipy import stats
 
+from pipeline.models.metrics import SHARE
 from pipeline.reports.contrasts import Contrast, Verdict, judge
 from pipeline.reports.tables import Table
-from pipeline.stages.comparing.tables import points, probability
+from pipeline.stages.comparing.tables import probability
 from pipeline.stages.reproducing.bench import Measure, Measured
 from pipeline.stages.reproducing.published import Claim, Figure, PublishedTable
+from pipeline.tasks.registry import get_variant
 
 AGREES, DIFFERS, NO_SPREAD, NOT_COMPARED = "agrees", "differs", "report gives no spread", "not compared"
 BETTER, WORSE, NOT_SHOWN = "better", "worse", "no difference shown"
@@ -29,8 +31,6 @@ COUNTED = {
 }
 NOT_TESTED = "not tested"
 """Of a conclusion on rows that were not measured, or in one round."""
-READ_AS = {"validation_error_of_all": "validation_error", "train_digit_error": "train_error"}
-"""What a figure can have been meant as -> what its report calls it."""
 LEVEL = 0.05
 """Share of the cells that agree in truth and are said to differ."""
 EXACT = ("parameters", "lr", "batch_size", "alpha")
@@ -103,10 +103,18 @@ class Cell:
         return AGREES if alike else DIFFERS
 
     @property
+    def _read_as(self) -> str:
+        """What its report calls it: another one can have been meant by it."""
+        first, *others = (metric.name for metric in get_variant(self.measured.row.model).metrics)
+        if self.name in [f"train_{other}" for other in others]:
+            return f"train_{first}"
+        return self.name.removesuffix("_of_all")
+
+    @property
     def is_about(self) -> tuple[object, ...]:
         """Equal for a figure, in whichever table it stands, and the experiments that try what it can come from."""
         row = self.measured.row.about or self.measured.row
-        return row.model, row.hyper.canonical, row.epoch, READ_AS.get(self.name, self.name), self.report.mean
+        return row.model, row.hyper.canonical, row.epoch, self._read_as, self.report.mean
 
 
 def cells_of(table: PublishedTable, measured: Sequence[Measured]) -> list[Cell]:
@@ -173,10 +181,10 @@ def _evidence(verdict: Verdict | None) -> list[str]:
     if verdict is None or verdict.n < 2:
         return ["-"] * 4
     return [
-        points(verdict.mean),
-        f"[{points(verdict.low)}, {points(verdict.high)}]",
+        SHARE.difference(verdict.mean),
+        f"[{SHARE.difference(verdict.low)}, {SHARE.difference(verdict.high)}]",
         probability(verdict.p_holm),
-        f"{100 * verdict.detectable:.2f}" if math.isfinite(verdict.detectable) else "-",
+        SHARE.number(verdict.detectable),
     ]
 
 
@@ -194,5 +202,5 @@ def outcome(claim: Claim, verdict: Verdict | None) -> str:
 def _text(mean: float, std: float | None, name: str) -> str:
     if name in EXACT:
         return f"{mean:,.6g}" if name != "parameters" else f"{mean:,.0f}"
-    digits = 3 if name in OF_THE_MACHINE else 2
-    return f"{mean:.{digits}f}" + (f" ± {std:.{digits}f}" if std is not None and math.isfinite(std) else "")
+    decimals = 3 if name in OF_THE_MACHINE else 2
+    return f"{mean:.{decimals}f}" + (f" ± {std:.{decimals}f}" if std is not None and math.isfinite(std) else "")

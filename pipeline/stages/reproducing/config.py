@@ -26,7 +26,7 @@ class ReproduceConfig:
     """Which tables, and how faithfully."""
 
     setting: Setting
-    """The data set stands for all tables of digits; pooling is that of each table."""
+    """Its data set stands for all tables that name none; options of the data are those of each table."""
     tables: Sequence[str]
     """Ids such as `000/table-2`, or `all`; `000/table-2:5` for 5 rounds of it."""
     rounds: int = 0
@@ -79,7 +79,7 @@ class ReproduceConfig:
     def setting_of(self, table: PublishedTable, row: Row) -> Setting:
         """The data of a row."""
         protocol = table.protocol
-        data = replace(self.setting.data, pooling=row.pooling or protocol.pooling)
+        data = replace(self.setting.data, options={**protocol.data, **row.data})
         if protocol.dataset:
             data = replace(data, dataset=protocol.dataset, data_dir="")
         return replace(self.setting, data=data)

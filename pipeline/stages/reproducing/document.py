@@ -8,6 +8,7 @@ from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from importlib.metadata import version
 
+from pipeline.base.durations import show_seconds
 from pipeline.reports.tables import Table
 from pipeline.stages.reproducing.cells import (
     AGREES,
@@ -21,7 +22,6 @@ from pipeline.stages.reproducing.cells import (
 )
 from pipeline.stages.reproducing.config import FULL, MEASURE, ReproduceConfig
 from pipeline.stages.reproducing.reproduced import Reproduced
-from pipeline.stages.searching.clock import show_seconds
 from pipeline.training.machine import arithmetic, processor
 
 CAPTIONS = {
@@ -147,9 +147,9 @@ def _provenance(reproduced: Sequence[Reproduced]) -> str:
     commits = sorted({_commit(run.tags) for one in reproduced for _, run in one.sources})
     data = sorted(
         {
-            f"{pools.name}, {pools.pooling} pooling: `{pools.digest}`"
+            f"{splits.label}: `{splits.digest}`"
             for one in reproduced
-            for pools in (one.bench.pools(row) for row in one.bench.rows)
+            for splits in (one.bench.splits(row) for row in one.bench.rows)
         }
     )
     rows = [

@@ -22,9 +22,10 @@ def pictures(reproduced: Reproduced) -> list[Picture]:
 def _error_by_epoch(evaluations: Evaluations) -> list[Picture]:
     found = []
     for number, (label, entry) in enumerate(evaluations.items()):
-        (train, _), (test, spread) = entry.curve("train_error"), entry.curve("test_error")
-        least = entry.curve("test_error_min")[0] or test
-        figure = error_by_epoch(train, test, spread or [0.0] * len(test), least, label)
+        metric = entry.variant.metric
+        (train, _), (test, spread) = (entry.curve(f"{part}_{metric.name}") for part in ("train", "test"))
+        least = entry.curve(f"test_{metric.name}_min")[0] or test
+        figure = error_by_epoch(train, test, spread or [0.0] * len(test), least, label, metric)
         caption = "Mean over rounds; the band is one standard deviation. The training error is that while learning."
         found.append(Picture(name=f"error_by_epoch_{number:02d}", title=label, figure=figure, caption=caption))
     return found

@@ -12,7 +12,7 @@ A file holds the tables of one report, and each table what was measured, how, an
         protocol: {stage: evaluate, rounds: 20}
         rows:
           - {label: Plain, model: mlp, test_error: [18.3, 3.3], parameters: 171538}
-          - {label: Shared, model: mlp_ws, changes: epochs=50, epoch: 25, test_error: 14.9}
+          - {label: Shared, model: mlp_ws, changes: epochs=50, epoch: 25, pooling: max, test_error: 14.9}
         pictures: [curves]
         claims:
           - {says: Sharing helps., where: Section 4, contrast: {Shared: 1, Plain: -1}, expected: lower}
@@ -20,7 +20,8 @@ A file holds the tables of one report, and each table what was measured, how, an
           - {about: Plain, tries: ten times the epochs, changes: epochs=250}
         notes: [What the report leaves open.]
 
-A figure is a number, or mean and standard deviation; errors and accuracies are in percent. An experiment is a row like
+A figure is a number, or mean and standard deviation; shares are in percent. Rows and protocols may name options of the
+data, such as `pooling`. An experiment is a row like
 the one that it is about but for what it says, and stands beside the same figures.
 """
 
@@ -29,17 +30,19 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
+from functools import cache
 from itertools import islice
 from pathlib import Path
 from typing import Literal
 
 from pipeline.base.errors import InputError
 from pipeline.base.resources import resource_folder
-from pipeline.data.prepared import POOLINGS
+from pipeline.data.config import DataConfig
 from pipeline.models.hyperparameters import Hyperparameters
-from pipeline.models.registry import get_variant, variants
+from pipeline.models.metrics import SHARE, Unit
 from pipeline.stages.configurations import parse_changes
 from pipeline.stages.reproducing.part import Part
+from pipeline.tasks.registry import check_dataset, data_options, get_variant, tasks, variants
 from pipeline.tuning.strategies import STRATEGIES
 from pipeline.tuning.strict_yaml import read_yaml
 
@@ -47,20 +50,29 @@ PUBLISHED = resource_folder("published")
 BEST_EPOCH: Literal["best"] = "best"
 OWN_BEST_EPOCH: Literal["best of each round"] = "best of each round"
 Epoch = int | Literal["best", "best of each round"]
-DISC = "disc"
 EXPECTED = ("lower", "higher", "equal")
 PICTURES = ("loss_by_family", "curves", "box_plot", "error_by_epoch", "seconds")
-PERCENT = (
-    *("train_error", "train_error_min", "train_error_max", "train_digit_error"),
-    *("validation_error", "validation_error_of_all"),
-    "test_accuracy",
-    *("test_error", "test_error_min", "test_error_max", "test_digit_error"),
-)
-FIGURES = (*PERCENT, "parameters", "seconds_per_epoch", "seconds", "lr", "batch_size", "alpha")
-"""What a row can print; `seconds` are those of a whole training, `validation_error_of_all` the wrong answers of a fold
-over the samples of all folds."""
+OTHER_FIGURES = ("parameters", "seconds_per_epoch", "seconds", "lr", "batch_size", "alpha")
+"""`seconds` are those of a whole training."""
 STAGES = {"evaluate": ("rounds",), "cross_validate": ("rounds", "folds"), "search": ("rounds", "folds", "sampler")}
-"""What a protocol says for each stage besides pooling and dataset."""
+"""What a protocol says for each stage besides the data."""
+
+
+@cache
+def measured_figures() -> dict[str, Unit]:
+    """What a row can print of the metrics of all tasks, and in which unit.
+
+    `validation_error_of_all` are the wrong answers of a fold over the samples of all folds.
+    """
+    units = {metric.name: metric.unit for task in tasks().values() for metric in task.metrics}
+    ends = {"train": ("", "_min", "_max"), "validation": ("", "_of_all"), "test": ("", "_min", "_max")}
+    found = {f"{part}_{name}{end}": unit for part, each in ends.items() for name, unit in units.items() for end in each}
+    return {"test_accuracy": SHARE, **found}
+
+
+def figure_names() -> list[str]:
+    """All that a row can print."""
+    return [*measured_figures(), *OTHER_FIGURES]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -82,14 +94,15 @@ class Row:
     epoch: Epoch | None = None
     """After which figures are read: this one, that with the least mean test error, each round's own best, or the last.
 
-    A round of a network of single digits has its own best epoch by the digits' error.
     """
+    by: str = ""
+    """The metric that says which epoch is a round's own best; empty for the first one."""
     figures: Mapping[str, Figure] = field(default_factory=dict)
     """By name; empty where the report shows a picture, or a claim alone needs the row."""
     rounds: int | None = None
     """Of the report, where they are not those of the protocol."""
-    pooling: str = ""
-    """Where it is not that of the protocol."""
+    data: Mapping[str, str] = field(default_factory=dict)
+    """Options of the data, where they are not those of the protocol."""
     draws: int = 0
     """Of test samples that the report's mean is over; 0 for a fresh one in every round."""
     trials: int = 0
@@ -131,9 +144,10 @@ class Protocol:
     rounds: int
     folds: int | None = None
     sampler: str = ""
-    pooling: str = "average"
+    data: Mapping[str, str] = field(default_factory=dict)
+    """Options of the data."""
     dataset: str = ""
-    """`disc`, or empty for whichever digits there are."""
+    """Empty for the one that the command is given."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -205,14 +219,14 @@ def _table(part: Part, name: str, report: str, authors: str) -> PublishedTable:
 
 def _protocol(part: Part) -> Protocol:
     stage = part.choice("stage", STAGES)
-    part.only({"stage", *STAGES[stage]}, {"pooling", "dataset"})
+    part.only({"stage", *STAGES[stage]}, {"dataset", *data_options()})
     return Protocol(
         stage=stage,
         rounds=part.whole("rounds", 1),
         folds=part.whole("folds", 2) if "folds" in part.fields else None,
         sampler=part.choice("sampler", STRATEGIES, ""),
-        pooling=part.choice("pooling", POOLINGS, "average"),
-        dataset=part.choice("dataset", (DISC,), ""),
+        data=_data(part),
+        dataset=part.choice("dataset", [name for task in tasks().values() for name in task.datasets], ""),
     )
 
 
@@ -223,18 +237,24 @@ def _add(rows: dict[str, Row], row: Row, part: Part) -> None:
 
 
 def _row(part: Part, protocol: Protocol) -> Row:
-    part.only({"label", "model"}, {"changes", "epoch", "rounds", "pooling", "trials", "search_rounds", *FIGURES})
+    part.only(
+        {"label", "model"},
+        {"changes", "epoch", "by", "rounds", "trials", "search_rounds", *data_options(), *figure_names()},
+    )
     model = part.choice("model", variants())
-    if (get_variant(model).task == "points") != (protocol.dataset == DISC):
-        raise part.fail(f"points, and they alone, need dataset: {DISC} in the protocol, but got {model}", "model")
+    try:
+        check_dataset(get_variant(model), protocol.dataset or DataConfig.dataset)
+    except InputError as error:
+        raise part.fail(f"{error} in the protocol", "model") from None
     row = Row(
         label=part.text("label"),
         model=model,
         changes=part.text("changes", ""),
         epoch=_epoch(part),
+        by=part.text("by", ""),
         figures=_figures(part),
         rounds=part.whole("rounds", 1) if "rounds" in part.fields else None,
-        pooling=part.choice("pooling", POOLINGS, ""),
+        data=_data(part),
         trials=part.whole("trials", 1) if "trials" in part.fields else 0,
         search_rounds=part.whole("search_rounds", 1) if "search_rounds" in part.fields else 1,
     )
@@ -242,7 +262,7 @@ def _row(part: Part, protocol: Protocol) -> Row:
 
 
 def _experiment(part: Part, rows: Mapping[str, Row]) -> Row:
-    part.only({"about", "tries"}, {"changes", "epoch", "pooling", "draws", *FIGURES})
+    part.only({"about", "tries"}, {"changes", "epoch", "by", "draws", *data_options(), *figure_names()})
     about = rows[part.known(part.fields["about"], "row", rows)]
     tries, changes = part.text("tries"), part.text("changes", "")
     names = [change.partition("=")[0] for change in changes.split()]
@@ -252,8 +272,10 @@ def _experiment(part: Part, rows: Mapping[str, Row]) -> Row:
         label=f"{about.label}, {tries}",
         changes=" ".join([*kept, *changes.split()]),
         epoch=_epoch(part) or about.epoch,
-        figures=_figures(part) or {name: figure for name, figure in about.figures.items() if name in PERCENT},
-        pooling=part.choice("pooling", POOLINGS, about.pooling),
+        by=part.text("by", about.by),
+        figures=_figures(part)
+        or {name: figure for name, figure in about.figures.items() if name in measured_figures()},
+        data={**about.data, **_data(part)},
         draws=part.whole("draws", 1) if "draws" in part.fields else 0,
         about=about,
         tries=tries,
@@ -272,6 +294,12 @@ def _trained(part: Part, row: Row) -> Row:
     return row
 
 
+def _data(part: Part) -> dict[str, str]:
+    """The options of the data that it names."""
+    options = data_options()
+    return {name: part.choice(name, option.choices) for name, option in options.items() if name in part.fields}
+
+
 def _epoch(part: Part) -> Epoch | None:
     if "epoch" not in part.fields:
         return None
@@ -282,7 +310,7 @@ def _epoch(part: Part) -> Epoch | None:
 
 
 def _figures(part: Part) -> dict[str, Figure]:
-    return {name: _figure(part, name) for name in FIGURES if name in part.fields}
+    return {name: _figure(part, name) for name in figure_names() if name in part.fields}
 
 
 def _figure(part: Part, name: str) -> Figure:
@@ -290,8 +318,9 @@ def _figure(part: Part, name: str) -> Figure:
     numbers = [part.number(item, name) for item in (node.value if isinstance(node.value, list) else [node])]
     if len(numbers) not in (1, 2):
         raise part.fail(f"{name} must be a number, or mean and standard deviation, but got {len(numbers)} values", name)
-    if min(numbers) < 0 or (name in PERCENT and numbers[0] > 100):
-        high = " and at most 100 %" if name in PERCENT else ""
+    is_share = measured_figures().get(name) == SHARE
+    if min(numbers) < 0 or (is_share and numbers[0] > 100):
+        high = " and at most 100 %" if is_share else ""
         raise part.fail(f"{name} and its deviation must be at least 0{high}, but got {numbers}", name)
     return Figure(mean=numbers[0], std=numbers[1] if len(numbers) == 2 else None)
 

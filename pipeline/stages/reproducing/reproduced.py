@@ -83,7 +83,7 @@ class Reproduced:
         """What its trainings took, one after the other on one worker; the shorter ones of a path are read off."""
         longest: dict[object, float] = {}
         for each in self.trainings:
-            path = each.row.model, each.row.hyper.path, each.row.pooling, each.row.trials
+            path = each.row.model, each.row.hyper.path, tuple(each.row.data.items()), each.row.trials
             longest[path] = max(longest.get(path, 0.0), each.seconds)
         return sum(longest.values())
 
@@ -115,8 +115,7 @@ class Reproduced:
             parts.append(f"{protocol.folds} folds")
         if protocol.sampler:
             parts.append(f"{protocol.sampler} search")
-        name = self.bench.pools(self.table.rows[0]).name
-        parts.append(name if protocol.dataset else f"{name}, {protocol.pooling} pooling")
+        parts.append(self.bench.splits(self.table.rows[0]).label)
         if self.left_out:
             parts.append(f"{len(self.left_out)} of {len(self.table.rows)} rows not measured")
         return ", ".join(parts)

@@ -4,32 +4,36 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from pipeline.base.errors import InputError, UnknownNameError
+from pipeline.base.stored import SAMPLES, SCREEN_SAMPLES, TEST_SAMPLES
+from pipeline.data.dataset import Splits
 from pipeline.data.folds import check_folds
-from pipeline.data.pools import Pools
 from pipeline.data.rounds import draw_samples
-from pipeline.models.registry import get_variant
 from pipeline.models.variant import Variant
-from pipeline.stages.replicas import FoldsConfig, open_pools
+from pipeline.stages.replicas import FoldsConfig, open_splits
+from pipeline.tasks.registry import get_variant, variants
 from pipeline.tuning.ledger import Method
 from pipeline.tuning.pruning import LEAST_FOLDS, PRUNERS
 from pipeline.tuning.samplers import TWO_OBJECTIVES
 from pipeline.tuning.space import Space
-from pipeline.tuning.space_file import SPACES, load_space, space_path
+from pipeline.tuning.space_file import SPACES, family_space, load_space, space_path
 from pipeline.tuning.strategies import ALPHA, COMPLETE, STRATEGIES, Strategy, make_strategy
 
 MAX_TRIALS = 100_000
 MAX_POPULATION = 1000
 MAX_NAME = 512
 """Characters of a study's name that Optuna keeps."""
+TWO_STEP = "two_step"
+"""The search space of all variants for two steps."""
 COSTS = ("parameters", "time")
 """What can be minimised besides the error."""
 REUSES = ("study", "storage", "none")
-MEASUREMENT = ("model", "dataset", "pooling", "pairs", "seed", "data_digest", "folds", "rounds", "precision")
+MEASUREMENT = ("model", "dataset", SAMPLES, "seed", "data_digest", "folds", "rounds", "precision")
 """The parts of a protocol that decide what trying a configuration gives, however it was chosen."""
 
 
@@ -47,7 +51,7 @@ class SearchConfig(FoldsConfig):
     """Trials of a sampler in all, those of earlier starts included; the others have as many as combinations."""
     trade_off: str = ""
     """What `nsga2` minimises besides the error: `parameters` or `time`; empty for `parameters`."""
-    screen_pairs: int = 350
+    screen_samples: int = 350
     """Training samples of a round while `screen` tries all combinations."""
     keep: int = 3
     """How many of them it tries again on all samples."""
@@ -99,9 +103,9 @@ class SearchConfig(FoldsConfig):
                 f"--rounds {self.rounds}; choose another --pruner"
             )
         if self.sampler == "screen":
-            check_folds(self.folds, self.screen_pairs)
-        if self.setting.pairs:
-            self.check_pairs(self.setting.pairs)
+            check_folds(self.folds, self.screen_samples)
+        if self.setting.samples:
+            self.check_samples(self.setting.samples)
 
     @property
     def cost(self) -> str:
@@ -113,22 +117,22 @@ class SearchConfig(FoldsConfig):
         """Whether trials may be stopped early."""
         return self.sampler not in COMPLETE and not self.cost and self.pruner != "none"
 
-    def check_pairs(self, pairs: int) -> None:
+    def check_samples(self, samples: int) -> None:
         """Raise InputError unless screening and pruning are possible with so many training samples in a round."""
-        if self.sampler == "screen" and self.screen_pairs > pairs:
+        if self.sampler == "screen" and self.screen_samples > samples:
             raise InputError(
-                f"a screening takes no more pairs than the trials after it, but got --screen-pairs "
-                f"{self.screen_pairs} and --pairs {pairs}"
+                f"a screening takes no more samples than the trials after it, but got --screen-samples "
+                f"{self.screen_samples} and --samples {samples}"
             )
-        if self.prunes and pairs % self.folds:
+        if self.prunes and samples % self.folds:
             raise InputError(
-                f"pruning needs folds of equal size, but {pairs} pairs do not divide into {self.folds}; "
+                f"pruning needs folds of equal size, but {samples} samples do not divide into {self.folds}; "
                 f"choose another --folds, or --pruner none"
             )
 
     def make_strategy(self) -> Strategy:
         """Which trials this search consists of."""
-        return make_strategy(self.sampler, n_trials=self.n_trials, screen_pairs=self.screen_pairs, keep=self.keep)
+        return make_strategy(self.sampler, n_trials=self.n_trials, screen_samples=self.screen_samples, keep=self.keep)
 
     def method(self, space: Space) -> Method:
         """How the study is searched."""
@@ -155,7 +159,7 @@ class SearchConfig(FoldsConfig):
             "trade_off": self.cost or "none",
             "select": self.select,
             "n_trials": self.n_trials,
-            "screen_pairs": self.screen_pairs,
+            SCREEN_SAMPLES: self.screen_samples,
             "keep": self.keep,
             "population": self.population,
             "pruner": self.pruner if self.prunes else "none",
@@ -166,13 +170,13 @@ class SearchConfig(FoldsConfig):
             **self.compute.params,
         }
 
-    def protocol(self, space: Space, pools: Pools) -> dict[str, Any]:
+    def protocol(self, space: Space, splits: Splits) -> dict[str, Any]:
         """Everything that the trials' numbers depend on; of the test samples there is nothing in it."""
-        setting = {name: value for name, value in self.setting.params.items() if name != "test_pairs"}
+        setting = {name: value for name, value in self.setting.params.items() if name != TEST_SAMPLES}
         return {
             "model": self.model,
             **setting,
-            "data_digest": pools.digest,
+            "data_digest": splits.digest,
             "space": space.digest,
             "folds": self.folds,
             "rounds": self.rounds,
@@ -183,26 +187,35 @@ class SearchConfig(FoldsConfig):
             "select": self.select,
             "reuse": self.reuse,
             **({"trade_off": self.cost} if self.cost else {}),
-            **({"screen_pairs": self.screen_pairs, "keep": self.keep} if self.sampler == "screen" else {}),
+            **({SCREEN_SAMPLES: self.screen_samples, "keep": self.keep} if self.sampler == "screen" else {}),
         }
 
-    def study_name(self, space: Space, pools: Pools) -> str:
+    def study_name(self, space: Space, splits: Splits) -> str:
         """Names that read well beside each other, and differ where protocols do."""
-        fingerprint = hashlib.sha256(json.dumps(self.protocol(space, pools), sort_keys=True).encode()).hexdigest()
-        return self.study or f"{self.model} {pools.name} {self.sampler} {fingerprint[:8]}"
+        fingerprint = hashlib.sha256(json.dumps(self.protocol(space, splits), sort_keys=True).encode()).hexdigest()
+        return self.study or f"{self.model} {splits.name} {self.sampler} {fingerprint[:8]}"
 
 
 def default_space(variant: Variant, sampler: str) -> Path:
     """The file in `search_spaces/` that a search reads when it is not given one."""
     if sampler == "two-step":
-        return SPACES / "two_step" / ("with_alpha.yaml" if variant.auxiliary_loss else "without_alpha.yaml")
-    return (SPACES / "screen" if sampler == "screen" else SPACES) / f"{variant.name}.yaml"
+        return SPACES / f"{TWO_STEP}.yaml"
+    return SPACES / "screen" / f"{variant.name}.yaml" if sampler == "screen" else family_space(variant)
+
+
+def space_file(given: str) -> Path:
+    """The search space that a person names: their own file, or one of `search_spaces/`, also by a variant's name."""
+    path = space_path(given)
+    is_shipped = path.parent in (Path(), Path(SPACES.name), SPACES)
+    if is_shipped and not os.path.exists(path) and path.stem in variants():
+        return family_space(get_variant(path.stem))
+    return path
 
 
 def space_of(config: SearchConfig) -> Space:
     """What the search may vary: its file, read."""
     variant = get_variant(config.model)
-    path = space_path(config.space) if config.space else default_space(variant, config.sampler)
+    path = space_file(config.space) if config.space else default_space(variant, config.sampler)
     if config.sampler == "screen" and not config.space and not path.exists():
         raise InputError(f"there is no space to screen {variant.name} over; give one with --space")
     space = load_space(variant, path, complete=config.make_strategy().complete)
@@ -215,12 +228,12 @@ def space_of(config: SearchConfig) -> Space:
     return space
 
 
-def inputs(config: SearchConfig) -> tuple[Variant, Space, Pools]:
-    """The variant, its space, and the pools, which suffice for the pairs that are asked for."""
+def inputs(config: SearchConfig) -> tuple[Variant, Space, Splits]:
+    """The variant, its space, and the splits, which suffice for the samples that are asked for."""
     variant, space = get_variant(config.model), space_of(config)
-    pools = open_pools(variant, config.setting, config.compute)
-    count = config.setting.training_samples(pools)
-    config.check_pairs(count)
-    draw_samples("train", pools.train, count, seed=config.setting.seed, round_=0)  # raises where the pool is too small
+    splits = open_splits(variant, config.setting, config.compute)
+    count = config.setting.train_count(splits)
+    config.check_samples(count)
+    draw_samples("train", splits.train, count, seed=config.setting.seed, round_=0)  # raises where the pool is too small
     check_folds(config.folds, count)
-    return variant, space, pools
+    return variant, space, splits

@@ -5,14 +5,16 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 
 import numpy as np
 
+from pipeline.models.metrics import Metric
 from pipeline.models.variant import Variant
 from pipeline.reports.statistics import Summary, summarise
 from pipeline.reports.tables import Table
 from pipeline.stages.searching.config import SearchConfig
-from pipeline.stages.stage import percent, show_value
+from pipeline.stages.stage import show_value
 from pipeline.tuning.space import Space
 from pipeline.tuning.trials import Recheck, TrialRecord, best_of, ranking
 
@@ -38,7 +40,7 @@ class Found:
     @property
     def comparable(self) -> list[TrialRecord]:
         """Those that were trained on as many samples as the search has."""
-        return [record for record in self.records if not record.pairs]
+        return [record for record in self.records if not record.samples]
 
     @property
     def ranked(self) -> list[TrialRecord]:
@@ -81,8 +83,8 @@ class Found:
         return front
 
     def summary(self, errors: Sequence[float]) -> Summary:
-        """Of the errors of folds, whose training samples overlap."""
-        return summarise(errors, overlap=1 / (self.config.folds - 1))
+        """Of the metric of folds, whose training samples overlap."""
+        return summarise(errors, self.variant.metric.unit, overlap=1 / (self.config.folds - 1))
 
     def rechecked_error(self, record: TrialRecord) -> float:
         """Mean over the folds of the recheck; NaN without one."""
@@ -122,13 +124,14 @@ class Found:
         whole, *saved = self.saved
         summary = self.summary(best.last_errors)
         share = f", {sum(saved) / whole:.0%} saved" if sum(saved) else ""
-        return f"best {percent(error_of(best))} {summary.interval()} (trial {best.number}){share}"
+        return f"best {self._shown(error_of(best))} {summary.interval()} (trial {best.number}){share}"
 
     def headline(self, chosen: TrialRecord) -> str:
         """What was found, in a sentence."""
-        found = f"{self.variant.name}: mean validation error {percent(error_of(chosen))} (trial {chosen.number})"
+        title, error = self.variant.metric.title, self._shown(error_of(chosen))
+        found = f"{self.variant.name}: mean validation {title} {error} (trial {chosen.number})"
         if self.rechecked:
-            found += f", {percent(self.rechecked_error(chosen))} on fresh folds"
+            found += f", {self._shown(self.rechecked_error(chosen))} on fresh folds"
         baseline = self.baseline
         if baseline is None:
             tried = [record for record in self.comparable if record.hyper == self.variant.preset]
@@ -136,9 +139,12 @@ class Found:
             return f"{found}; the report's configuration {why}"
         if chosen.number == baseline.number:
             return f"{found}, which is the report's own configuration: no other beat it"
-        gain = 100 * (error_of(baseline) - error_of(chosen))
-        relation = f"{abs(gain):.2f} points {'below' if gain >= 0 else 'above'}"
-        return f"{found}; by the search {relation} the report's configuration ({percent(error_of(baseline))})"
+        gain, unit = error_of(baseline) - error_of(chosen), self.variant.metric.unit
+        relation = f"{unit.number(abs(gain))}{unit.suffix} {'below' if gain >= 0 else 'above'}"
+        return f"{found}; by the search {relation} the report's configuration ({self._shown(error_of(baseline))})"
+
+    def _shown(self, value: float) -> str:
+        return self.variant.metric.unit.show(value)
 
     def table(self, records: Sequence[TrialRecord]) -> Table:
         """Trials with what was searched, and with what in the preset is not the default."""
@@ -147,12 +153,12 @@ class Found:
         names = [name for name in self.variant.hyperparameters if name in told]
         more = self._more()
         return Table(
-            ["trial", "state", "validation error", *more, *names],
+            ["trial", "state", f"validation {self.variant.metric.title}", *more, *names],
             [
                 [
                     record.number,
                     record.state,
-                    percent(error_of(record)),
+                    self._shown(error_of(record)),
                     *(cell(record) for cell in more.values()),
                     *(show_value(record.hyper.as_dict()[name]) for name in names),
                 ]
@@ -164,18 +170,22 @@ class Found:
         """The columns that only some searches have."""
         more: dict[str, Callable[[TrialRecord], str]] = {}
         if self.recheck is not None:
-            more["on fresh folds"] = lambda record: percent(self.rechecked_error(record))
+            more["on fresh folds"] = lambda record: self._shown(self.rechecked_error(record))
         if self.config.select != "mean":
-            more[self.config.select] = lambda record: "-" if record.score is None else percent(record.score)
+            more[self.config.select] = lambda record: "-" if record.score is None else self._shown(record.score)
         if self.config.cost:
             more[self.config.cost] = lambda record: "-" if record.cost is None else f"{record.cost:.4g}"
-        if self.variant.recognises_digits:
-            more["digit error"] = lambda record: percent(record.curves.get("validation_digit_error", [math.nan])[-1])
-        if any(record.pairs for record in self.records):
-            more["pairs"] = lambda record: str(record.pairs or self.samples)
+        for metric in self.variant.metrics[1:]:
+            more[metric.title] = partial(_last_of, metric)
+        if any(record.samples for record in self.records):
+            more["samples"] = lambda record: str(record.samples or self.samples)
         return more
 
 
+def _last_of(metric: Metric, record: TrialRecord) -> str:
+    return metric.unit.show(record.curves.get(f"validation_{metric.name}", [math.nan])[-1])
+
+
 def error_of(record: TrialRecord) -> float:
-    """Mean validation error over folds after the last epoch; NaN unless complete."""
+    """Mean of the searched metric over folds after the last epoch; NaN unless complete."""
     return math.nan if record.error is None else record.error

@@ -9,25 +9,23 @@ from typing import NamedTuple
 
 import numpy as np
 
-from pipeline.data.pools import Pools
+from pipeline.base.durations import show_seconds
 from pipeline.models.hyperparameters import Hyperparameters
 from pipeline.models.variant import Variant
 from pipeline.stages.replicas import curves_of, fold_replicas
-from pipeline.stages.searching.clock import Clock, show_seconds
-from pipeline.stages.searching.config import MEASUREMENT, SearchConfig
+from pipeline.stages.searching.config import MEASUREMENT
+from pipeline.stages.searching.context import SearchContext
 from pipeline.stages.searching.found import Found
 from pipeline.stages.searching.trial_runs import TrialRuns
-from pipeline.stages.stage import Progress, Reporter
+from pipeline.stages.stage import Progress
 from pipeline.training.cost import nominal_seconds
 from pipeline.training.plan import Job, Outcome
-from pipeline.training.pool import Trainer
-from pipeline.tuning.ledger import Ledger
 from pipeline.tuning.paths import Known, Paths, pooled, read_off
 from pipeline.tuning.pruning import REASONS
 from pipeline.tuning.trials import Asked, Finding, State, TrialRecord
 
 
-class Told(NamedTuple):
+class Result(NamedTuple):
     """What the ledger is to be told of a trial."""
 
     trial: Asked
@@ -39,25 +37,17 @@ class Told(NamedTuple):
 class Generations:
     """The trials of one search from where they are to where they end."""
 
-    def __init__(
-        self,
-        config: SearchConfig,
-        variant: Variant,
-        pools: Pools,
-        ledger: Ledger,
-        trainer: Trainer,
-        runs: TrialRuns,
-        clock: Clock,
-    ) -> None:
-        self.config, self.variant, self.pools = config, variant, pools
-        self.ledger, self.trainer, self.runs, self.clock = ledger, trainer, runs, clock
-        self.untold: list[Told] = []
-        self.paths = Paths(ledger.elsewhere(MEASUREMENT) if config.reuse == "storage" else ())
+    def __init__(self, context: SearchContext, runs: TrialRuns) -> None:
+        self.config, self.variant, self.splits = context.config, context.variant, context.splits
+        self.ledger, self.trainer, self.clock = context.ledger, context.trainer, context.clock
+        self.reporter, self.runs = context.reporter, runs
+        self.untold: list[Result] = []
+        self.paths = Paths(self.ledger.elsewhere(MEASUREMENT) if self.config.reuse == "storage" else ())
 
-    def go_on(self, found: Found, reporter: Reporter) -> str:
+    def go_on(self, found: Found) -> str:
         """Train until the study has its trials; why it ended before, or nothing."""
         ended = ""
-        with reporter.progress(f"search {self.variant.name}", self.ledger.planned) as bar:
+        with self.reporter.progress(f"search {self.variant.name}", self.ledger.planned) as bar:
             while (done := len(self.ledger.records())) < self.ledger.planned:
                 if ended := self._is_over():
                     ended += f", after {done} of {self.ledger.planned} trials"
@@ -99,17 +89,18 @@ class Generations:
         )
         self.clock.waited(self.trainer.waited)
         findings = {
-            trial.number: finding_of(folds, self.config.pruner) for trial, folds in zip(trained, outcomes, strict=True)
+            trial.number: finding_of(folds, self.variant, self.config.pruner)
+            for trial, folds in zip(trained, outcomes, strict=True)
         }
-        before = {(record.hyper.canonical, record.pairs, record.draw): record for record in records}
+        before = {(record.hyper.canonical, record.samples, record.draw): record for record in records}
         seconds = (time.perf_counter() - started) / len(asked)
         for trial in asked:
             finding = self._finding(trial, sources.get(trial.number), findings, before)
             if not trial.told:
-                told = Told(trial, finding, self._cost(trial.hyper), seconds)
+                told = Result(trial, finding, self._cost(trial.hyper), seconds)
                 self.ledger.expect(trial, finding, cost=told.cost, seconds=seconds)
                 self.untold.append(told)
-            before[trial.hyper.canonical, trial.pairs, trial.draw] = self.ledger.record(trial.number)
+            before[trial.hyper.canonical, trial.samples, trial.draw] = self.ledger.record(trial.number)
 
     def _tell(self) -> None:
         """Let the ledger keep what is known so far."""
@@ -132,7 +123,7 @@ class Generations:
         else:
             finding = findings[trial.number]
         if trial.draw:
-            draws = (before.get((trial.hyper.canonical, trial.pairs, draw)) for draw in reversed(range(trial.draw)))
+            draws = (before.get((trial.hyper.canonical, trial.samples, draw)) for draw in reversed(range(trial.draw)))
             last = next((record for record in draws if record is not None and record.state == "complete"), None)
             finding = finding if last is None else pooled(finding, last, f"trial {last.number}")
         return finding
@@ -142,16 +133,16 @@ class Generations:
             case "parameters":
                 return float(self.variant.count(hyper.structure))
             case "time":
-                samples = self.config.setting.training_samples(self.pools)
+                samples = self.config.setting.train_count(self.splits)
                 return nominal_seconds(self.variant, hyper, samples - samples // self.config.folds)
         return None
 
     def _job(self, trial: Asked) -> Job:
         return Job(
-            variant=self.variant.name,
+            variant=self.variant,
             replicas=fold_replicas(
-                self.pools,
-                replace(self.config.setting, pairs=trial.pairs or self.config.setting.pairs),
+                self.splits,
+                replace(self.config.setting, samples=trial.samples or self.config.setting.samples),
                 trial.hyper,
                 rounds=self.config.rounds,
                 folds=self.config.folds,
@@ -162,9 +153,9 @@ class Generations:
         )
 
 
-def finding_of(folds: Sequence[Outcome], pruner: str = "median") -> Finding:
+def finding_of(folds: Sequence[Outcome], variant: Variant, pruner: str = "median") -> Finding:
     """What the folds of one trial say together; a trial with a fold that has failed has failed."""
-    epochs = min(len(fold.held_out_error_E) for fold in folds)
+    epochs, metric = min(fold.epochs for fold in folds), variant.metric.name
     failed = [(number, fold) for number, fold in enumerate(folds) if fold.has_failed]
     state: State = "complete"
     reason = ""
@@ -177,8 +168,9 @@ def finding_of(folds: Sequence[Outcome], pruner: str = "median") -> Finding:
             name: np.mean([values[:epochs] for values in each], axis=0).tolist()
             for name, each in curves_of(folds, "validation").items()
         },
-        fold_errors=[fold.held_out_error_E.tolist() for fold in folds],
+        fold_errors=[list(fold.curves.get(f"held_out_{metric}", ())) for fold in folds],
+        metric=metric,
         state=state,
         reason=reason,
-        replica_epochs=sum(len(fold.train_loss_E) for fold in folds),
+        replica_epochs=sum(fold.epochs for fold in folds),
     )

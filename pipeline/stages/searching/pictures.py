@@ -26,7 +26,7 @@ def log_pictures(found: Found, chosen: TrialRecord, run: Run, pages: StudyPages)
     if found.config.cost:
         every = [(record.cost or 0.0, record.score or 0.0) for record in found.ranked]
         front = [(record.cost or 0.0, record.score or 0.0) for record in found.front]
-        run.figure("front.png", pareto_front(every, front, COST_LABELS[found.config.cost]))
+        run.figure("front.png", pareto_front(every, front, COST_LABELS[found.config.cost], found.variant.metric))
 
 
 def _log_history(found: Found, run: Run, pages: StudyPages) -> None:
@@ -34,10 +34,11 @@ def _log_history(found: Found, run: Run, pages: StudyPages) -> None:
     pruned = [record for record in found.records if record.state == "pruned"]
     figure = search_history(
         {record.number: record.error for record in found.comparable if record.error is not None},
-        {record.number: record.curves["validation_error"][-1] for record in pruned},
+        {record.number: record.searched[-1] for record in pruned},
         None if found.baseline is None else found.baseline.error,
-        {record.number: record.error for record in found.records if record.pairs and record.error is not None},
+        {record.number: record.error for record in found.records if record.samples and record.error is not None},
         {record.number: found.rechecked_error(record) for record in found.rechecked},
+        found.variant.metric,
     )
     content = io.BytesIO()
     figure.savefig(content, format="png", dpi=100)
@@ -52,19 +53,19 @@ def _log_two_steps(found: Found, best: TrialRecord, run: Run) -> None:
     if len(searched) > 1:
         first = [record for record in complete if record.hyper.alpha == found.space.preset.alpha]
         _log_heat_map(found, first, run, *searched[:2])
-    along = [record for record in complete if record.hyper.having({ALPHA: 0}) == best.hyper.having({ALPHA: 0})]
+    along = [record for record in complete if record.hyper.replaced({ALPHA: 0}) == best.hyper.replaced({ALPHA: 0})]
     if len(along) > 1:
         along.sort(key=lambda record: record.hyper.alpha)
         folds = np.array([[errors[-1] for errors in record.fold_errors] for record in along])
         alphas = [record.hyper.alpha for record in along]
         means, spreads = folds.mean(1).tolist(), folds.std(1, ddof=1).tolist()
-        run.figure("alpha.png", error_against(alphas, means, spreads, ALPHA, best.hyper.alpha))
+        run.figure("alpha.png", error_against(alphas, means, spreads, ALPHA, best.hyper.alpha, found.variant.metric))
     title = f"{found.variant.name}: mean over folds\n{show_hyper(found.variant, best.hyper)}"
     run.figure("loss.png", loss_curve(best.curves["train_loss"], best.curves["validation_loss"], title))
 
 
 def _log_heat_map(found: Found, records: Sequence[TrialRecord], run: Run, rows: str, columns: str) -> None:
-    """The least error for each pair of values of two hyperparameters; the least of all is framed."""
+    """The least error for each two values of two hyperparameters; the least of all is framed."""
     values = {name: found.space.dimensions[name].grid for name in (rows, columns)}
     error_VW = np.full([len(grid) for grid in values.values()], np.nan)
     for record in records:
@@ -76,4 +77,5 @@ def _log_heat_map(found: Found, records: Sequence[TrialRecord], run: Run, rows: 
         row, column = np.unravel_index(np.nanargmin(error_VW), error_VW.shape)
         chosen = (int(row), int(column))
     ticks = {name: [show_value(value) for value in grid] for name, grid in values.items()}
-    run.figure("heat_map.png", grid_heat_map(error_VW, ticks[rows], ticks[columns], rows, columns, chosen))
+    figure = grid_heat_map(error_VW, ticks[rows], ticks[columns], rows, columns, chosen, found.variant.metric)
+    run.figure("heat_map.png", figure)

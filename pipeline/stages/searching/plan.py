@@ -24,8 +24,8 @@ SAMPLE = 12
 
 def plan(config: SearchConfig) -> list[Work]:
     """The trials that are left, and the recheck of the best."""
-    variant, space, pools = inputs(config)
-    name = config.study_name(space, pools)
+    variant, space, splits = inputs(config)
+    name = config.study_name(space, splits)
     records = []
     if is_there(config.storage):
         with closing(open_storage(config.storage)) as storage:
@@ -38,7 +38,7 @@ def plan(config: SearchConfig) -> list[Work]:
         Asked(
             number=len(records) + number,
             hyper=space.hyper(proposer.propose(number, proposal.parameters)),
-            pairs=proposal.pairs,
+            samples=proposal.samples,
             stop=None,
             generation=(len(records), len(records) + len(left)),
         )
@@ -52,16 +52,16 @@ def plan(config: SearchConfig) -> list[Work]:
         read_off = len(sources)
 
     def job(trial: Asked) -> Job:
-        setting = replace(config.setting, pairs=trial.pairs or config.setting.pairs)
-        replicas = fold_replicas(pools, setting, trial.hyper, rounds=config.rounds, folds=config.folds)
-        return Job(variant=variant.name, replicas=replicas)
+        setting = replace(config.setting, samples=trial.samples or config.setting.samples)
+        replicas = fold_replicas(splits, setting, trial.hyper, rounds=config.rounds, folds=config.folds)
+        return Job(variant=variant, replicas=replicas)
 
     # The trials of a step that depends on another one's are timed, and counted, with the preset.
     later = config.make_strategy().total(space, records) - len(records) - len(left)
     first = Asked(number=0, hyper=space.preset, stop=None, generation=(0, 1))
     jobs = [*(job(trial) for trial in trained), *[job(first)] * later]
     again = min(config.recheck, len(records) + len(left) + later)
-    whole = [job(replace(trial, pairs=0)) for trial in asked[: again or 1]]
+    whole = [job(replace(trial, samples=0)) for trial in asked[: again or 1]]
     folds = f"{config.folds} folds" + (f" x {config.rounds} rounds" if config.rounds > 1 else "")
     works = [
         Work(

@@ -8,7 +8,7 @@ from __future__ import annotations
 import time
 from collections.abc import Sequence
 
-from pipeline.data.pools import Pools
+from pipeline.data.dataset import Splits
 from pipeline.models.variant import Variant
 from pipeline.stages.replicas import fold_replicas
 from pipeline.stages.searching.config import SearchConfig
@@ -21,13 +21,13 @@ FRESH_ROUND = 1_000_000
 """The first round of a recheck, beyond those of any search."""
 
 
-def recheck_jobs(config: SearchConfig, variant: Variant, pools: Pools, best: Sequence[TrialRecord]) -> list[Job]:
+def recheck_jobs(config: SearchConfig, variant: Variant, splits: Splits, best: Sequence[TrialRecord]) -> list[Job]:
     """The trainings of a recheck: for each trial one job."""
     return [
         Job(
-            variant=variant.name,
+            variant=variant,
             replicas=fold_replicas(
-                pools,
+                splits,
                 config.setting,
                 record.hyper,
                 rounds=config.rounds,
@@ -42,16 +42,17 @@ def recheck_jobs(config: SearchConfig, variant: Variant, pools: Pools, best: Seq
 
 def recheck(trainer: Trainer, jobs: Sequence[Job], best: Sequence[TrialRecord], reporter: Reporter) -> Recheck:
     """Train them, and say what every fold gave."""
+    metric = jobs[0].variant.metric.name
     started = time.perf_counter()
     with reporter.progress(f"recheck the best {len(jobs)}", sum(job.replica_epochs for job in jobs)) as bar:
         outcomes = trainer.run(jobs, lambda done, _: bar.update(done))
     return Recheck(
         fold_errors={
-            record.number: [fold.held_out_error for fold in folds]
+            record.number: [fold.held_out(metric) for fold in folds]
             if all(fold.status == "complete" for fold in folds)
             else []
             for record, folds in zip(best, outcomes, strict=True)
         },
-        replica_epochs=sum(len(fold.train_loss_E) for folds in outcomes for fold in folds),
+        replica_epochs=sum(fold.epochs for folds in outcomes for fold in folds),
         seconds=time.perf_counter() - started,
     )

@@ -14,12 +14,11 @@ import numpy as np
 
 from pipeline.base.outages import TrackerAwayError
 from pipeline.base.processes import process_tag
-from pipeline.data.pools import Pools
-from pipeline.models.variant import Variant
+from pipeline.models.metrics import Unit
 from pipeline.reports.tables import Table
-from pipeline.stages.searching.config import SearchConfig
+from pipeline.stages.searching.context import SearchContext
 from pipeline.stages.searching.found import error_of
-from pipeline.stages.stage import percent, show_hyper
+from pipeline.stages.stage import show_hyper
 from pipeline.tracking.port import (
     Metric,
     Run,
@@ -27,14 +26,12 @@ from pipeline.tracking.port import (
     RunRecord,
     RunStart,
     Status,
-    Tracker,
     config_tags,
     curve,
     variant_params,
     variant_tags,
 )
-from pipeline.tuning.dashboard import StudyPages
-from pipeline.tuning.ledger import Ledger, LoggedRuns
+from pipeline.tuning.ledger import LoggedRuns
 from pipeline.tuning.strategies import COMPLETE
 from pipeline.tuning.trials import Asked, Finding, State, TrialRecord
 
@@ -48,18 +45,9 @@ RUN_STATUS: dict[State, Status] = {"complete": "FINISHED", "pruned": "KILLED", "
 class TrialRuns:
     """One run for each trial, below the run of the search, from when it is asked; and its page in the dashboard."""
 
-    def __init__(
-        self,
-        config: SearchConfig,
-        variant: Variant,
-        pools: Pools,
-        ledger: Ledger,
-        pages: StudyPages,
-        tracker: Tracker,
-        run: Run,
-    ) -> None:
-        self.config, self.variant, self.pools = config, variant, pools
-        self.ledger, self.pages, self.tracker, self.run = ledger, pages, tracker, run
+    def __init__(self, context: SearchContext) -> None:
+        self.config, self.variant, self.splits = context.config, context.variant, context.splits
+        self.ledger, self.pages, self.tracker, self.run = context.ledger, context.pages, context.tracker, context.run
         self._open: dict[int, Run] = {}
         """Runs of trials that are not complete."""
         self.continues = ""
@@ -120,6 +108,10 @@ class TrialRuns:
         return chain.from_iterable(map(self.tracker.search, each))
 
     @property
+    def _unit(self) -> Unit:
+        return self.variant.metric.unit
+
+    @property
     def _study_tag(self) -> dict[str, str]:
         return {"study_id": self.ledger.id}
 
@@ -171,7 +163,7 @@ class TrialRuns:
                 **config_tags(trial.hyper),
                 **self.ledger.machine_of(number),
             }
-            start = RunStart(name=f"trial {number:03d}", role=ROLE, tags=tags, data=self.pools, started=started)
+            start = RunStart(name=f"trial {number:03d}", role=ROLE, tags=tags, data=self.splits, started=started)
             self._open[number] = self.tracker.start(start, self.run)
         return self._open[number]
 
@@ -192,7 +184,7 @@ class TrialRuns:
 
     def _project(self, record: TrialRecord) -> None:
         ended = record.ended.astimezone(UTC)
-        shown = record.state if record.error is None else f"err {100 * record.error:.1f} %"
+        shown = record.state if record.error is None else f"err {self._unit.show(record.error)}"
         run = self._opened(record, record.started.astimezone(UTC))
         text = self._describe(record)
         link, name = self.pages.link(record.number), f"trial {record.number:03d} · {shown}"
@@ -204,24 +196,26 @@ class TrialRuns:
         self.pages.note(f"{text}\n\nIn MLflow: [run {run.id}]({self.tracker.link(run.id)}).", record.number)
 
     def _log_trial(self, run: Run, record: TrialRecord, name: str, description: str) -> None:
+        first, *others = self.variant.metrics
         metrics = []  # those that sum up come first, since MLflow shows them in the order in which they came
         if record.error is not None:
-            metrics.append(Metric("cv_validation_error", record.error))
-            metrics.append(Metric("cv_validation_error_std", float(np.std(record.last_errors, ddof=1))))
-            if digits := record.curves.get("validation_digit_error"):
-                metrics.append(Metric("cv_validation_digit_error", digits[-1]))
+            metrics.append(Metric(f"cv_validation_{first.name}", record.error))
+            metrics.append(Metric(f"cv_validation_{first.name}_std", float(np.std(record.last_errors, ddof=1))))
+            for metric in others:
+                if values := record.curves.get(f"validation_{metric.name}"):
+                    metrics.append(Metric(f"cv_validation_{metric.name}", values[-1]))
         if record.cost is not None:
             metrics.append(Metric(f"objective_{self.config.cost}", record.cost))
         # A comparison in MLflow begins with the first metric that all runs have, and pruned ones have no sum.
-        for error_or_loss in sorted(record.curves, key=lambda each: each != "validation_error"):
-            metrics += curve(error_or_loss, record.curves[error_or_loss])
+        for name_of_curve in sorted(record.curves, key=lambda each: each != f"validation_{first.name}"):
+            metrics += curve(name_of_curve, record.curves[name_of_curve])
         metrics.append(Metric("replica_epochs", record.replica_epochs))
         for fold, errors in enumerate(record.fold_errors):
-            metrics += curve(f"fold_{fold:02d}/validation_error", errors)
+            metrics += curve(f"fold_{fold:02d}/validation_{first.name}", errors)
         run.log(
             params={
                 **variant_params(self.variant),
-                **replace(self.config.setting, pairs=record.pairs or self.config.setting.pairs).params,
+                **replace(self.config.setting, samples=record.samples or self.config.setting.samples).params,
                 **self.variant.shown(record.hyper),
                 "trial": record.number,
             },
@@ -246,27 +240,29 @@ class TrialRuns:
         return next((self.tracker.reference(record.id) for record in self._complete_runs([number])), "")
 
     def _describe(self, record: TrialRecord) -> str:
-        outcome = record.reason or f"mean validation error {percent(error_of(record))}"
+        outcome = record.reason or f"mean validation {self.variant.metric.title} {self._unit.show(error_of(record))}"
         chosen = self.config.sampler not in COMPLETE
         origin = f"proposed by {self.config.sampler}" if chosen else f"of a {self.config.sampler} search"
         if record.enqueued:
             origin = f"{', '.join(record.enqueued)} enqueued by hand, the rest {origin}"
         if record.hyper == self.variant.preset:
             origin = "the report's configuration"
-        if record.pairs:
-            origin += f", on {record.pairs} {self.pools.train.sample}s a round"
+        if record.samples:
+            origin += f", on {record.samples} {self.splits.train.sample_name}s a round"
         if record.source:
             origin += f", {record.source}"
         return (
             f"Trial {record.number} of study `{self.ledger.name}`: {self.variant.name} with "
             f"{show_hyper(self.variant, record.hyper)} ({origin}), {len(record.fold_errors)} folds of the training "
-            f"pool alone. {record.state.capitalize()}: {outcome}."
+            f"samples alone. {record.state.capitalize()}: {outcome}."
         )
 
 
 def _curve_table(finding: Finding) -> Table:
     """Mean curves and those of every fold, a line for each epoch."""
-    folds = {f"fold_{number:02d}/validation_error": errors for number, errors in enumerate(finding.fold_errors)}
+    folds = {
+        f"fold_{number:02d}/validation_{finding.metric}": errors for number, errors in enumerate(finding.fold_errors)
+    }
     series = {**finding.curves, **folds}
     epochs = max(map(len, series.values()), default=0)
     rows = [

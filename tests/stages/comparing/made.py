@@ -8,10 +8,10 @@ from typing import Any
 import numpy as np
 
 from pipeline.models.hyperparameters import Hyperparameters
-from pipeline.models.registry import get_variant
 from pipeline.stages import compare
 from pipeline.stages.compare import CompareConfig
 from pipeline.stages.stage import StageResult
+from pipeline.tasks.registry import get_variant
 from pipeline.tracking.memory import MemoryTracker
 from pipeline.tracking.port import Metric, RunStart, config_tags, curve, variant_params
 from tests.stages.silent import Silent

@@ -59,7 +59,7 @@ def test_what_is_behind_the_best_is_so_round_by_round(result: StageResult) -> No
 
 def test_the_headline_says_who_is_best_and_by_how_much(tracker: MemoryTracker, result: StageResult) -> None:
     behind = column(result, "behind the best")["mlp_ws_al"]
-    best = summarise(ERRORS["linear_digits"]).percent()
+    best = summarise(ERRORS["linear_digits"]).text()
     p = permutation_p(np.array(ERRORS["mlp_ws_al"]) - ERRORS["linear_digits"])
     assert result.headline == (
         f"linear_digits has the least mean test error, {best}, of 6 variants; mlp_ws_al is next, {behind} points "
@@ -74,7 +74,7 @@ def test_the_headline_says_who_is_best_and_by_how_much(tracker: MemoryTracker, r
 def test_digit_errors_stand_where_there_are_any(tracker: MemoryTracker, result: StageResult) -> None:
     shown = column(result, "digit error")
     for model in ("mlp_al", "mlp_ws_al", "linear_digits"):
-        assert shown[model] == summarise([error / 2 for error in ERRORS[model]]).percent()
+        assert shown[model] == summarise([error / 2 for error in ERRORS[model]]).text()
     assert {shown[model] for model in ("mlp", "mlp_ws", "convnet")} == {"-"}
     assert "digit error" not in compared(tracker, models="mlp,convnet").table.headers
 
@@ -104,7 +104,7 @@ def test_some_may_be_chosen_by_name(tracker: MemoryTracker) -> None:
 def test_one_variant_is_best_of_itself(tracker: MemoryTracker) -> None:
     result = compared(tracker, models="mlp")
     assert result.headline == (
-        f"mlp has a test error of {summarise(ERRORS['mlp']).percent()}; it is the only variant evaluated so far"
+        f"mlp has a test error of {summarise(ERRORS['mlp']).text()}; it is the only variant evaluated so far"
     )
     assert (column(result, "behind the best"), result.more) == ({"mlp": "-"}, [])
     assert "error_against_compute.png" not in run_of(tracker, result).figures

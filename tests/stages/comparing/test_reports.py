@@ -4,9 +4,9 @@ import csv
 
 import pytest
 
-from pipeline.data.digits import CLASSES
-from pipeline.models.registry import get_variant
 from pipeline.reports.statistics import summarise
+from pipeline.tasks.digit_pairs.dataset import CLASSES
+from pipeline.tasks.registry import get_variant
 from pipeline.tracking.memory import MemoryRun, MemoryTracker
 from pipeline.tracking.port import RunRecord
 from tests.stages.comparing.made import MLPS, compared, errors, evaluated
@@ -110,7 +110,7 @@ def test_there_is_one_summary_of_each_variant_with_figures_to_sort_by(tracker: M
 def test_the_next_comparison_brings_the_same_summaries_up_to_date(tracker: MemoryTracker) -> None:
     compared(tracker)
     before = {model: record.id for model, record in summaries(tracker).items()}
-    shorter = get_variant("mlp").preset.having({"epochs": 3})
+    shorter = get_variant("mlp").preset.replaced({"epochs": 3})
     newest = evaluated(tracker, "mlp", [error / 9 for error in ERRORS["mlp"]], config=shorter)
     evaluated(tracker, "convnet", ERRORS["mlp_al"])
     result = compared(tracker)

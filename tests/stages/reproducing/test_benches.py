@@ -14,18 +14,18 @@ import numpy as np
 import pytest
 
 from pipeline.models.hyperparameters import Hyperparameters
-from pipeline.models.registry import get_variant
 from pipeline.stages import evaluate
 from pipeline.stages.configurations import parse_grid
 from pipeline.stages.reproducing.bench import Measured
 from pipeline.stages.reproducing.benches import CrossValidateBench
 from pipeline.stages.reproducing.config import ReproduceConfig
 from pipeline.stages.reproducing.published import Protocol, Row, load_published
-from pipeline.stages.searching import config as searching_config
 from pipeline.stages.stage import Setting
+from pipeline.tasks.registry import get_variant
 from pipeline.tracking.memory import MemoryRun, MemoryTracker
 from pipeline.tracking.port import RunRecord
 from pipeline.training.compute import Compute
+from pipeline.tuning import space_file
 from tests.stages.reproducing.small import Impatient, bench_of, measure, nothing_trained, table_of
 from tests.stages.runs import runs_with
 from tests.stages.silent import Silent
@@ -38,12 +38,13 @@ WHOLE, EARLY, BEST, SHORT = (
     Row(label="Short", model=LINEAR, changes="epochs=2"),
 )
 OWN_BEST = Row(label="Best of each", model=LINEAR, changes="epochs=5", epoch="best of each round")
-EVALUATED = table_of(WHOLE, EARLY, BEST, SHORT, OWN_BEST)
+BEST_DIGITS = replace(OWN_BEST, label="Best of each by digits", by="digit_error")
+EVALUATED = table_of(WHOLE, EARLY, BEST, SHORT, OWN_BEST, BEST_DIGITS)
 
 
 @pytest.fixture(scope="module")
 def few(setting: Setting) -> Setting:
-    return replace(setting, pairs=40)
+    return replace(setting, samples=40)
 
 
 @dataclass
@@ -81,7 +82,7 @@ def means(rows: Sequence[Measured]) -> list[tuple[dict[str, float], list[float]]
 def test_rows_of_one_configuration_are_one_training_below_the_table(evaluated: Done) -> None:
     first, short = runs_with(evaluated.tracker, "evaluate")
     [table] = runs_with(evaluated.tracker, "reproduce")
-    assert [source(each).id for each in evaluated.rows.values()] == [first.id, first.id, first.id, short.id, first.id]
+    assert [source(each).id for each in evaluated.rows.values()] == [*[first.id] * 3, short.id, *[first.id] * 2]
     assert (first.parent, short.parent) == (table.id, table.id)
     assert (first.params["epochs"], short.params["epochs"]) == ("5", "2")
 
@@ -131,10 +132,11 @@ def test_with_an_epoch_figures_are_those_of_that_epoch(evaluated: Done, label: s
         assert not {"train_error", "train_error_min"} & figures.keys()  # which are not measured by epoch
 
 
-def test_each_round_is_read_at_its_own_best_epoch(evaluated: Done) -> None:
-    row, run = evaluated.rows["Best of each"], evaluated.run("Best of each")
+@pytest.mark.parametrize("wanted", [OWN_BEST, BEST_DIGITS], ids=["by the first metric", "by digits"])
+def test_each_round_is_read_at_its_own_best_epoch(evaluated: Done, wanted: Row) -> None:
+    row, run = evaluated.rows[wanted.label], evaluated.run(wanted.label)
     errors, digits = by_epoch(run), by_epoch(run, "digit_rounds_by_epoch.csv")
-    best = np.argmin(digits, axis=0)  # which is what a network of digits is best at
+    best = np.argmin(digits if wanted.by else errors, axis=0)
     assert row.errors_R == [errors[epoch][number] for number, epoch in enumerate(best)]
     assert row.figures["test_error"].mean == pytest.approx(100 * np.mean(row.errors_R))
     expected = [digits[epoch][number] for number, epoch in enumerate(best)]
@@ -176,8 +178,8 @@ def test_an_evaluation_that_was_made_by_hand_counts(few: Setting) -> None:
 
 
 OTHERWISE: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
-    "pairs": ({"pairs": 41}, {}),
-    "test pairs": ({"test_pairs": 20}, {}),
+    "pairs": ({"samples": 41}, {}),
+    "test pairs": ({"test_samples": 20}, {}),
     "seed": ({"seed": 1}, {}),
     "rounds": ({}, {"rounds": 3}),
     "fewer rounds": ({}, {"rounds": 1}),
@@ -193,7 +195,7 @@ def test_what_was_measured_otherwise_does_not_count(
 
 
 def test_what_was_measured_on_other_data_does_not_count(evaluated: Done, few: Setting) -> None:
-    pooled = table_of(*EVALUATED.rows, protocol=Protocol(stage="evaluate", rounds=2, pooling="max"))
+    pooled = table_of(*EVALUATED.rows, protocol=Protocol(stage="evaluate", rounds=2, data={"pooling": "max"}))
     assert bench_of(few, pooled, evaluated.tracker).found(WHOLE) is None
     changed = [replace(run, tags={**run.tags, "dataset_digest": "of others"}) for run in evaluated.tracker.runs]
     assert bench_of(few, EVALUATED, holding(changed)).found(WHOLE) is None
@@ -406,7 +408,7 @@ def test_a_row_of_a_search_is_measured_with_what_that_found(
     for longer in (replace(TRIED, trials=3), replace(TRIED, search_rounds=2)):
         more = bench_of(few, table_of(SHORT, longer), tracker, storage=store)
         assert [each and each.id for each in map(more.found, more.rows)] == [first.id, None]
-    monkeypatch.setattr(searching_config, "SPACES", tmp_path)
+    monkeypatch.setattr(space_file, "SPACES", tmp_path)
     (tmp_path / f"{LINEAR}.yaml").write_text("epochs: {type: int, low: 10, high: 50, step: 5}")
     other = bench_of(few, table_of(SHORT, TRIED), tracker, storage=store)
     assert [each and each.id for each in map(other.found, other.rows)] == [first.id, None]
@@ -417,18 +419,18 @@ def test_the_setting_of_a_row_is_that_of_its_protocol_unless_it_says_otherwise(f
     settings = {
         (table.id, row.label): config.setting_of(table, row)
         for table in config.chosen
-        for row in (*table.rows, replace(table.rows[0], label="Pooled", pooling="max"))
+        for row in (*table.rows, replace(table.rows[0], label="Pooled", data={"pooling": "max"}))
     }
-    assert settings["002/figure-1", "WS"].data == replace(few.data, pooling="max")
+    assert settings["002/figure-1", "WS"].data == replace(few.data, options={"pooling": "max"})
     assert settings["000/table-2", "MLP"] == few
-    assert settings["000/table-2", "Pooled"].data == replace(few.data, pooling="max")
+    assert settings["000/table-2", "Pooled"].data == replace(few.data, options={"pooling": "max"})
     assert settings["004/disc", "Best model"].data.dataset == "disc"
-    assert {(each.pairs, each.data.cache_dir) for each in settings.values()} == {(40, few.data.cache_dir)}
+    assert {(each.samples, each.data.cache_dir) for each in settings.values()} == {(40, few.data.cache_dir)}
 
 
 def test_an_experiment_is_measured_beside_the_rows_on_data_of_its_own(few: Setting) -> None:
     tracker = MemoryTracker()
-    pooled = replace(SHORT, label="Short pooled", pooling="max")
+    pooled = replace(SHORT, label="Short pooled", data={"pooling": "max"})
     rows = measure(bench_of(few, table_of(SHORT, experiments=(pooled,)), tracker))
     assert [(each.row.label, source(each).params["pooling"]) for each in rows] == [
         ("Short", "average"),

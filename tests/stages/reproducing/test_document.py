@@ -7,12 +7,12 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.data.prepared import load_pools
 from pipeline.stages.reproducing.bench import Measure, Measured
 from pipeline.stages.reproducing.document import document, overview
 from pipeline.stages.reproducing.published import Figure, Protocol, PublishedTable, Row
 from pipeline.stages.reproducing.reproduced import Reproduced
 from pipeline.stages.stage import Setting
+from pipeline.tasks.registry import load_splits
 from pipeline.tracking.memory import MemoryTracker
 from tests.stages.reproducing.small import bench_of, claim, measured, table_of
 
@@ -93,7 +93,7 @@ def test_an_overview_counts_by_table(both: list[Reproduced]) -> None:
 
 def test_figures_are_traced_to_runs_code_data_and_seed(both: list[Reproduced], setting: Setting) -> None:
     text = section(document(both, []), "Where the figures come from")
-    digest = load_pools(setting.data).digest
+    digest = load_splits(setting.data).digest
     assert "- Code: `0123456789ab`, `fedcba987654 with changes`\n" in text
     assert f"- Seed: 17; data (SHA-256 of all samples):\n  - mnist5k, average pooling: `{digest}`\n" in text
     assert "- Python 3." in text
@@ -113,7 +113,7 @@ def test_no_folder_of_the_machine_is_in_it(all_of_few: Setting, tmp_path: Path) 
 
 
 def test_experiments_stand_by_themselves_and_do_not_count(setting: Setting) -> None:
-    tried = replace(PLAIN, label="Plain pooled", pooling="max")
+    tried = replace(PLAIN, label="Plain pooled", data={"pooling": "max"})
     table = table_of(PLAIN, SHARED, experiments=(tried,))
     each = reproduced(setting, table, [given(PLAIN, 18.0), given(SHARED, 6.0), given(tried, 30.0)])
     assert [cell.measured.row.label for cell in each.cells] == ["Plain", "Shared"]

@@ -12,8 +12,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pipeline.base.errors import InputError, SpaceError
-from pipeline.models.registry import variants
-from pipeline.stages.reproducing.cells import READ_AS
 from pipeline.stages.reproducing.published import (
     Claim,
     Figure,
@@ -22,6 +20,7 @@ from pipeline.stages.reproducing.published import (
     Row,
     load_published,
 )
+from pipeline.tasks.registry import variants
 
 TABLES = {
     "000": ["figures", "table-1", "table-2"],
@@ -31,6 +30,8 @@ TABLES = {
     "004": ["aux", "disc", "table-dropout", "table-ws"],
     "best": ["disc", "families"],
 }
+READ_AS = {"validation_error_of_all": "validation_error", "train_digit_error": "train_error"}
+"""What a figure can have been meant as -> what its report calls it."""
 MISPRINT = ("linear_digits", 42_018)
 """Report 001's count of the parameters of 196-128-128-10."""
 REPORT = """\
@@ -54,6 +55,7 @@ tables:
       - {about: Plain, tries: of all, epoch: 20, validation_error: [1.8, 0.2]}
     notes: [Left open.]
 """
+OF_DIGITS = "mnist5k or mnist or idx"
 EPOCHS = "epoch must be a whole number from 1 on, best, or best of each round"
 PROTOCOL, PLAIN, EARLY, CLAIM = "rounds: 3, pooling: max", "model: mlp,", "epochs=50 lr=0.01, epoch: 25", "Plain: -1}"
 SPOTS: list[tuple[str, str, str, float, float | None]] = [
@@ -114,7 +116,7 @@ def test_every_table_is_there_in_the_order_of_its_id() -> None:
 def test_a_table_holds_variants_of_its_report_alone() -> None:
     for name, table in load_published().items():
         if not name.startswith("best"):
-            assert {variants()[row.model].report for row in (*table.rows, *table.experiments)} == {name[:3]}
+            assert {variants()[row.model].paper for row in (*table.rows, *table.experiments)} == {name[:3]}
 
 
 def test_an_experiment_shows_figures_of_the_row_that_it_is_about_or_is_for_a_claim() -> None:
@@ -133,7 +135,7 @@ def test_the_best_of_a_family_is_searched_and_stands_beside_the_configuration_of
     searched, presets = [row for row in rows if row.trials], [row for row in rows if not row.trials]
     assert all(row.figures for row in searched)
     assert [row.model for row in searched] == [row.model for row in presets]
-    assert len({variants()[row.model].arch for row in searched}) == len(searched)
+    assert len({variants()[row.model].family for row in searched}) == len(searched)
 
 
 def test_printed_sizes_are_those_of_the_variants_but_for_a_misprint() -> None:
@@ -152,7 +154,7 @@ def test_what_report_003_chose_is_the_preset() -> None:
         preset = variants()[row.model].preset
         chosen = {name: figure.mean for name, figure in row.figures.items() if name != "parameters"}
         assert chosen.items() <= preset.as_dict().items()
-        assert ("alpha" in chosen) == variants()[row.model].auxiliary_loss
+        assert ("alpha" in chosen) == ("alpha" in variants()[row.model].objective.hyperparameters)
 
 
 @pytest.mark.parametrize(("table", "label", "name", "mean", "std"), SPOTS, ids=[" ".join(spot[:3]) for spot in SPOTS])
@@ -188,7 +190,7 @@ def test_a_file_is_read_into_tables(tmp_path: Path) -> None:
         authors="A, B",
         title="Final results",
         source="Table 2",
-        protocol=Protocol(stage="evaluate", rounds=3, pooling="max"),
+        protocol=Protocol(stage="evaluate", rounds=3, data={"pooling": "max"}),
         rows=(
             plain,
             early,
@@ -203,7 +205,7 @@ def test_a_file_is_read_into_tables(tmp_path: Path) -> None:
                 changes="lr=0.01 epochs=60 batch_size=10",
                 epoch=25,
                 figures={"test_accuracy": Figure(mean=85.1)},
-                pooling="average",
+                data={"pooling": "average"},
                 about=early,
                 tries="longer, pooled",
             ),
@@ -249,14 +251,19 @@ def test_tables_are_in_the_order_of_their_ids_wherever_they_stand(
         ("stage: evaluate, rounds: 3", "stage: cross_validate, rounds: 3, folds: 1", 8, "folds must be a whole number"),
         (f"evaluate, {PROTOCOL}", "search, rounds: 3, folds: 5, sampler: tep", 8, "unknown sampler 'tep'; did you"),
         ("pooling: max", "pooling: mix", 8, "unknown pooling 'mix'; did you mean max?"),
-        ("pooling: max", "dataset: mnist", 8, "unknown dataset 'mnist'; choose from: disc"),
+        ("pooling: max", "dataset: mnits", 8, "unknown dataset 'mnits'; did you mean mnist"),
         (
             "pooling: max",
             "dataset: disc",
             10,
-            "points, and they alone, need dataset: disc in the protocol, but got mlp",
+            f"mlp learns from {OF_DIGITS}, so use --dataset {OF_DIGITS}, but got --dataset disc in the protocol",
         ),
-        (PLAIN, "model: disc_mlp,", 10, "need dataset: disc in the protocol, but got disc_mlp"),
+        (
+            PLAIN,
+            "model: disc_mlp,",
+            10,
+            "disc_mlp learns from disc, so use --dataset disc, but got --dataset mnist5k in",
+        ),
         (PLAIN, "model: mpl,", 10, "unknown model 'mpl'; did you mean mlp"),
         (PLAIN, "model: 5,", 10, "a model must be text, but got 5 (a whole number)"),
         ("label: Plain, ", "", 10, "a row needs label"),

@@ -55,7 +55,7 @@ class Lab:
 
 @pytest.fixture(scope="module")
 def few(setting: Setting) -> Setting:
-    return replace(setting, pairs=40)
+    return replace(setting, samples=40)
 
 
 @pytest.fixture(scope="module")

@@ -1,1 +1,0 @@
-"""One file a family; a file's `VARIANTS` are its rows. See CONTRIBUTING.md for how to add one."""

@@ -1,0 +1,130 @@
+"""What a task says of itself; everything above knows tasks by this alone."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from pipeline.base.errors import InputError, UnknownNameError
+from pipeline.data.config import DataConfig, DataOption
+from pipeline.data.dataset import Samples, Splits
+from pipeline.models.metrics import Metric
+from pipeline.models.variant import Variant
+from pipeline.reports.tables import Table
+from pipeline.training.plan import Outcome, Replica
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+
+def always_prepared(_config: DataConfig) -> bool:
+    """Of a data set that is made in a moment."""
+    return True
+
+
+@dataclass(frozen=True, kw_only=True)
+class Source:
+    """A data set that can be had by name."""
+
+    load: Callable[[DataConfig], Splits]
+    """Raises InputError or DataError when it cannot be had."""
+    is_prepared: Callable[[DataConfig], bool] = always_prepared
+    """Whether it need not be built or downloaded."""
+    options: tuple[DataOption, ...] = ()
+    """Those that it takes."""
+    takes_folder: bool = False
+    """Whether it is read from files in `--data-dir`."""
+    constants: Mapping[str, str] = field(default_factory=dict)
+    """What is logged with it although it cannot be chosen: the names of studies depend on it."""
+
+    def params(self, config: DataConfig) -> dict[str, str]:
+        """What is logged of the data, besides its name."""
+        return {**self.constants, **{option.name: option.of(config) for option in self.options}}
+
+    def check(self, config: DataConfig) -> None:
+        """Raise InputError, or UnknownNameError with the near misses, for what it does not take."""
+        known = {option.name: option for option in self.options}
+        for name, value in config.options.items():
+            if name not in known:
+                raise InputError(f"--dataset {config.dataset} takes no --{name}, but got {value!r}")
+            if value not in known[name].choices:
+                raise UnknownNameError(name, value, known[name].choices)
+        if config.data_dir and not self.takes_folder:
+            raise InputError(f"--dataset {config.dataset} takes no --data-dir, but got {config.data_dir!r}")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Kept:
+    """A picture or a table to be kept with a run, under the name of a file without its suffix."""
+
+    name: str
+    content: Figure | Table
+
+
+@dataclass(frozen=True, kw_only=True)
+class Breakdown:
+    """A table that every evaluation keeps, from which a comparison draws one picture of all variants."""
+
+    name: str
+    """Of the table, and of the picture's file."""
+    picture: str
+    title: str
+    caption: str
+    draw: Callable[[Mapping[str, str]], Figure]
+    """From the CSV text of each variant that kept one."""
+
+
+def nothing_kept(
+    _variant: Variant, _splits: Splits, _replicas: Sequence[Replica], _outcomes: Sequence[Outcome]
+) -> list[Kept]:
+    """Of a task that shows nothing but errors and curves."""
+    return []
+
+
+def no_picture(_samples: Samples) -> Figure | None:
+    """Of samples that cannot be shown."""
+    return None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Views:
+    """How a task shows its data, and what models make of them."""
+
+    composition: Callable[[Splits], Table]
+    """What is in the two parts of a data set."""
+    shares: Mapping[str, Callable[[Samples], float]] = field(default_factory=dict)
+    """What is said of the samples of a round: what part of them is `inside`."""
+    samples: Callable[[Samples], Figure | None] = no_picture
+    """A picture of training samples."""
+    errors: Callable[[Variant, Splits, Sequence[Replica], Sequence[Outcome]], list[Kept]] = nothing_kept
+    """Where the predictions for test samples were wrong, over all rounds; outcomes have their `predictions`."""
+    breakdown: Breakdown | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Task:
+    """What is learned: everything that is known of it stands in one folder or file of `pipeline.tasks`."""
+
+    name: str
+    datasets: Mapping[str, Source]
+    """By `--dataset`."""
+    variants: Sequence[Variant]
+    metrics: tuple[Metric, ...]
+    """All that is measured; the first one is searched and ranked by."""
+    factor_titles: Mapping[str, str] = field(default_factory=dict)
+    """What factors are called in words, where their names do not say it."""
+    views: Views
+    example: str = ""
+    """The variant in examples of commands; empty for the first one."""
+
+    def __post_init__(self) -> None:
+        """Raise ValueError where variants cannot be compared with one another."""
+        if self.metrics[0].direction != "minimize":
+            raise ValueError(
+                f"the first metric of a task is searched, and must be better the less it is, but that of {self.name} "
+                f"is {self.metrics[0].name}; state it as an error, or put another one first"
+            )
+        for variant in self.variants:
+            if variant.metric != self.metrics[0]:
+                raise ValueError(f"{variant.name} must be ranked by {self.metrics[0].name}, as its task {self.name}")

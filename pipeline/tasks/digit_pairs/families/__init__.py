@@ -1,0 +1,1 @@
+"""The reports' families: each module that defines `VARIANTS` is one."""

@@ -1,0 +1,30 @@
+"""Points and the network that tells which of them are inside of the disc."""
+
+from __future__ import annotations
+
+from pipeline.data.dataset import Samples
+from pipeline.models.metrics import ERROR
+from pipeline.reports.tables import class_table
+from pipeline.tasks.api import Source, Task, Views
+from pipeline.tasks.disc.family import VARIANTS
+from pipeline.tasks.disc.pictures import errors, sample_picture
+from pipeline.tasks.disc.points import disc_splits
+
+
+def inside(samples: Samples) -> float:
+    """The share of points that are."""
+    return float(samples["target"].mean())
+
+
+TASK = Task(
+    name="disc",
+    datasets={"disc": Source(load=disc_splits, constants={"pooling": "average"})},
+    variants=VARIANTS,
+    metrics=(ERROR,),
+    views=Views(
+        composition=lambda splits: class_table(splits, ["outside", "inside"]),
+        shares={"inside": inside},
+        samples=sample_picture,
+        errors=errors,
+    ),
+)
