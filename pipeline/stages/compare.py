@@ -12,6 +12,7 @@ from pipeline.stages.comparing.evaluations import (
     computed_otherwise,
     measured_otherwise,
     newest_evaluations,
+    ranked_otherwise,
     searched_otherwise,
 )
 from pipeline.stages.comparing.pictures import pictures
@@ -101,6 +102,8 @@ def run(config: CompareConfig, tracker: Tracker, reporter: Reporter, parent: Run
 def _choose(config: CompareConfig, tracker: Tracker) -> tuple[list[Evaluation], list[str]]:
     """The evaluations to compare, and what a careful reader should know of them."""
     found = newest_evaluations(tracker, config.experiment, config.models)
+    if not config.like and (apart := ranked_otherwise(found)):
+        raise InputError(f"variants are ranked by one metric, but {apart}; choose some with --models")
     if config.like:
         mine = Evaluation(run=tracker.get(config.like), tracker=tracker)
         alike = [entry for entry in found if not _reasons([mine, entry])] or [mine]

@@ -55,6 +55,7 @@ def run(config: SearchConfig, tracker: Tracker, reporter: Reporter, parent: Run 
                 tracker.repair(given_up)
             ledger = Ledger.open(storage, name, protocol, config.method(space))
             ledger.note_machine(this_machine())
+            pages = StudyPages(storage, name, config.artifacts)
             found = Found(variant=variant, space=space, config=config, samples=config.setting.train_count(splits))
             with stage_run(tracker, start, parent) as run:
                 context = SearchContext(
@@ -62,7 +63,7 @@ def run(config: SearchConfig, tracker: Tracker, reporter: Reporter, parent: Run 
                     variant=variant,
                     splits=splits,
                     ledger=ledger,
-                    pages=StudyPages(storage, name, config.artifacts),
+                    pages=pages,
                     tracker=tracker,
                     run=run,
                     trainer=trainer,

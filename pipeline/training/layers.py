@@ -1,4 +1,4 @@
-"""The stacked twins: R replicas of one layer that run as one.
+"""The batched layers: R replicas of one layer that run as one.
 
 Layout. Vectors are (R, B, D). Images enter as (R, B, 2, H, W); feature maps are (B, R*C, H, W) in channels_last, so
 that pooling, activations and batch normalisation of torch already treat every replica apart. Parameters and buffers

@@ -154,11 +154,8 @@ class Trainer:
             while left and not self._train(left[:1], keep, show):
                 left = left[1:]
             if left:  # it has died again
-                keep(
-                    left[0],
-                    [Outcome(status="broken", reason=f"its worker process died ({self._restart()})")]
-                    * len(left[0].replicas),
-                )
+                reason = f"its worker process died ({self._restart()})"
+                keep(left[0], [Outcome(status="broken", reason=reason) for _ in left[0].replicas])
                 left = self._train(left[1:], keep, show)
         return [[outcomes[index, position] for position in range(len(job.replicas))] for index, job in enumerate(jobs)]
 
@@ -192,7 +189,7 @@ class Trainer:
                     left.append(chunk)
                 elif isinstance(error, Exception):
                     reason = " ".join(f"{type(error).__name__}: {error}".split())[:MAX_REASON]
-                    keep(chunk, [Outcome(status="broken", reason=reason)] * len(chunk.replicas))
+                    keep(chunk, [Outcome(status="broken", reason=reason) for _ in chunk.replicas])
                 else:
                     keep(chunk, future.result())
         return sorted(left, key=lambda chunk: -chunk.cost)

@@ -124,6 +124,13 @@ def over_parts(function: Callable[..., Tensor], *outputs: Any) -> Any:
     return type(first)(*parts) if hasattr(first, "_fields") else tuple(parts)
 
 
+def _parts(output: Any) -> list[Tensor]:
+    """The tensors of an output, in order."""
+    if output is None or isinstance(output, Tensor):
+        return [] if output is None else [output]
+    return [part for each in output for part in _parts(each)]
+
+
 class CompiledStep(NetworkStep):
     """The whole step as one compiled graph, for the shapes of its first batch; others go operation by operation."""
 
@@ -132,26 +139,34 @@ class CompiledStep(NetworkStep):
     def __init__(self, networks: ReplicaNetworks, hypers: Sequence[Hyperparameters], variant: Variant) -> None:
         super().__init__(networks, hypers, variant)
         self._shape: torch.Size | None = None
+        self._form: Any = None
+        """An output, whose form those of the graph have: it gives nothing but tensors."""
         self._compiled = torch.compile(self._graph, fullgraph=True, dynamic=False, **_limit_of_programs())
 
     def _learn(self, batch: Batch) -> tuple[Tensor, Any]:
         shape = batch["x"].shape
-        self._shape = self._shape or shape
+        if self._shape is None:
+            with torch.no_grad():
+                self._shape, (_, self._form) = shape, self.evaluate(batch)
         if shape != self._shape:
             return super()._learn(batch)
-        loss_R, output = self._compiled(self.networks.values, dict(batch))
-        return loss_R, output
+        loss_R, *parts = self._compiled(self.networks.values, dict(batch))
+        left = iter(parts)
+        return loss_R, over_parts(lambda _: next(left), self._form)
 
-    def _graph(self, values: Tensor, batch: Batch) -> tuple[Tensor, Any]:
-        def loss(values: Tensor) -> tuple[Tensor, tuple[Tensor, Any]]:
+    def _graph(self, values: Tensor, batch: Batch) -> tuple[Tensor, ...]:
+        """Loss (R,), and the tensors of the output."""
+
+        def loss(values: Tensor) -> tuple[Tensor, tuple[Tensor, ...]]:
             output = over_parts(_full, self.networks.call(values, batch["x"]))
             loss_R = self.objective.loss_R(output, batch, self.hyper_R)
-            return loss_R.sum(), (loss_R, output)
+            return loss_R.sum(), (loss_R, *_parts(output))
 
-        gradient, (loss_R, output) = torch.func.grad(loss, has_aux=True)(values)
+        found: tuple[Tensor, ...]
+        gradient, found = torch.func.grad(loss, has_aux=True)(values)
         self.optimiser.step(gradient)
         self.networks.refresh()
-        return loss_R, output
+        return found
 
 
 def _limit_of_programs() -> dict[str, Any]:

@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Any
 
 from pipeline.data.config import DataConfig
-
 from pipeline.stages import cross_validate, evaluate, reproduce, search
 from pipeline.stages.cross_validate import CrossValidateConfig
 from pipeline.stages.evaluate import EvaluateConfig

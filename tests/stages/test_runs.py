@@ -116,6 +116,16 @@ def test_people_see_the_error_and_what_they_sorted_by(tracker: MemoryTracker) ->
     assert runs.run(RunsConfig(stage="compare"), tracker, Silent()) == "No run fits."
 
 
+def test_results_are_in_the_unit_of_the_metric_that_a_run_is_ranked_by(tracker: MemoryTracker) -> None:
+    for unit, value in (("mm", 3.14159), ("%", 0.25)):
+        start = RunStart(name="evaluate", role="evaluate", tags={"metric": "rmse", "unit": unit})
+        run = tracker.start(start)
+        run.log(metrics=[Metric("final_test_error", 0.5), Metric("final_test_rmse", value)])
+        run.end("FINISHED")
+    text = markdown([runs.run(RunsConfig(limit=2), tracker, Silent())])
+    assert [line.strip("| ").split("|")[-1].strip() for line in text.splitlines()[2:]] == ["25.00 %", "3.142 mm"]
+
+
 @pytest.mark.parametrize(
     ("options", "said"),
     [

@@ -154,9 +154,9 @@ def train_plain(variant: Variant, replica: Replica, train: Dataset, held_out: Da
     optimiser = torch_optimiser(network.parameters(), hyper)
     schedule = torch_schedule(optimiser, hyper)
     samples, held_out_samples = gather(train, replica.train), gather(held_out, replica.held_out)
-    by_feature = samples.x.dim() == 2 and variant.make_step is None
+    by_feature = type(variant.objective) in (CrossEntropy, SquaredError)
     mean, std = {
-        "standardised": (samples.x.mean(0), samples.x.std(0)) if by_feature else (samples.x.mean(), samples.x.std()),
+        "standardised": standardised_features(samples.x) if by_feature else (samples.x.mean(), samples.x.std()),
         "unit": (torch.tensor(0.0), torch.tensor(255.0)),
         "grey": (torch.tensor(0.0), torch.tensor(1.0)),
     }[hyper.inputs]
@@ -206,6 +206,13 @@ def train_plain(variant: Variant, replica: Replica, train: Dataset, held_out: Da
     return result
 
 
+def standardised_features(x_ND: Tensor) -> tuple[Tensor, Tensor]:
+    """What is taken from each feature, and what it is divided by; one that is constant is only shifted."""
+    std_D = x_ND.std(0)
+    std_D[std_D == 0] = 1
+    return x_ND.mean(0), std_D
+
+
 def gather(data: Dataset, indices: np.ndarray) -> Batch:
     """Samples as they are in the data set."""
     samples = {name: torch.from_numpy(part) for name, part in data.gather(indices).items()}
@@ -222,10 +229,15 @@ def share_that_differs(found: Tensor, expected: Tensor | None) -> float:
     return float((found != expected).double().mean())
 
 
+def mean_share_that_differs(found: Tensor, expected: Tensor) -> float:
+    """The mean over the classes that there are."""
+    return float(np.mean([share_that_differs(found[expected == true], true) for true in expected.unique()]))
+
+
 MEASURES: dict[str, Callable[[Mapping[str, Tensor], Batch], float]] = {
     "error": lambda found, batch: share_that_differs(found["answer"], batch.target),
     "digit_error": lambda found, batch: share_that_differs(found["digits"], batch.digits),
-    "balanced_error": lambda found, batch: 1 - sklearn.balanced_accuracy_score(batch.target, found["answer"]),
+    "balanced_error": lambda found, batch: mean_share_that_differs(found["answer"], batch.target),
     "rmse": lambda found, batch: sklearn.root_mean_squared_error(batch.target, found["value"].detach()),
     "mae": lambda found, batch: sklearn.mean_absolute_error(batch.target, found["value"].detach()),
     "r2": lambda found, batch: sklearn.r2_score(batch.target, found["value"].detach()),

@@ -137,10 +137,15 @@ def newest_evaluations(tracker: Tracker, experiment: str, models: str) -> list[E
     return [Evaluation(run=newest[name], tracker=tracker) for name in variants() if name in wanted]
 
 
+def ranked_otherwise(evaluations: Sequence[Evaluation]) -> str:
+    """Whether they have different first metrics, which cannot be compared; empty if not."""
+    names = [entry.variant.metric.name for entry in evaluations]
+    return f"metrics differ ({_groups(evaluations, names)})" if len(set(names)) > 1 else ""
+
+
 def measured_otherwise(evaluations: Sequence[Evaluation]) -> list[str]:
-    """What keeps them from being paired: another metric, or other data, rounds, samples or seeds; one text for each."""
-    marks = {"metrics": [entry.variant.metric.name for entry in evaluations]}
-    marks |= {"data (digest)": [entry.run.tags.get("dataset_digest", "?")[:8] for entry in evaluations]}
+    """What keeps them from being paired: other data, rounds, samples or seeds; one text for each."""
+    marks = {"data (digest)": [entry.run.tags.get("dataset_digest", "?")[:8] for entry in evaluations]}
     marks |= {name: [entry.run.params.get(name, "?") for entry in evaluations] for name in ROUNDS}
     return [f"{what} differ ({_groups(evaluations, of)})" for what, of in marks.items() if len(set(of)) > 1]
 

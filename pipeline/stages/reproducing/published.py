@@ -42,7 +42,7 @@ from pipeline.models.hyperparameters import Hyperparameters
 from pipeline.models.metrics import SHARE, Unit
 from pipeline.stages.configurations import parse_changes
 from pipeline.stages.reproducing.part import Part
-from pipeline.tasks.registry import check_dataset, data_options, get_variant, tasks, variants
+from pipeline.tasks.registry import check_dataset, data_options, dataset_named, get_variant, tasks, variants
 from pipeline.tuning.strategies import STRATEGIES
 from pipeline.tuning.strict_yaml import read_yaml
 
@@ -201,7 +201,7 @@ def _table(part: Part, name: str, report: str, authors: str) -> PublishedTable:
         _add(rows, _row(each, protocol), each)
     count = len(rows)
     for each in part.parts("experiments", "an experiment"):
-        _add(rows, _experiment(each, dict(islice(rows.items(), count))), each)
+        _add(rows, _experiment(each, dict(islice(rows.items(), count)), protocol), each)
     return PublishedTable(
         id=name,
         report=report,
@@ -220,13 +220,14 @@ def _table(part: Part, name: str, report: str, authors: str) -> PublishedTable:
 def _protocol(part: Part) -> Protocol:
     stage = part.choice("stage", STAGES)
     part.only({"stage", *STAGES[stage]}, {"dataset", *data_options()})
+    dataset = part.choice("dataset", [name for task in tasks().values() for name in task.datasets], "")
     return Protocol(
         stage=stage,
         rounds=part.whole("rounds", 1),
         folds=part.whole("folds", 2) if "folds" in part.fields else None,
         sampler=part.choice("sampler", STRATEGIES, ""),
-        data=_data(part),
-        dataset=part.choice("dataset", [name for task in tasks().values() for name in task.datasets], ""),
+        data=_data(part, dataset),
+        dataset=dataset,
     )
 
 
@@ -251,17 +252,16 @@ def _row(part: Part, protocol: Protocol) -> Row:
         model=model,
         changes=part.text("changes", ""),
         epoch=_epoch(part),
-        by=part.text("by", ""),
         figures=_figures(part),
         rounds=part.whole("rounds", 1) if "rounds" in part.fields else None,
-        data=_data(part),
+        data=_data(part, protocol.dataset),
         trials=part.whole("trials", 1) if "trials" in part.fields else 0,
         search_rounds=part.whole("search_rounds", 1) if "search_rounds" in part.fields else 1,
     )
-    return _trained(part, row)
+    return _trained(part, replace(row, by=_by(part, row)))
 
 
-def _experiment(part: Part, rows: Mapping[str, Row]) -> Row:
+def _experiment(part: Part, rows: Mapping[str, Row], protocol: Protocol) -> Row:
     part.only({"about", "tries"}, {"changes", "epoch", "by", "draws", *data_options(), *figure_names()})
     about = rows[part.known(part.fields["about"], "row", rows)]
     tries, changes = part.text("tries"), part.text("changes", "")
@@ -272,15 +272,14 @@ def _experiment(part: Part, rows: Mapping[str, Row]) -> Row:
         label=f"{about.label}, {tries}",
         changes=" ".join([*kept, *changes.split()]),
         epoch=_epoch(part) or about.epoch,
-        by=part.text("by", about.by),
         figures=_figures(part)
         or {name: figure for name, figure in about.figures.items() if name in measured_figures()},
-        data={**about.data, **_data(part)},
+        data={**about.data, **_data(part, protocol.dataset)},
         draws=part.whole("draws", 1) if "draws" in part.fields else 0,
         about=about,
         tries=tries,
     )
-    return _trained(part, row)
+    return _trained(part, replace(row, by=_by(part, row)))
 
 
 def _trained(part: Part, row: Row) -> Row:
@@ -294,10 +293,21 @@ def _trained(part: Part, row: Row) -> Row:
     return row
 
 
-def _data(part: Part) -> dict[str, str]:
+def _data(part: Part, dataset: str) -> dict[str, str]:
     """The options of the data that it names."""
-    options = data_options()
-    return {name: part.choice(name, option.choices) for name, option in options.items() if name in part.fields}
+    _, source = dataset_named(dataset or DataConfig.dataset)
+    for name in data_options().keys() & part.fields.keys() - {option.name for option in source.options}:
+        raise part.fail(f"the data set {dataset} takes no {name}", name)
+    return {each.name: part.choice(each.name, each.choices) for each in source.options if each.name in part.fields}
+
+
+def _by(part: Part, row: Row) -> str:
+    """The metric that says which epoch is a round's own best."""
+    if "by" not in part.fields:
+        return row.by
+    if row.epoch != OWN_BEST_EPOCH:
+        raise part.fail(f"by is said of epoch: {OWN_BEST_EPOCH} alone", "by")
+    return part.choice("by", [metric.name for metric in get_variant(row.model).metrics])
 
 
 def _epoch(part: Part) -> Epoch | None:

@@ -21,7 +21,7 @@ from pipeline.tuning.ledger import Method
 from pipeline.tuning.pruning import LEAST_FOLDS, PRUNERS
 from pipeline.tuning.samplers import TWO_OBJECTIVES
 from pipeline.tuning.space import Space
-from pipeline.tuning.space_file import SPACES, family_space, load_space, space_path
+from pipeline.tuning.space_file import SPACES, family_space, listed_models, load_space, space_path
 from pipeline.tuning.strategies import ALPHA, COMPLETE, STRATEGIES, Strategy, make_strategy
 
 MAX_TRIALS = 100_000
@@ -206,6 +206,8 @@ def default_space(variant: Variant, sampler: str) -> Path:
 def space_file(given: str) -> Path:
     """The search space that a person names: their own file, or one of `search_spaces/`, also by a variant's name."""
     path = space_path(given)
+    if path.parent.name == TWO_STEP and not os.path.exists(path):  # in which there were two
+        return SPACES / f"{TWO_STEP}.yaml"
     is_shipped = path.parent in (Path(), Path(SPACES.name), SPACES)
     if is_shipped and not os.path.exists(path) and path.stem in variants():
         return family_space(get_variant(path.stem))
@@ -218,6 +220,8 @@ def space_of(config: SearchConfig) -> Space:
     path = space_file(config.space) if config.space else default_space(variant, config.sampler)
     if config.sampler == "screen" and not config.space and not path.exists():
         raise InputError(f"there is no space to screen {variant.name} over; give one with --space")
+    if os.path.exists(path):
+        listed_models(path, variants())  # raises for one that there is not
     space = load_space(variant, path, complete=config.make_strategy().complete)
     alpha = space.dimensions.get(ALPHA)
     if config.sampler == "two-step" and alpha is not None and space.preset.alpha not in alpha:

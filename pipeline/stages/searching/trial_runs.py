@@ -184,7 +184,11 @@ class TrialRuns:
 
     def _project(self, record: TrialRecord) -> None:
         ended = record.ended.astimezone(UTC)
-        shown = record.state if record.error is None else f"err {self._unit.show(record.error)}"
+        shown = (
+            record.state
+            if record.error is None
+            else f"err {self._unit.scale * record.error:.1f} {self._unit.symbol}".rstrip()
+        )
         run = self._opened(record, record.started.astimezone(UTC))
         text = self._describe(record)
         link, name = self.pages.link(record.number), f"trial {record.number:03d} · {shown}"

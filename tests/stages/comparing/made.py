@@ -22,7 +22,7 @@ MLPS = ("mlp", "mlp_ws", "mlp_al", "mlp_ws_al")
 def evaluated(
     tracker: MemoryTracker,
     model: str,
-    test_error_R: Sequence[float],
+    test_R: Sequence[float],
     *,
     train_error_R: Sequence[float] = (),
     digit_error_R: Sequence[float] = (),
@@ -33,7 +33,7 @@ def evaluated(
     tags: Mapping[str, str] | None = None,
     texts: Mapping[str, str] | None = None,
 ) -> str:
-    """Put down an evaluation with these errors after the last epoch: the id of its run."""
+    """Put down an evaluation with these values of its first metric after the last epoch: the id of its run."""
     variant = get_variant(model)
     start = RunStart(
         name=f"evaluate {model}",
@@ -43,15 +43,15 @@ def evaluated(
             "pairs": 1000,
             "test_pairs": "same",
             "seed": 0,
-            "rounds": len(test_error_R),
+            "rounds": len(test_R),
             **(params or {}),
         },
         tags={"model": model, "dataset_digest": digest, **config_tags(config or variant.preset), **(tags or {})},
     )
     run = tracker.start(start)
     rounds = {
-        "test_error": test_error_R,
-        "train_error": train_error_R or test_error_R,
+        f"test_{variant.metric.name}": test_R,
+        f"train_{variant.metric.name}": train_error_R or test_R,
         "test_digit_error": digit_error_R,
     }
     run.log(
@@ -62,7 +62,7 @@ def evaluated(
                 for number, value in enumerate(each)
             ),
             *curve("train_loss", [0.7, 0.6]),
-            *(curve("train_loss_std", [0.1, 0.1]) if len(test_error_R) > 1 else []),
+            *(curve("train_loss_std", [0.1, 0.1]) if len(test_R) > 1 else []),
             Metric("seconds_per_epoch", seconds_per_epoch),
         ]
     )

@@ -79,6 +79,13 @@ def test_other_numbers_of_rounds_are_refused() -> None:
     assert column(ranked, "behind the best") == {"mlp_ws": "-", "mlp": "-"}
 
 
+def test_what_is_measured_by_another_metric_is_refused() -> None:
+    tracker = MemoryTracker()
+    evaluated(tracker, "mlp", ALIKE)
+    evaluated(tracker, "mlp_regressor", OTHER)
+    assert "but metrics differ (error: mlp; rmse: mlp_regressor); " in refusal(tracker)
+
+
 def test_all_reasons_are_named_and_of_many_variants_the_first() -> None:
     tracker = MemoryTracker()
     for model in (*MLPS, "convnet"):

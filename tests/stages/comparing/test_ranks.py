@@ -10,7 +10,7 @@ from pipeline.reports.contrasts import permutation_p
 from pipeline.reports.statistics import summarise
 from pipeline.stages.stage import StageResult
 from pipeline.tracking.memory import MemoryTracker
-from tests.stages.comparing.made import MLPS, column, compared, errors, evaluated
+from tests.stages.comparing.made import MLPS, column, compared, errors, evaluated, said_of
 from tests.stages.runs import run_of
 
 ERRORS = dict(zip((*MLPS, "convnet", "linear_digits"), errors(0.30, 0.20, 0.26, 0.16, 0.21, 0.12), strict=True))
@@ -77,6 +77,23 @@ def test_digit_errors_stand_where_there_are_any(tracker: MemoryTracker, result: 
         assert shown[model] == summarise([error / 2 for error in ERRORS[model]]).text()
     assert {shown[model] for model in ("mlp", "mlp_ws", "convnet")} == {"-"}
     assert "digit error" not in compared(tracker, models="mlp,convnet").table.headers
+
+
+def test_differences_are_in_the_unit_of_what_was_measured() -> None:
+    tracker = MemoryTracker()
+    evaluated(tracker, "linear_regressor", [60.0, 62.0, 61.0])
+    evaluated(tracker, "mlp_regressor", [57.5, 59.5, 58.5])
+    result = compared(tracker)
+    assert result.headline.startswith("mlp_regressor has the least mean test rmse, 58.5 ± 1, of 2 variants; ")
+    assert "linear_regressor is next, +2.5 [2.5, 2.5] behind (p = 0.250)" in result.headline
+    assert column(result, "test rmse") == {"mlp_regressor": "58.5 ± 1", "linear_regressor": "61 ± 1"}
+    assert column(result, "least") == {"mlp_regressor": "57.5", "linear_regressor": "60"}
+    [row] = said_of(result).values()
+    assert (row["contrast"], row["difference"]) == ("depth 1 or 0", "-2.5")
+    metrics = run_of(tracker, result).metrics
+    assert metrics["final_test_rmse/mlp_regressor", 0] == 58.5
+    [summary] = tracker.find("summary", model="mlp_regressor")
+    assert (summary.metrics["final_test_rmse"], summary.tags["metric"], summary.tags["unit"]) == (58.5, "rmse", "")
 
 
 def test_the_newest_evaluation_of_each_variant_counts() -> None:
