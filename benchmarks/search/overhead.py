@@ -23,14 +23,14 @@ from pipeline.stages.searching.clock import Clock
 from pipeline.stages.searching.config import SearchConfig, inputs
 from pipeline.stages.searching.context import SearchContext
 from pipeline.stages.searching.trial_runs import TrialRuns
-from pipeline.stages.stage import Setting
+from pipeline.stages.stage import Sampling
 from pipeline.tracking.mlflow_tracker import MlflowTracker
 from pipeline.tracking.port import RunStart, stage_run
 from pipeline.training.pool import Trainer
 from pipeline.tuning.dashboard import StudyPages
 from pipeline.tuning.ledger import Ledger
 from pipeline.tuning.storage import open_storage
-from pipeline.tuning.trials import Asked, Finding
+from pipeline.tuning.trials import PlannedTrial, TrialResult
 
 MODEL = "mlp_ws_al"
 EPOCHS = 25
@@ -73,10 +73,10 @@ def measure_overhead(trials: int, population: int, cache_dir: Path, step: Callab
     """Search with made-up findings, in a folder that is removed."""
     waiting: list[float] = []
     beside: list[float] = []
-    untold: list[tuple[Asked, Finding]] = []
+    untold: list[tuple[PlannedTrial, TrialResult]] = []
     with tempfile.TemporaryDirectory() as folder, _tracking(f"sqlite:///{folder}/mlflow.db"):
         config = SearchConfig(
-            setting=Setting(data=DataConfig(cache_dir=cache_dir)),
+            sampling=Sampling(data=DataConfig(cache_dir=cache_dir)),
             model=MODEL,
             n_trials=trials,
             population=population,
@@ -125,7 +125,7 @@ def measure_overhead(trials: int, population: int, cache_dir: Path, step: Callab
     return Overhead(waiting_N=np.array(waiting), beside_N=np.array(beside))
 
 
-def made_up(trial: Asked) -> Finding:
+def made_up(trial: PlannedTrial) -> TrialResult:
     """Curves and folds such as a training gives, from the configuration alone."""
     generator = numpy_generator(0, "made up", trial.number)
     level = 0.05 + 0.02 * abs(np.log10(trial.hyper.lr) + 2.5) + 0.01 * generator.random()
@@ -133,7 +133,9 @@ def made_up(trial: Asked) -> Finding:
     names = ("train_loss", "train_error", "validation_loss", "validation_error", "validation_digit_error")
     folds = [(falling + 0.01 * generator.standard_normal()).tolist() for _ in range(5)]
     mean = np.mean(folds, axis=0).tolist()
-    return Finding(curves=dict.fromkeys(names, mean), fold_errors=folds, state="complete", replica_epochs=5 * EPOCHS)
+    return TrialResult(
+        curves=dict.fromkeys(names, mean), fold_errors=folds, state="complete", replica_epochs=5 * EPOCHS
+    )
 
 
 @contextmanager

@@ -32,7 +32,7 @@ class StillAwayError(StageError):
         self.reason = reason
 
 
-def outlast(
+def retry(
     call: Callable[[], Result],
     is_away: Callable[[Exception], bool],
     store: str,

@@ -42,7 +42,7 @@ from pipeline.tasks.registry import factor_names
 
 if TYPE_CHECKING:
     from pipeline.stages.planning import Work
-    from pipeline.stages.stage import Setting
+    from pipeline.stages.stage import Sampling
     from pipeline.tracking.mlflow_tracker import MlflowTracker
     from pipeline.training.compute import Compute
 
@@ -144,13 +144,13 @@ def prepare_command(dry_run: bool, **options: Any) -> None:
     from pipeline.stages import prepare
     from pipeline.tasks.registry import example_of
 
-    config = prepare.PrepareConfig(setting=_setting(options))
+    config = prepare.PrepareConfig(sampling=_sampling(options))
     if dry_run:
-        _show_plan(prepare.plan(config), config.setting)
+        _show_plan(prepare.plan(config), config.sampling)
         return
     Terminal().show(prepare.run(config, _tracker(), Terminal()))
-    model = example_of(config.setting.data.dataset)
-    show_next([(stage_command("search", model=model, **_again(config.setting)), "search hyperparameters"), _look()])
+    model = example_of(config.sampling.data.dataset)
+    show_next([(stage_command("search", model=model, **_again(config.sampling)), "search hyperparameters"), _look()])
 
 
 @main.command("cross_validate")
@@ -174,14 +174,14 @@ def cross_validate_command(dry_run: bool, **options: Any) -> None:
     """Cross-validate one configuration or a grid on training samples."""
     from pipeline.stages import cross_validate
 
-    setting = _setting(options)
-    config = cross_validate.CrossValidateConfig(setting=setting, compute=_compute(options), **options)
+    sampling = _sampling(options)
+    config = cross_validate.CrossValidateConfig(sampling=sampling, compute=_compute(options), **options)
     if dry_run:
-        _show_plan(cross_validate.plan(config), setting, config.compute)
+        _show_plan(cross_validate.plan(config), sampling, config.compute)
         return
     result = cross_validate.run(config, _tracker(), Terminal())
     Terminal().show(result)
-    evaluate = stage_command("evaluate", model=config.model, from_run=result.run_id, **_again(setting))
+    evaluate = stage_command("evaluate", model=config.model, from_run=result.run_id, **_again(sampling))
     show_next([(evaluate, "measure it on test samples"), _look()])
 
 
@@ -237,18 +237,18 @@ def search_command(dry_run: bool, **options: Any) -> None:
     """Search hyperparameters with Optuna by cross validation on training samples; start again to resume."""
     from pipeline.stages.searching.config import SearchConfig, space_of
 
-    setting = _setting(options)
-    config = SearchConfig(setting=setting, compute=_compute(options), **options)
+    sampling = _sampling(options)
+    config = SearchConfig(sampling=sampling, compute=_compute(options), **options)
     space_of(config)  # raises for a bad one, before there is a tracking store
     if dry_run:
         from pipeline.stages.searching.plan import plan
 
-        _show_plan(plan(config), config.setting, config.compute)
+        _show_plan(plan(config), config.sampling, config.compute)
         return
     from pipeline.stages import search
 
     Terminal().show(search.run(config, _tracker(), Terminal()))
-    evaluate = stage_command("evaluate", model=config.model, **_again(setting))
+    evaluate = stage_command("evaluate", model=config.model, **_again(sampling))
     show_next(
         [
             (evaluate, "measure the best configuration on test samples"),
@@ -271,10 +271,10 @@ def evaluate_command(dry_run: bool, **options: Any) -> None:
     """Measure one configuration on test samples over many rounds."""
     from pipeline.stages import evaluate
 
-    setting = _setting(options)
-    config = evaluate.EvaluateConfig(setting=setting, compute=_compute(options), **options)
+    sampling = _sampling(options)
+    config = evaluate.EvaluateConfig(sampling=sampling, compute=_compute(options), **options)
     if dry_run:
-        _show_plan(evaluate.plan(config, _tracker()), setting, config.compute)
+        _show_plan(evaluate.plan(config, _tracker()), sampling, config.compute)
         return
     Terminal().show(evaluate.run(config, _tracker(), Terminal()))
     show_next([(stage_command("compare"), "put the evaluated variants side by side"), _look()])
@@ -328,10 +328,10 @@ def reproduce_command(dry_run: bool, **options: Any) -> None:
     from pipeline.stages import reproduce
     from pipeline.stages.reproducing.config import ReproduceConfig
 
-    setting, compute = _setting(options), _compute(options)
-    config = ReproduceConfig(setting=setting, compute=compute, **options)
+    sampling, compute = _sampling(options), _compute(options)
+    config = ReproduceConfig(sampling=sampling, compute=compute, **options)
     if dry_run:
-        _show_plan(reproduce.plan(config, _tracker()), setting, compute)
+        _show_plan(reproduce.plan(config, _tracker()), sampling, compute)
         return
     reproduce.run(config, _tracker(), Terminal(), Terminal().show)
     show_next([_look()])
@@ -449,14 +449,14 @@ def main_command(dry_run: bool, **options: Any) -> None:
     from pipeline.stages import main as whole
     from pipeline.stages.searching.config import SearchConfig
 
-    setting = _setting(options)
+    sampling = _sampling(options)
     compute = _compute(options)
     model, folds = options["model"], options["folds"]
     config = whole.MainConfig(
-        prepare=prepare.PrepareConfig(setting=setting),
-        cross_validate=cross_validate.CrossValidateConfig(setting=setting, model=model, folds=folds, compute=compute),
+        prepare=prepare.PrepareConfig(sampling=sampling),
+        cross_validate=cross_validate.CrossValidateConfig(sampling=sampling, model=model, folds=folds, compute=compute),
         search=SearchConfig(
-            setting=setting,
+            sampling=sampling,
             model=model,
             n_trials=options["n_trials"],
             folds=folds,
@@ -464,12 +464,12 @@ def main_command(dry_run: bool, **options: Any) -> None:
             compute=compute,
         ),
         evaluate=evaluate.EvaluateConfig(
-            setting=setting, model=model, rounds=options["rounds"], register=options["register"], compute=compute
+            sampling=sampling, model=model, rounds=options["rounds"], register=options["register"], compute=compute
         ),
         compare=compare.CompareConfig(),
     )
     if dry_run:
-        _show_plan(whole.plan(config, _tracker()), setting, compute)
+        _show_plan(whole.plan(config, _tracker()), sampling, compute)
         return
     whole.run(config, _tracker(), Terminal(), Terminal().show)
     show_next([_look(storage=options["storage"])])
@@ -505,10 +505,10 @@ def check_spaces_command(file: str | None, model: str) -> None:
     show_parts([spaces.check_file(file, model) if file else spaces.check_all()])
 
 
-def _show_plan(works: list[Work], setting: Setting | None = None, compute: Compute | None = None) -> None:
+def _show_plan(works: list[Work], sampling: Sampling | None = None, compute: Compute | None = None) -> None:
     from pipeline.stages.planning import answer
 
-    Terminal().show(answer(works, setting, compute, Terminal()))
+    Terminal().show(answer(works, sampling, compute, Terminal()))
 
 
 def _tell_who_gets_in(host: str, dashboard_ports: Sequence[int]) -> None:
@@ -524,10 +524,10 @@ def _tell_who_gets_in(host: str, dashboard_ports: Sequence[int]) -> None:
         )
 
 
-def _setting(options: dict[str, Any]) -> Setting:
+def _sampling(options: dict[str, Any]) -> Sampling:
     """Take the options that all stages share out of `options`."""
     from pipeline.data.config import DataConfig
-    from pipeline.stages.stage import Setting
+    from pipeline.stages.stage import Sampling
 
     cache_dir = _cache(options.pop("cache_dir"))
     given = {name: options.pop(name) for name in options_of_data() if name in options}
@@ -535,7 +535,7 @@ def _setting(options: dict[str, Any]) -> Setting:
     sources = {name: options.pop(name) for name in ("dataset", "data_dir") if name in options}
     data = DataConfig(cache_dir=cache_dir, options=told, **sources)
     drawn = {name: options.pop(name) for name in ("seed", "samples", "test_samples") if name in options}
-    return Setting(data=data, **drawn)
+    return Sampling(data=data, **drawn)
 
 
 def _cache(given: str) -> Path:
@@ -551,15 +551,15 @@ def _compute(options: dict[str, Any]) -> Compute:
     return Compute(**{name: options.pop(name) for name in ("workers", "device", "precision", "compile", "chunk")})
 
 
-def _again(setting: Setting) -> dict[str, str]:
+def _again(sampling: Sampling) -> dict[str, str]:
     """The options of data and seed that the next command needs as well: those that are not the default."""
     given = {
-        "dataset": setting.data.dataset,
-        "data_dir": setting.data.data_dir,
-        **setting.data.options,
-        "samples": str(setting.samples or "all"),
-        "test_samples": str(setting.test_samples or "same"),
-        "seed": str(setting.seed),
+        "dataset": sampling.data.dataset,
+        "data_dir": sampling.data.data_dir,
+        **sampling.data.options,
+        "samples": str(sampling.samples or "all"),
+        "test_samples": str(sampling.test_samples or "same"),
+        "seed": str(sampling.seed),
     }
     defaults = {option.name: str(option.default) for option in main.commands["prepare"].params}
     return {name: value for name, value in given.items() if value != defaults[name]}

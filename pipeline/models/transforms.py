@@ -24,7 +24,7 @@ def standardised(x: Tensor) -> tuple[Tensor, Tensor]:
 
 def standardised_features(x: Tensor) -> tuple[Tensor, Tensor]:
     """Mean and standard deviation of each feature of a replica; one that is constant is only shifted."""
-    mean, std = x.mean(1, keepdim=True), x.std(1, keepdim=True, correction=0)
+    mean, std = x.mean(1, keepdim=True), x.std(1, keepdim=True, correction=int(x.shape[1] > 1))
     return mean, std.where(std > 0, torch.ones_like(std))
 
 

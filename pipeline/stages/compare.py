@@ -15,8 +15,8 @@ from pipeline.stages.comparing.evaluations import (
     ranked_otherwise,
     searched_otherwise,
 )
+from pipeline.stages.comparing.page import log_page
 from pipeline.stages.comparing.pictures import pictures
-from pipeline.stages.comparing.report import log_report
 from pipeline.stages.comparing.summaries import summarise_variants
 from pipeline.stages.comparing.tables import behind, contrast_table, significance, variant_table
 from pipeline.stages.planning import Work
@@ -87,7 +87,7 @@ def run(config: CompareConfig, tracker: Tracker, reporter: Reporter, parent: Run
         )
         tables = dict(zip(("comparison", "contrasts"), (result.table, *result.more), strict=False))
         shown = pictures(ranked, verdicts, paired=paired)
-        log_report(run, "Which variant is better, and by how much", result, tables, shown)
+        log_page(run, "Which variant is better, and by how much", result, tables, shown)
         run.log(
             metrics=[
                 *(Metric(f"final_test_{entry.variant.metric.name}/{entry.model}", entry.test.mean) for entry in ranked),

@@ -127,13 +127,13 @@ def inputs(config: CrossValidateConfig) -> tuple[Variant, list[Hyperparameters],
     """The variant, the cells of its grid, the splits, and the trainings that give all cells."""
     variant = get_variant(config.model)
     cells = parse_grid(config.grid, variant)
-    splits = open_splits(variant, config.setting, config.compute)
+    splits = open_splits(variant, config.sampling, config.compute)
     jobs = [
         Job(
             variant=variant,
             replicas=fold_replicas(
                 splits,
-                config.setting,
+                config.sampling,
                 trained,
                 rounds=config.rounds,
                 folds=config.folds,
@@ -162,7 +162,7 @@ def plan(config: CrossValidateConfig) -> list[Work]:
 
 def run(config: CrossValidateConfig, tracker: Tracker, reporter: Reporter, parent: Run | None = None) -> StageResult:
     """Train every fold of every round for every cell; log curves, table and figures, a child run for each cell."""
-    setting = config.setting
+    sampling = config.sampling
     variant, cells, splits, jobs = inputs(config)
     open_store(tracker, reporter)
     start = RunStart(
@@ -170,7 +170,7 @@ def run(config: CrossValidateConfig, tracker: Tracker, reporter: Reporter, paren
         role="cross_validate",
         params={
             **variant_params(variant),
-            **setting.params,
+            **sampling.params,
             **config.compute.params,
             "grid": config.grid,
             **config.folding,
@@ -187,7 +187,7 @@ def run(config: CrossValidateConfig, tracker: Tracker, reporter: Reporter, paren
         if len(results) == 1:
             _log_cell(run, results[0])
         else:
-            params = {**variant_params(variant), **setting.params, **config.compute.params, **config.folding}
+            params = {**variant_params(variant), **sampling.params, **config.compute.params, **config.folding}
             for cell in results:
                 _log_cell_run(tracker, run, cell, params, splits)
         log_composition(run, trainer)

@@ -190,8 +190,8 @@ def _studies(config: DoctorConfig) -> Iterator[Check]:
         return
     try:
         with closing(open_storage(config.storage)) as storage:
-            freed = storage.outlast(lambda: free_abandoned(storage)) if config.repair else 0
-            held, running = storage.outlast(lambda: (leases(storage), left_running(storage)))
+            freed = storage.retry(lambda: free_abandoned(storage)) if config.repair else 0
+            held, running = storage.retry(lambda: (leases(storage), left_running(storage)))
     except VariantlabError as error:
         yield Check(name, str(error), _advice(error, "start its server, or choose another --storage"))
         return

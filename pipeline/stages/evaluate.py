@@ -25,7 +25,7 @@ from pipeline.stages.registering import check_name, register
 from pipeline.stages.replicas import curves_of, metric_series, open_splits, round_replicas
 from pipeline.stages.stage import (
     Reporter,
-    Setting,
+    Sampling,
     StageResult,
     log_composition,
     open_store,
@@ -58,11 +58,11 @@ EXAMPLES = 4
 class EvaluateConfig:
     """What to evaluate."""
 
-    setting: Setting
+    sampling: Sampling
     model: str
     rounds: int = 20
     preset: str = "best"
-    """`best`: of the newest finished search of this model on this data set; `report`: the report's configuration."""
+    """`best`: of the newest finished search of this model on this data set; `report`: its preset."""
     from_run: str = ""
     """Id of a run whose configuration to take instead: a search, trial, cross_validate, cell or evaluate run."""
     register: str = ""
@@ -83,8 +83,8 @@ def inputs(config: EvaluateConfig) -> tuple[Variant, Splits]:
     """The variant and the splits, which suffice for the samples that are asked for."""
     variant = get_variant(config.model)
     parse_changes(config.changes, variant.preset, variant)
-    splits = open_splits(variant, config.setting, config.compute)
-    round_replicas(splits, config.setting, variant.preset, rounds=1)
+    splits = open_splits(variant, config.sampling, config.compute)
+    round_replicas(splits, config.sampling, variant.preset, rounds=1)
     return variant, splits
 
 
@@ -92,8 +92,8 @@ def plan(config: EvaluateConfig, tracker: Tracker) -> list[Work]:
     """All rounds."""
     variant, splits = inputs(config)
     hyper, origin = _configuration(config, variant, splits, tracker)
-    replicas = round_replicas(splits, config.setting, hyper, rounds=config.rounds)
-    source = "the report's configuration" if origin is None else f"the configuration of run {origin.name}"
+    replicas = round_replicas(splits, config.sampling, hyper, rounds=config.rounds)
+    source = "the preset" if origin is None else f"the configuration of run {origin.name}"
     return [
         Work(
             what=f"evaluate {variant.name}",
@@ -107,17 +107,17 @@ def plan(config: EvaluateConfig, tracker: Tracker) -> list[Work]:
 
 def run(config: EvaluateConfig, tracker: Tracker, reporter: Reporter, parent: Run | None = None) -> StageResult:
     """Train and test in every round; log metrics with intervals, curves, what the task shows, and the median model."""
-    setting = config.setting
+    sampling = config.sampling
     variant, splits = inputs(config)
     hyper, origin = _configuration(config, variant, splits, tracker)
-    replicas = round_replicas(splits, setting, hyper, rounds=config.rounds)
+    replicas = round_replicas(splits, sampling, hyper, rounds=config.rounds)
     open_store(tracker, reporter)
     start = RunStart(
         name=f"evaluate {variant.name}",
         role="evaluate",
         params={
             **variant_params(variant),
-            **setting.params,
+            **sampling.params,
             **variant.shown(hyper),
             **config.compute.params,
             "rounds": config.rounds,
@@ -407,7 +407,7 @@ def _result(
     }
     test = summaries[f"test {first.title}"]
     shown = sorted(summaries.items(), key=lambda item: item[0] != f"train {first.title}")
-    source = "the report's configuration" if origin is None else f"the configuration of run {origin.name} ({origin.id})"
+    source = "the preset" if origin is None else f"the configuration of run {origin.name} ({origin.id})"
     others = {name: each for name, each in summaries.items() if name != f"train {first.title}"}
     middle = unit.show(outcomes[median].held_out(first.name))
     return StageResult(

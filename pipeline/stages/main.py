@@ -26,13 +26,13 @@ class MainConfig:
 
 
 def plan(config: MainConfig, tracker: Tracker) -> list[Work]:
-    """Those of all stages; the evaluation stands with the report's configuration for what the search will find."""
+    """Those of all stages; the evaluation stands with the preset for what the search will find."""
     [final] = evaluate.plan(replace(config.evaluate, preset="report"), tracker)
     return [
         *prepare.plan(config.prepare),
         *cross_validate.plan(config.cross_validate),
         *search_plan.plan(config.search),
-        replace(final, note="The evaluation is timed with the report's configuration, which the search may change."),
+        replace(final, note="The evaluation is timed with the preset, which the search may change."),
     ]
 
 
@@ -46,7 +46,7 @@ def run(config: MainConfig, tracker: Tracker, reporter: Reporter, shown: Callabl
     start = RunStart(
         name=f"main {variant.name}",
         role="main",
-        params={**variant_params(variant), **config.search.setting.params},
+        params={**variant_params(variant), **config.search.sampling.params},
         tags=variant_tags(variant),
         data=splits,
         test_data=True,

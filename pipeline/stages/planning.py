@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pipeline.base.durations import show_seconds
 from pipeline.data.config import DataConfig
 from pipeline.reports.tables import Table
-from pipeline.stages.stage import Answer, Reporter, Setting
+from pipeline.stages.stage import Answer, Reporter, Sampling
 from pipeline.tasks.registry import load_splits
 from pipeline.training.compute import Compute
 from pipeline.training.estimate import (
@@ -60,12 +60,12 @@ class Work:
         return str(epochs[0]) if min(epochs) == max(epochs) else f"{min(epochs)} to {max(epochs)}"
 
 
-def answer(works: Sequence[Work], setting: Setting | None, compute: Compute | None, reporter: Reporter) -> Answer:
+def answer(works: Sequence[Work], sampling: Sampling | None, compute: Compute | None, reporter: Reporter) -> Answer:
     """What would be done, with the time that it would take."""
     seconds, notes = [0.0] * len(works), list[str]()
-    if setting is not None and compute is not None and any(work.jobs for work in works):
+    if sampling is not None and compute is not None and any(work.jobs for work in works):
         reporter.say("timing a few steps ...")
-        seconds, notes = _timed(works, setting.data, compute, reporter)
+        seconds, notes = _timed(works, sampling.data, compute, reporter)
     total, replica_epochs = sum(seconds), sum(work.replica_epochs for work in works)
     workers = "" if compute is None else f" with {compute.resolved().workers} worker(s)"
     return Answer(

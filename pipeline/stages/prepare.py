@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pipeline.data.dataset import Samples, Splits
 from pipeline.data.rounds import draw_samples
 from pipeline.stages.planning import Work
-from pipeline.stages.stage import Reporter, Setting, StageResult, open_store
+from pipeline.stages.stage import Reporter, Sampling, StageResult, open_store
 from pipeline.tasks.registry import dataset_named, load_splits
 from pipeline.tracking.port import Metric, Run, RunStart, Tracker, stage_run
 
@@ -16,38 +16,38 @@ from pipeline.tracking.port import Metric, Run, RunStart, Tracker, stage_run
 class PrepareConfig:
     """Which splits to prepare."""
 
-    setting: Setting
+    sampling: Sampling
 
 
 def inputs(config: PrepareConfig) -> tuple[Splits, dict[str, Samples]]:
     """The splits, and the training and test samples of round 0."""
-    setting = config.setting
-    splits = load_splits(setting.data)
+    sampling = config.sampling
+    splits = load_splits(sampling.data)
     parts = {
-        "train": (splits.train, setting.train_count(splits)),
-        "test": (splits.test, setting.test_count(splits)),
+        "train": (splits.train, sampling.train_count(splits)),
+        "test": (splits.test, sampling.test_count(splits)),
     }
     return splits, {
-        part: pool.gather(draw_samples(part, pool, count, seed=setting.seed, round_=0))
+        part: pool.gather(draw_samples(part, pool, count, seed=sampling.seed, round_=0))
         for part, (pool, count) in parts.items()
     }
 
 
 def plan(config: PrepareConfig) -> list[Work]:
     """Nothing to train; whether the splits are there already."""
-    _, source = dataset_named(config.setting.data.dataset)
-    done = "prepared" if source.is_prepared(config.setting.data) else "-"
-    return [Work(what=f"prepare {config.setting.data.dataset}", done=done)]
+    _, source = dataset_named(config.sampling.data.dataset)
+    done = "prepared" if source.is_prepared(config.sampling.data) else "-"
+    return [Work(what=f"prepare {config.sampling.data.dataset}", done=done)]
 
 
 def run(config: PrepareConfig, tracker: Tracker, reporter: Reporter, parent: Run | None = None) -> StageResult:
     """Prepare the splits and log their digest, class and target balance, and a picture of samples."""
-    setting = config.setting
+    sampling = config.sampling
     splits, rounds = inputs(config)
     open_store(tracker, reporter)
-    start = RunStart(name=f"prepare {splits.name}", role="prepare", params=setting.params, data=splits, test_data=True)
+    start = RunStart(name=f"prepare {splits.name}", role="prepare", params=sampling.params, data=splits, test_data=True)
     with stage_run(tracker, start, parent) as run:
-        task, _ = dataset_named(setting.data.dataset)
+        task, _ = dataset_named(sampling.data.dataset)
         views, train = task.views, splits.train
         shares = {
             (part, what): share(samples) for part, samples in rounds.items() for what, share in views.shares.items()

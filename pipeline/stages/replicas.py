@@ -11,7 +11,7 @@ from pipeline.data.folds import check_folds, split_folds
 from pipeline.data.rounds import draw_samples
 from pipeline.models.hyperparameters import Hyperparameters
 from pipeline.models.variant import Variant
-from pipeline.stages.stage import Setting
+from pipeline.stages.stage import Sampling
 from pipeline.tasks.registry import check_dataset, load_splits
 from pipeline.training.compute import Compute
 from pipeline.training.plan import Outcome, Replica
@@ -24,7 +24,7 @@ MAX_ROUNDS = 1000
 class FoldsConfig:
     """What every stage that cross-validates is told."""
 
-    setting: Setting
+    sampling: Sampling
     model: str
     folds: int
     rounds: int = 1
@@ -33,28 +33,28 @@ class FoldsConfig:
     compute: Compute = field(default_factory=Compute)
 
     def __post_init__(self) -> None:
-        if self.setting.samples:
-            check_folds(self.folds, self.setting.samples)
+        if self.sampling.samples:
+            check_folds(self.folds, self.sampling.samples)
         if not 1 <= self.rounds <= MAX_ROUNDS:
             raise InputError(f"--rounds must be between 1 and {MAX_ROUNDS}, but got {self.rounds}")
         if self.select not in SELECTIONS:
             raise UnknownNameError("selection", self.select, SELECTIONS)
 
 
-def open_splits(variant: Variant, setting: Setting, compute: Compute) -> Splits:
+def open_splits(variant: Variant, sampling: Sampling, compute: Compute) -> Splits:
     """The data set, which this variant can learn from.
 
     Raises InputError where data, variant and precision do not go together.
     """
-    check_dataset(variant, setting.data.dataset)
+    check_dataset(variant, sampling.data.dataset)
     if variant.make_step is not None and compute.precision != "float32":
         raise InputError(f"{variant.name} trains in float32 only, but got --precision {compute.precision}")
-    return load_splits(setting.data)
+    return load_splits(sampling.data)
 
 
 def fold_replicas(
     splits: Splits,
-    setting: Setting,
+    sampling: Sampling,
     hyper: Hyperparameters,
     *,
     rounds: int,
@@ -67,11 +67,11 @@ def fold_replicas(
     """K-fold cross validation of the training samples of each round, round by round; the test pool takes no part."""
     replicas = []
     for round_ in range(first_round, first_round + rounds):
-        samples = draw_samples("train", splits.train, setting.train_count(splits), seed=setting.seed, round_=round_)
-        for fold, (train, validation) in enumerate(split_folds(samples, folds, seed=setting.seed, round_=round_)):
+        samples = draw_samples("train", splits.train, sampling.train_count(splits), seed=sampling.seed, round_=round_)
+        for fold, (train, validation) in enumerate(split_folds(samples, folds, seed=sampling.seed, round_=round_)):
             replicas.append(
                 Replica(
-                    seed=setting.seed,
+                    seed=sampling.seed,
                     name=(*name, "round", round_, "fold", fold),
                     hyper=hyper,
                     train=train,
@@ -83,16 +83,16 @@ def fold_replicas(
     return tuple(replicas)
 
 
-def round_replicas(splits: Splits, setting: Setting, hyper: Hyperparameters, *, rounds: int) -> tuple[Replica, ...]:
+def round_replicas(splits: Splits, sampling: Sampling, hyper: Hyperparameters, *, rounds: int) -> tuple[Replica, ...]:
     """One training a round on its training samples, held out: its test samples from the test pool."""
-    train, test = setting.train_count(splits), setting.test_count(splits)
+    train, test = sampling.train_count(splits), sampling.test_count(splits)
     return tuple(
         Replica(
-            seed=setting.seed,
+            seed=sampling.seed,
             name=("round", round_),
             hyper=hyper,
-            train=draw_samples("train", splits.train, train, seed=setting.seed, round_=round_),
-            held_out=draw_samples("test", splits.test, test, seed=setting.seed, round_=round_),
+            train=draw_samples("train", splits.train, train, seed=sampling.seed, round_=round_),
+            held_out=draw_samples("test", splits.test, test, seed=sampling.seed, round_=round_),
         )
         for round_ in range(rounds)
     )

@@ -8,16 +8,16 @@ from pathlib import Path
 
 from pipeline.base.errors import InputError
 from pipeline.base.files import check_writable, write_whole
+from pipeline.stages.comparing.page import log_page
 from pipeline.stages.comparing.pictures import Picture
-from pipeline.stages.comparing.report import log_report
 from pipeline.stages.planning import Work
-from pipeline.stages.reproducing.bench import Bench
-from pipeline.stages.reproducing.benches import bench
 from pipeline.stages.reproducing.cells import AGREES, DIFFERS, NO_SPREAD, counted
 from pipeline.stages.reproducing.config import ReproduceConfig
 from pipeline.stages.reproducing.document import document, overview
 from pipeline.stages.reproducing.pictures import pictures
 from pipeline.stages.reproducing.reproduced import Reproduced
+from pipeline.stages.reproducing.runner import TableRunner
+from pipeline.stages.reproducing.runners import runner_of
 from pipeline.stages.stage import Answer, Reporter, StageResult, open_store
 from pipeline.tasks.registry import splits_kept
 from pipeline.tracking.port import PUBLISHED, Metric, Run, RunStart, Tracker, stage_run
@@ -37,7 +37,7 @@ def plan(config: ReproduceConfig, tracker: Tracker) -> list[Work]:
     """What would have to be measured, table by table."""
     planned: set[object] = set()
     with splits_kept():
-        return [work for table in config.chosen for work in bench(config, table, tracker).plan(planned)]
+        return [work for table in config.chosen for work in runner_of(config, table, tracker).plan(planned)]
 
 
 def run(config: ReproduceConfig, tracker: Tracker, reporter: Reporter, shown: Callable[[Answer], None]) -> None:
@@ -57,7 +57,7 @@ def run(config: ReproduceConfig, tracker: Tracker, reporter: Reporter, shown: Ca
     open_store(tracker, reporter)
     done = []
     for table in tables:
-        result, reproduced = _reproduce(bench(config, table, tracker), reporter)
+        result, reproduced = _reproduce(runner_of(config, table, tracker), reporter)
         shown(result)
         done.append(reproduced)
     cells = [cell for reproduced in done for cell in reproduced.cells]
@@ -67,19 +67,19 @@ def run(config: ReproduceConfig, tracker: Tracker, reporter: Reporter, shown: Ca
         reporter.say(f"wrote {config.output}")
 
 
-def _reproduce(bench: Bench, reporter: Reporter) -> tuple[StageResult, Reproduced]:
-    table, tracker = bench.table, bench.tracker
+def _reproduce(runner: TableRunner, reporter: Reporter) -> tuple[StageResult, Reproduced]:
+    table, tracker = runner.table, runner.tracker
     start = RunStart(
         name=f"reproduce {table.id}",
         role="reproduce",
-        params={**bench.setting(table.rows[0]).params, "table": table.id, "rounds": bench.rounds},
+        params={**runner.sampling(table.rows[0]).params, "table": table.id, "rounds": runner.rounds},
         tags={"table": table.id},
         purpose=PUBLISHED,
-        data=bench.splits(table.rows[0]),
+        data=runner.splits(table.rows[0]),
         test_data=table.protocol.stage == "evaluate",
     )
     with stage_run(tracker, start) as run:
-        reproduced = Reproduced(bench=bench, measured=bench.measure(reporter, run))
+        reproduced = Reproduced(runner=runner, measured=runner.measure(reporter, run))
         shown = pictures(reproduced)
         first, *more = reproduced.tables.values() or [overview([reproduced])]
         result = StageResult(
@@ -107,4 +107,4 @@ def _log(run: Run, result: StageResult, reproduced: Reproduced, shown: Sequence[
         ],
         tags={"source_runs": ",".join(run.id for _, run in reproduced.sources)},
     )
-    log_report(run, reproduced.table.title, result, reproduced.tables, shown)
+    log_page(run, reproduced.table.title, result, reproduced.tables, shown)

@@ -13,9 +13,9 @@ from pipeline.base.errors import StageError
 from pipeline.stages.searching.clock import Clock
 from pipeline.stages.searching.config import SearchConfig, inputs
 from pipeline.stages.searching.context import SearchContext
-from pipeline.stages.searching.found import Found, error_of
 from pipeline.stages.searching.generations import Generations
 from pipeline.stages.searching.recheck import recheck, recheck_jobs
+from pipeline.stages.searching.result import SearchResult, error_of
 from pipeline.stages.searching.trial_runs import RUN_STATUS, TrialRuns
 from pipeline.stages.stage import ROUNDS_OTHERWISE, Reporter, StageResult, log_composition, open_store
 from pipeline.tracking.port import Metric, Run, RunStart, Tracker, config_tags, stage_run, variant_params, variant_tags
@@ -38,7 +38,7 @@ def run(config: SearchConfig, tracker: Tracker, reporter: Reporter, parent: Run 
     variant, space, splits = inputs(config)
     name, protocol = config.study_name(space, splits), config.protocol(space, splits)
     with closing(open_storage(config.storage)) as storage:
-        open_store(tracker, reporter, storage.outlast(lambda: free_abandoned(storage)))
+        open_store(tracker, reporter, storage.retry(lambda: free_abandoned(storage)))
         clock = Clock(tracker)
         start = RunStart(
             name=f"search {variant.name}",
@@ -56,7 +56,9 @@ def run(config: SearchConfig, tracker: Tracker, reporter: Reporter, parent: Run 
             ledger = Ledger.open(storage, name, protocol, config.method(space))
             ledger.note_machine(this_machine())
             pages = StudyPages(storage, name, config.artifacts)
-            found = Found(variant=variant, space=space, config=config, samples=config.setting.train_count(splits))
+            found = SearchResult(
+                variant=variant, space=space, config=config, samples=config.sampling.train_count(splits)
+            )
             with stage_run(tracker, start, parent) as run:
                 context = SearchContext(
                     config=config,
@@ -78,7 +80,7 @@ def run(config: SearchConfig, tracker: Tracker, reporter: Reporter, parent: Run 
                     raise
 
 
-def _go_on(context: SearchContext, found: Found, runs: TrialRuns) -> StageResult:
+def _go_on(context: SearchContext, found: SearchResult, runs: TrialRuns) -> StageResult:
     """Search from where the study is to its end."""
     ledger = context.ledger
     generations = Generations(context, runs)
@@ -94,7 +96,7 @@ def _go_on(context: SearchContext, found: Found, runs: TrialRuns) -> StageResult
     return _finish(context, _rechecked(context, found.with_records(ledger.records())), runs, stopped)
 
 
-def _rechecked(context: SearchContext, found: Found) -> Found:
+def _rechecked(context: SearchContext, found: SearchResult) -> SearchResult:
     """With what trying the best again gives, which is done once for the same best."""
     best = found.ranked[: context.config.recheck]
     if not best:
@@ -113,7 +115,7 @@ def _link(context: SearchContext) -> None:
     pages.note(f"Searched by MLflow [run {run.id}]({context.tracker.link(run.id)}).")
 
 
-def _finish(context: SearchContext, found: Found, runs: TrialRuns, stopped: str) -> StageResult:
+def _finish(context: SearchContext, found: SearchResult, runs: TrialRuns, stopped: str) -> StageResult:
     """Log what was found and what it cost."""
     # A second to import, for which training would wait at the start.
     from pipeline.stages.searching.pictures import log_pictures
@@ -155,7 +157,7 @@ def _finish(context: SearchContext, found: Found, runs: TrialRuns, stopped: str)
     return result
 
 
-def _notes(found: Found, stopped: str, ledger: Ledger, clock: Clock) -> list[str]:
+def _notes(found: SearchResult, stopped: str, ledger: Ledger, clock: Clock) -> list[str]:
     states = [record.state for record in found.records]
     counts = ", ".join(f"{states.count(state)} {state}" for state in RUN_STATUS)
     ended = f" It {stopped}; the same command with more goes on." if stopped else ""
@@ -193,7 +195,7 @@ def _computed_otherwise(ledger: Ledger) -> list[str]:
     return [f"Not all trials were computed alike ({ways}); {ROUNDS_OTHERWISE}."]
 
 
-def _log_metrics(found: Found, chosen: TrialRecord, run: Run, clock: Clock) -> None:
+def _log_metrics(found: SearchResult, chosen: TrialRecord, run: Run, clock: Clock) -> None:
     states = [record.state for record in found.records]
     first, *others = found.variant.metrics
     metrics = [

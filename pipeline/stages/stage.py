@@ -30,7 +30,7 @@ ALL, SAME = "all", "same"
 
 
 @dataclass(frozen=True, kw_only=True)
-class Setting:
+class Sampling:
     """What every stage that draws data is told."""
 
     data: DataConfig

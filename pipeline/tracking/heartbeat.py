@@ -59,7 +59,7 @@ def _is_unclaimed(run: RunRecord) -> bool:
     return is_of_this_project(run.tags) and "process" not in run.tags and datetime.now(UTC) - run.started > GRACE
 
 
-class Heart:
+class Heartbeat:
     """Beats in a run until it is stopped."""
 
     def __init__(self, uri: str, run_id: str) -> None:

@@ -64,7 +64,7 @@ from pipeline.base.stores import named_file, store_error, try_to_write
 from pipeline.data.dataset import Dataset as Data
 from pipeline.data.dataset import Splits
 from pipeline.tracking.address import IF_DAMAGED, is_sqlite, server_page, sqlite_file, tracking_uri
-from pipeline.tracking.heartbeat import Heart, abandoned, living_tags
+from pipeline.tracking.heartbeat import Heartbeat, abandoned, living_tags
 from pipeline.tracking.patience import PatientClient
 from pipeline.tracking.port import (
     VARIANTS,
@@ -155,7 +155,7 @@ class MlflowTracker:
             raise _unusable(hide_secrets(said)[:MAX_REASON]) from error
         self.open: dict[str, OpenRun] = {}
         """Runs that were started and have not ended."""
-        self._heart: Heart | None = None
+        self._heartbeat: Heartbeat | None = None
 
     def __enter__(self) -> Self:
         """Itself."""
@@ -312,15 +312,15 @@ class MlflowTracker:
     def keep_open(self, run: OpenRun) -> None:
         """Know of a run that has not ended, and let others know of this process by the first of them."""
         self.open[run.id] = run
-        if self._heart is None:
-            self._heart = Heart(self.client.tracking_uri, run.id)
+        if self._heartbeat is None:
+            self._heartbeat = Heartbeat(self.client.tracking_uri, run.id)
 
     def let_go(self, run: OpenRun) -> None:
         """Forget a run that has ended, or is another process's."""
         self.open.pop(run.id, None)
-        if self._heart is not None and self._heart.run_id == run.id:
-            self._heart.stop()
-            self._heart = None
+        if self._heartbeat is not None and self._heartbeat.run_id == run.id:
+            self._heartbeat.stop()
+            self._heartbeat = None
 
     def find(self, role: str = "", *, experiment: str | None = None, **tags: str) -> list[RunRecord]:
         """Find runs; see `Tracker.find`."""

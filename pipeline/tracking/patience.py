@@ -25,7 +25,7 @@ from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
 
 from pipeline.base.errors import hide_secrets
 from pipeline.base.files import is_no_space
-from pipeline.base.outages import TrackerAwayError, outlast
+from pipeline.base.outages import TrackerAwayError, retry
 
 PAUSE_SECONDS = 1.0
 """Between two looks at a server that is away."""
@@ -184,7 +184,7 @@ class PatientClient:
                 raise TrackerAwayError(hide_secrets(" ".join(str(error).split()))) from error
             return away
 
-        return outlast(
+        return retry(
             lambda: call(*args, **kwargs), is_waited_for, "tracking store", hide_secrets(self._uri), self._patience
         )
 

@@ -32,7 +32,7 @@ class StudyPages:
     def __init__(self, storage: Storage, study: str, artifacts: str) -> None:
         """`artifacts` is the folder of files. Raises InputError when it cannot be written."""
         self._storage, self._study = storage, study
-        self._study_id = storage.outlast(lambda: storage.get_study_id_from_name(study))
+        self._study_id = storage.retry(lambda: storage.get_study_id_from_name(study))
         folder = writable_folder(Path(artifacts), "--artifacts")
         self._folder = folder
         self._files = FileSystemArtifactStore(str(folder))
@@ -44,7 +44,7 @@ class StudyPages:
 
     def note(self, markdown: str, number: int | None = None) -> None:
         """Set the note of the study, or of a trial."""
-        self._storage.outlast(lambda: self._note(markdown, number))
+        self._storage.retry(lambda: self._note(markdown, number))
 
     def _note(self, markdown: str, number: int | None) -> None:
         prefix = "dashboard" if number is None else f"dashboard:{self._trial_id(number)}"
@@ -53,7 +53,7 @@ class StudyPages:
 
     def trial_file(self, name: str, content: bytes, number: int) -> None:
         """Keep a file with a trial that has not ended, once."""
-        self._storage.outlast(lambda: self._trial_file(name, content, number))
+        self._storage.retry(lambda: self._trial_file(name, content, number))
 
     def _trial_file(self, name: str, content: bytes, number: int) -> None:
         trial = self._storage.get_trial(self._trial_id(number))
@@ -62,7 +62,7 @@ class StudyPages:
 
     def study_file(self, name: str, content: bytes) -> None:
         """Keep a file with the study, instead of the one of this name."""
-        self._storage.outlast(lambda: self._study_file(name, content))
+        self._storage.retry(lambda: self._study_file(name, content))
 
     def _study_file(self, name: str, content: bytes) -> None:
         if (kept := study_files(self._storage, self._study_id).get(name)) is not None:

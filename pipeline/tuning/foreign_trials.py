@@ -73,9 +73,9 @@ class ForeignTrials:
             "trial %d of study %s was added by hand and is marked as failed: %s", trial.number, self._study, reason
         )
         self.left_out.add(trial.number)
-        self._storage.outlast(lambda: self._storage.set_trial_user_attr(trial._trial_id, "reason", reason))
+        self._storage.retry(lambda: self._storage.set_trial_user_attr(trial._trial_id, "reason", reason))
         fail = partial(self._storage.set_trial_state_values, trial._trial_id, TrialState.FAIL)
-        self._storage.outlast(fail)
+        self._storage.retry(fail)
 
     @contextmanager
     def refusing(self, trial: FrozenTrial) -> Iterator[None]:
@@ -91,7 +91,7 @@ class ForeignTrials:
     ) -> None:
         """Make it one of the search's own: `begun`, which is written last, does that."""
         with self.refusing(known):
-            self._storage.outlast(lambda: self._adopt(known, parameters, shown, begun))
+            self._storage.retry(lambda: self._adopt(known, parameters, shown, begun))
 
     def _adopt(
         self, known: FrozenTrial, parameters: Mapping[str, Value], shown: Mapping[str, Any], begun: Mapping[str, Any]

@@ -128,9 +128,9 @@ def _wait_for(storage: Storage, study: str, say: Callable[[str], None], check: C
     seen: Lease | None = None
     unchanged = 0
     while True:
-        storage.outlast(check)
+        storage.retry(check)
         given_up = seen if unchanged >= GRACE_LOOKS else None
-        taken = storage.outlast(lambda given_up=given_up: _take(storage, study, given_up))  # type: ignore[misc]
+        taken = storage.retry(lambda given_up=given_up: _take(storage, study, given_up))  # type: ignore[misc]
         if isinstance(taken, int):
             if seen is not None:
                 say(f"this process searches study {study} now")

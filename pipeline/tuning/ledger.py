@@ -39,7 +39,15 @@ from pipeline.tuning.samplers import SAMPLERS, Proposer
 from pipeline.tuning.space import Space
 from pipeline.tuning.storage import Storage
 from pipeline.tuning.strategies import Proposal, Strategy
-from pipeline.tuning.trials import Asked, Finding, Generation, Recheck, TrialRecord, searched, selection_score
+from pipeline.tuning.trials import (
+    Generation,
+    PlannedTrial,
+    Recheck,
+    TrialRecord,
+    TrialResult,
+    searched,
+    selection_score,
+)
 
 DECIMALS = 6
 RUNS = "mlflow_runs"
@@ -107,7 +115,7 @@ class Ledger:
         `protocol` is everything that the numbers depend on. Raises InputError, naming the differences, when the study
         of this name was made under another one.
         """
-        study = storage.outlast(lambda: cls._study_of(storage, name, protocol, method))
+        study = storage.retry(lambda: cls._study_of(storage, name, protocol, method))
         return cls(storage, study, method)
 
     @staticmethod
@@ -147,7 +155,7 @@ class Ledger:
         """How many trials the study will have, as far as can be known."""
         return self._method.strategy.total(self._method.space, self.records())
 
-    def next_generation(self) -> list[Asked]:
+    def next_generation(self) -> list[PlannedTrial]:
         """The configurations to try next; empty when the study has all.
 
         Those of an interrupted generation are all among them, the ones that are told already too: what trains beside a
@@ -157,7 +165,7 @@ class Ledger:
             with suppress(ForeignTrialError):  # now it is known, or is marked as failed
                 return self._next_generation()
 
-    def _next_generation(self) -> list[Asked]:
+    def _next_generation(self) -> list[PlannedTrial]:
         records, population = self.records(), self._method.population
         begin, proposals = 0, list[Proposal]()
         for step in self._method.strategy.steps(self._method.space, records):
@@ -213,7 +221,7 @@ class Ledger:
         draws: _Draws,
         rule: Callable[[int], StopRule | None],
         known: FrozenTrial | None,
-    ) -> Asked:
+    ) -> PlannedTrial:
         """Propose the configuration of a trial, which runs from now on, and exists if it did not before."""
         is_foreign = known is not None and not is_made_here(known)
         with self._foreign.refusing(known) if known is not None and is_foreign else nullcontext():
@@ -236,7 +244,7 @@ class Ledger:
                 user_attrs=shown,
                 system_attrs={BEGUN: begun},
             )
-            self._storage.outlast(lambda: self._add(number, trial))
+            self._storage.retry(lambda: self._add(number, trial))
         elif is_foreign:
             self._foreign.adopt(known, parameters, shown, begun)
         elif known.params != parameters:
@@ -246,8 +254,8 @@ class Ledger:
             )
         elif known.state is TrialState.WAITING:
             run = partial(self._storage.set_trial_state_values, known._trial_id, TrialState.RUNNING)
-            self._storage.outlast(run)
-        return Asked(
+            self._storage.retry(run)
+        return PlannedTrial(
             number=number,
             hyper=hyper,
             samples=proposal.samples,
@@ -274,25 +282,25 @@ class Ledger:
             raise ForeignTrialError
 
     def _trial(self, number: int) -> FrozenTrial:
-        return self._storage.outlast(lambda: self._storage.get_trial(self._trial_id(number)))
+        return self._storage.retry(lambda: self._storage.get_trial(self._trial_id(number)))
 
     def _trial_id(self, number: int) -> int:
         return self._storage.get_trial_id_from_study_id_trial_number(self._study_id, number)
 
     def attach(self, number: int, name: str, value: str) -> None:
         """Keep something with a trial that is running, where people who look at the study see it."""
-        self._storage.outlast(lambda: self._storage.set_trial_user_attr(self._trial_id(number), name, value))
+        self._storage.retry(lambda: self._storage.set_trial_user_attr(self._trial_id(number), name, value))
 
-    def tell(self, number: int, finding: Finding, *, cost: float | None = None, seconds: float = 0.0) -> None:
+    def tell(self, number: int, result: TrialResult, *, cost: float | None = None, seconds: float = 0.0) -> None:
         """Acknowledge a trial: once this returns, nothing of it can be lost.
 
         `cost` is what is minimised besides the error, where there are two objectives; `seconds` the trial's share of
         the time that its generation took.
         """
-        self._storage.outlast(lambda: self._tell(number, finding, cost, _found(finding, seconds)))
+        self._storage.retry(lambda: self._tell(number, result, cost, _found(result, seconds)))
         self._records.pop(number, None)  # what was expected of it had not the time at which it was told
 
-    def _tell(self, number: int, finding: Finding, cost: float | None, found: Mapping[str, Any]) -> None:
+    def _tell(self, number: int, result: TrialResult, cost: float | None, found: Mapping[str, Any]) -> None:
         trial_id = self._trial_id(number)
         text = json.dumps(found)  # as text, since what diverged is no JSON number everywhere
         trial = self._storage.get_trial(trial_id)
@@ -301,28 +309,30 @@ class Ledger:
         self._storage.set_trial_system_attr(trial_id, FOUND, text)
         for name, value in _shown(found).items():
             self._storage.set_trial_user_attr(trial_id, name, value)
-        if finding.state == "failed":
+        if result.state == "failed":
             self._study.tell(number, state=TrialState.FAIL)
             return
-        for epoch, error in enumerate(searched(found["curves"], finding.metric), start=1):
+        for epoch, error in enumerate(searched(found["curves"], result.metric), start=1):
             # Not `trial.report`, which warns of what a process that died here has reported already.
             self._storage.set_trial_intermediate_value(trial_id, epoch, float(error))
-        if finding.state == "pruned":
+        if result.state == "pruned":
             self._study.tell(number, state=TrialState.PRUNED)
         else:
-            score = self._score(finding)
+            score = self._score(result)
             self._study.tell(number, [score] if cost is None else [score, cost])
 
-    def expect(self, trial: Asked, finding: Finding, *, cost: float | None = None, seconds: float = 0.0) -> None:
+    def expect(
+        self, trial: PlannedTrial, result: TrialResult, *, cost: float | None = None, seconds: float = 0.0
+    ) -> None:
         """Go on as if a trial was told, which it is to be next: so its keeping need not hold up the next generation."""
-        complete = finding.state == "complete"
-        found = _found(finding, seconds)
+        complete = result.state == "complete"
+        found = _found(result, seconds)
         now = datetime.now()
         self._records[trial.number] = TrialRecord(
             number=trial.number,
-            state=finding.state,
-            error=searched(found["curves"], finding.metric)[-1] if complete else None,
-            score=self._score(finding) if complete else None,
+            state=result.state,
+            error=searched(found["curves"], result.metric)[-1] if complete else None,
+            score=self._score(result) if complete else None,
             cost=cost if complete else None,
             hyper=trial.hyper,
             samples=trial.samples,
@@ -334,12 +344,12 @@ class Ledger:
             **found,
         )
 
-    def _score(self, finding: Finding) -> float:
-        return round(selection_score([fold[-1] for fold in finding.fold_errors], self._method.select), DECIMALS)
+    def _score(self, result: TrialResult) -> float:
+        return round(selection_score([fold[-1] for fold in result.fold_errors], self._method.select), DECIMALS)
 
     def elsewhere(self, same: Sequence[str]) -> list[Known]:
         """The finished trials of other studies in the storage whose protocols are equal in these parts."""
-        return self._storage.outlast(lambda: self._elsewhere(same))
+        return self._storage.retry(lambda: self._elsewhere(same))
 
     def _elsewhere(self, same: Sequence[str]) -> list[Known]:
         mine = self._study.user_attrs["protocol"]
@@ -365,7 +375,7 @@ class Ledger:
             self._noted.append({"from": begin, "machine": dict(machine)})
         if self._noted != before:
             kept = {"version": MACHINES_VERSION, "machines": self._noted}
-            self._storage.outlast(lambda: self._study.set_user_attr(MACHINES, kept))
+            self._storage.retry(lambda: self._study.set_user_attr(MACHINES, kept))
 
     def machine_of(self, number: int) -> Mapping[str, str]:
         """What a trial was computed on; of one that is older than such records it is not known."""
@@ -378,18 +388,18 @@ class Ledger:
         return machine
 
     def _machines(self) -> list[dict[str, Any]]:
-        kept = self._storage.outlast(lambda: self._study.user_attrs.get(MACHINES))
+        kept = self._storage.retry(lambda: self._study.user_attrs.get(MACHINES))
         return list(kept["machines"]) if kept and kept["version"] == MACHINES_VERSION else []
 
     @property
     def size(self) -> int:
         """How many trials there are, in whatever state."""
-        return self._storage.outlast(lambda: count_trials(self._storage, self._study_id))
+        return self._storage.retry(lambda: count_trials(self._storage, self._study_id))
 
     @property
     def runs(self) -> LoggedRuns | None:
         """What the last search that logged trials has kept of their runs."""
-        kept = self._storage.outlast(lambda: self._storage.get_study_user_attrs(self._study_id).get(RUNS))
+        kept = self._storage.retry(lambda: self._storage.get_study_user_attrs(self._study_id).get(RUNS))
         if kept is None:
             return None
         trials = {number for first, last in kept["trials"] for number in range(first, last + 1)}
@@ -404,12 +414,12 @@ class Ledger:
             else:
                 rows.append([number, number])
         kept = {"search": runs.search, "trials": rows}
-        self._storage.outlast(lambda: self._storage.set_study_user_attr(self._study_id, RUNS, kept))
+        self._storage.retry(lambda: self._storage.set_study_user_attr(self._study_id, RUNS, kept))
 
     @property
     def rechecked(self) -> Recheck | None:
         """What trying the best again gave, if that was done."""
-        kept = self._storage.outlast(lambda: self._study.user_attrs.get("recheck"))
+        kept = self._storage.retry(lambda: self._study.user_attrs.get("recheck"))
         if kept is None:
             return None
         folds = {int(number): errors for number, errors in kept["fold_errors"].items()}
@@ -423,7 +433,7 @@ class Ledger:
             "replica_epochs": recheck.replica_epochs,
             "seconds": round(recheck.seconds, 3),
         }
-        self._storage.outlast(lambda: self._study.set_user_attr("recheck", kept))
+        self._storage.retry(lambda: self._study.set_user_attr("recheck", kept))
 
     def record(self, number: int) -> TrialRecord:
         """A finished trial."""
@@ -433,8 +443,8 @@ class Ledger:
 
     def records(self) -> list[TrialRecord]:
         """All finished trials by number."""
-        unfinished = self._storage.outlast(lambda: first_unfinished(self._storage, self._study_id))
-        for record in self._storage.outlast(lambda: finished_since(self._storage, self.name, self._read_from)):
+        unfinished = self._storage.retry(lambda: first_unfinished(self._storage, self._study_id))
+        for record in self._storage.retry(lambda: finished_since(self._storage, self.name, self._read_from)):
             self._records.setdefault(record.number, record)
         self._read_from = unfinished
         return [self._records[number] for number in sorted(self._records)]
@@ -487,21 +497,21 @@ class _Draws:
         return draw
 
 
-def _found(finding: Finding, seconds: float) -> dict[str, Any]:
-    """What is kept of a finding besides its state."""
+def _found(result: TrialResult, seconds: float) -> dict[str, Any]:
+    """What is kept of a result besides its state."""
     return {
-        "curves": {name: np.round(curve, DECIMALS).tolist() for name, curve in finding.curves.items()},
-        "fold_errors": [np.round(errors, DECIMALS).tolist() for errors in finding.fold_errors],
-        "metric": finding.metric,
-        "reason": finding.reason,
-        "source": finding.source,
-        "replica_epochs": finding.replica_epochs,
+        "curves": {name: np.round(curve, DECIMALS).tolist() for name, curve in result.curves.items()},
+        "fold_errors": [np.round(errors, DECIMALS).tolist() for errors in result.fold_errors],
+        "metric": result.metric,
+        "reason": result.reason,
+        "source": result.source,
+        "replica_epochs": result.replica_epochs,
         "seconds": round(seconds, 3),
     }
 
 
 def _shown(found: Mapping[str, Any]) -> dict[str, Any]:
-    """What people see of a finding beside a trial's values."""
+    """What people see of a result beside a trial's values."""
     shown = {name: found[name] for name in ("reason", "source", "replica_epochs") if found[name]}
     if found["fold_errors"] and all(found["fold_errors"]):
         shown[f"validation_{found['metric']}_of_folds"] = [errors[-1] for errors in found["fold_errors"]]

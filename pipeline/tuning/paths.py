@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from pipeline.models.hyperparameters import Hyperparameters
-from pipeline.tuning.trials import Asked, Finding, TrialRecord, searched
+from pipeline.tuning.trials import PlannedTrial, TrialRecord, TrialResult, searched
 
 Path = tuple[Hyperparameters, int, int]
 """`Hyperparameters.path`, the number of training samples, and the draw."""
@@ -26,7 +26,7 @@ class Known:
     record: TrialRecord
 
 
-def path_of(trial: Asked | TrialRecord) -> Path:
+def path_of(trial: PlannedTrial | TrialRecord) -> Path:
     """Equal for trials that differ in epochs alone."""
     return trial.hyper.path, trial.samples, trial.draw
 
@@ -48,15 +48,15 @@ class Paths:
                 self._trained[path_of(record)].append(Known(f"trial {record.number}", record))
             self._seen.add(record.number)
 
-    def divide(self, asked: Sequence[Asked]) -> tuple[list[Asked], dict[int, Known | Asked]]:
+    def divide(self, asked: Sequence[PlannedTrial]) -> tuple[list[PlannedTrial], dict[int, Known | PlannedTrial]]:
         """Which trials of a generation to train, and for each other one, by number, what to read it off.
 
         That is a known training which went far enough, or the longest of the generation, however far that goes.
         """
-        longest: dict[Path, Asked] = {}
+        longest: dict[Path, PlannedTrial] = {}
         for trial in sorted(asked, key=lambda trial: -trial.hyper.epochs):
             longest.setdefault(path_of(trial), trial)
-        sources: dict[int, Known | Asked] = {}
+        sources: dict[int, Known | PlannedTrial] = {}
         for trial in asked:
             path, epochs = path_of(trial), trial.hyper.epochs
             known = (one for one in (*self._trained[path], *self._elsewhere[path]) if reaches(one.record, epochs))
@@ -66,16 +66,16 @@ class Paths:
         return [trial for trial in asked if trial.number not in sources], sources
 
 
-def reaches(found: Finding | TrialRecord, epochs: int) -> bool:
+def reaches(found: TrialResult | TrialRecord, epochs: int) -> bool:
     """Whether all folds were sound after so many epochs; of a failed trial the last epoch was not."""
     return len(searched(found.curves, found.metric)) - (found.state == "failed") >= epochs
 
 
-def read_off(found: Finding | TrialRecord, label: str, epochs: int) -> Finding:
+def read_off(found: TrialResult | TrialRecord, label: str, epochs: int) -> TrialResult:
     """What the training of this name found after `epochs`; all of it if it ended before."""
     source = f"read off {label}"
     if not reaches(found, epochs):
-        return Finding(
+        return TrialResult(
             curves=found.curves,
             fold_errors=found.fold_errors,
             metric=found.metric,
@@ -83,7 +83,7 @@ def read_off(found: Finding | TrialRecord, label: str, epochs: int) -> Finding:
             reason=found.reason,
             source=source,
         )
-    return Finding(
+    return TrialResult(
         curves={name: values[:epochs] for name, values in found.curves.items()},
         fold_errors=[errors[:epochs] for errors in found.fold_errors],
         metric=found.metric,
@@ -92,7 +92,7 @@ def read_off(found: Finding | TrialRecord, label: str, epochs: int) -> Finding:
     )
 
 
-def pooled(found: Finding, before: Finding | TrialRecord, label: str) -> Finding:
+def pooled(found: TrialResult, before: TrialResult | TrialRecord, label: str) -> TrialResult:
     """What the draws before and a new one say together; the new one alone unless both are complete."""
     if found.state != "complete" or before.state != "complete":
         return found

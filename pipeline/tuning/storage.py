@@ -24,7 +24,7 @@ from pipeline.base.errors import InputError, hide_secrets
 from pipeline.base.extras import explain_missing
 from pipeline.base.interruptions import held
 from pipeline.base.locks import machine_lock
-from pipeline.base.outages import outlast
+from pipeline.base.outages import retry
 from pipeline.base.stores import LOCKED, store_error
 
 URL = re.compile(r"[\w+]+://")
@@ -99,7 +99,7 @@ class Storage(RDBStorage):
         copied; until then a part of it is in a `-wal` file beside it."""
         self.engine.dispose()
 
-    def outlast(self, call: Callable[[], Result]) -> Result:
+    def retry(self, call: Callable[[], Result]) -> Result:
         """What a call returns; it is made again when the database was away and is back: see `pipeline.base.outages`.
 
         Where the database is a file, signals wait for it: what they raise would leave the file locked.
@@ -109,9 +109,7 @@ class Storage(RDBStorage):
             with held() if self.is_sqlite else nullcontext():
                 return call()
 
-        return outlast(
-            attempt, lambda error: isinstance(error, DatabaseAwayError), "database of the studies", self.place
-        )
+        return retry(attempt, lambda error: isinstance(error, DatabaseAwayError), "database of the studies", self.place)
 
 
 def open_storage(url: str) -> Storage:

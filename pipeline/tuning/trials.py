@@ -21,7 +21,7 @@ Generation = tuple[int, int]
 
 
 @dataclass(frozen=True, kw_only=True)
-class Asked:
+class PlannedTrial:
     """A configuration to be tried."""
 
     number: int
@@ -35,7 +35,7 @@ class Asked:
     enqueued: Mapping[str, Value] | None = None
     """What somebody has asked for, where the trial was enqueued by hand; the sampler has chosen the rest."""
     told: bool = False
-    """Whether its finding is kept already: it trains once more only for the sake of those beside it."""
+    """Whether its result is kept already: it trains once more only for the sake of those beside it."""
     started: datetime = field(default_factory=datetime.now, compare=False)
 
 
@@ -45,7 +45,7 @@ def searched(curves: Mapping[str, Sequence[float]], metric: str) -> Sequence[flo
 
 
 @dataclass(frozen=True, kw_only=True)
-class Finding:
+class TrialResult:
     """What trying it gave: mean curves over folds by name, and every fold's value of the metric that is searched."""
 
     curves: Mapping[str, Sequence[float]]

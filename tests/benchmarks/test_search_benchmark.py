@@ -41,7 +41,7 @@ from pipeline.base.errors import InputError, StageError
 from pipeline.data.config import DataConfig
 from pipeline.data.dataset import Dataset, Splits
 from pipeline.stages.replicas import fold_replicas
-from pipeline.stages.stage import Setting
+from pipeline.stages.stage import Sampling
 from pipeline.training.chunk import ChunkTraining
 from pipeline.training.plan import compose_chunks
 from tests.waiting import wait_until
@@ -138,8 +138,8 @@ def test_folds_validate_every_pair_once_and_never_train_on_it(task: FoldTask) ->
 
 def test_folds_are_those_of_a_search(task: FoldTask) -> None:
     splits = Splits(name="made up", source="", train=task.train, test=task.train)
-    setting = Setting(data=DataConfig(cache_dir=Path()), seed=SEED, samples=task.pairs)
-    replicas = fold_replicas(splits, setting, task.hyper(1), rounds=1, folds=task.folds)
+    sampling = Sampling(data=DataConfig(cache_dir=Path()), seed=SEED, samples=task.pairs)
+    replicas = fold_replicas(splits, sampling, task.hyper(1), rounds=1, folds=task.folds)
     for fold, replica in enumerate(replicas):
         train, validation = task.pairs_of(fold)
         assert train.tolist() == replica.train.tolist()

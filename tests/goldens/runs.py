@@ -12,7 +12,7 @@ from pipeline.stages.cross_validate import CrossValidateConfig
 from pipeline.stages.evaluate import EvaluateConfig
 from pipeline.stages.reproducing.config import ReproduceConfig
 from pipeline.stages.searching.config import SearchConfig
-from pipeline.stages.stage import Setting
+from pipeline.stages.stage import Sampling
 from pipeline.tasks.registry import variants
 from pipeline.tracking.memory import MemoryTracker
 from pipeline.training.compute import Compute
@@ -32,10 +32,10 @@ QUICK_TABLES = {
 """Table of each report -> rounds that do not take hours."""
 
 
-def setting_of(folder: Path, model: str, samples: int = 30) -> Setting:
+def sampling_of(folder: Path, model: str, samples: int = 30) -> Sampling:
     """A few samples of mnist5k, or of the disc."""
     dataset = "disc" if model.startswith("disc") else "mnist5k"
-    return Setting(data=DataConfig(cache_dir=folder / "cache", dataset=dataset), samples=samples)
+    return Sampling(data=DataConfig(cache_dir=folder / "cache", dataset=dataset), samples=samples)
 
 
 def few(folder: Path, model: str) -> dict[str, Any]:
@@ -43,7 +43,7 @@ def few(folder: Path, model: str) -> dict[str, Any]:
     (folder / "space.yaml").write_text(SPACE)
     tracker = MemoryTracker()
     common: dict[str, Any] = {
-        "setting": setting_of(folder, model),
+        "sampling": sampling_of(folder, model),
         "model": model,
         "compute": Compute(workers=1, device="cpu"),
     }
@@ -66,7 +66,7 @@ def whole_search(folder: Path, model: str = "mlp_ws_al", **options: Any) -> dict
     """The trials of a search with the options that it has by default, by number."""
     tracker = MemoryTracker()
     config = SearchConfig(
-        setting=setting_of(folder, model, samples=1000),
+        sampling=sampling_of(folder, model, samples=1000),
         model=model,
         storage=f"sqlite:///{folder / 'whole.db'}",
         artifacts=str(folder / "artifacts"),
@@ -91,9 +91,9 @@ def trials_of(tracker: MemoryTracker) -> dict[str, Any]:
 
 def begun_study(folder: Path, n_trials: int) -> SearchConfig:
     """A small search that can be continued."""
-    setting = replace(setting_of(folder, "mlp_ws_al"), samples=60)
+    sampling = replace(sampling_of(folder, "mlp_ws_al"), samples=60)
     return SearchConfig(
-        setting=setting,
+        sampling=sampling,
         model="mlp_ws_al",
         folds=2,
         population=2,
@@ -121,7 +121,7 @@ def quick_table(folder: Path, table: str, rounds: int) -> dict[str, Any]:
     """What `reproduce` measures for a table."""
     tracker = MemoryTracker()
     config = ReproduceConfig(
-        setting=setting_of(folder, "mlp", samples=1000),
+        sampling=sampling_of(folder, "mlp", samples=1000),
         tables=[table],
         rounds=rounds,
         storage=f"sqlite:///{folder / 'tables.db'}",

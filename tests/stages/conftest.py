@@ -9,7 +9,7 @@ import pytest
 
 from pipeline.data.config import DataConfig
 from pipeline.stages.searching.config import SearchConfig
-from pipeline.stages.stage import Setting
+from pipeline.stages.stage import Sampling
 from tests.idx_files import write_idx_folder
 from tests.stages.runs import Make
 
@@ -18,22 +18,22 @@ SPACE = "lr: {type: float, low: 1e-4, high: 1e-2, log: true}\nepochs: {type: cho
 
 
 @pytest.fixture(scope="session")
-def setting(tmp_path_factory: pytest.TempPathFactory) -> Setting:
+def sampling(tmp_path_factory: pytest.TempPathFactory) -> Sampling:
     """The real digits of mnist5k, a hundred pairs a round."""
-    return Setting(data=DataConfig(cache_dir=tmp_path_factory.mktemp("cache")), samples=SAMPLES)
+    return Sampling(data=DataConfig(cache_dir=tmp_path_factory.mktemp("cache")), samples=SAMPLES)
 
 
 @pytest.fixture(scope="session")
-def disc(setting: Setting) -> Setting:
+def disc(sampling: Sampling) -> Sampling:
     """The points of the data set `disc`, a hundred a round."""
-    return replace(setting, data=replace(setting.data, dataset="disc"))
+    return replace(sampling, data=replace(sampling.data, dataset="disc"))
 
 
 @pytest.fixture
-def all_of_few(tmp_path: Path) -> Setting:
+def all_of_few(tmp_path: Path) -> Sampling:
     """All pairs of a data set of 40 training and 20 test digits."""
     folder = write_idx_folder(tmp_path / "idx", compress=True)
-    return Setting(data=DataConfig(dataset="idx", data_dir=str(folder), cache_dir=tmp_path / "cache"), samples=0)
+    return Sampling(data=DataConfig(dataset="idx", data_dir=str(folder), cache_dir=tmp_path / "cache"), samples=0)
 
 
 @pytest.fixture
@@ -54,7 +54,7 @@ def artifacts(tmp_path: Path) -> str:
 
 
 @pytest.fixture(scope="module")
-def make(setting: Setting, empty_studies: Path, tmp_path_factory: pytest.TempPathFactory) -> Make:
+def make(sampling: Sampling, empty_studies: Path, tmp_path_factory: pytest.TempPathFactory) -> Make:
     """Small searches over a space; each has a database and files of its own, unless it is told others."""
 
     def config(space: str, **options: Any) -> SearchConfig:
@@ -63,7 +63,7 @@ def make(setting: Setting, empty_studies: Path, tmp_path_factory: pytest.TempPat
         if "storage" not in options:
             shutil.copy(empty_studies, folder / "optuna.db")
         small: dict[str, Any] = {
-            "setting": replace(setting, samples=60),
+            "sampling": replace(sampling, samples=60),
             "model": "mlp_ws_al",
             "folds": 2,
             "population": 4,

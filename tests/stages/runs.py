@@ -138,7 +138,7 @@ def _given_by_model(
 ) -> tuple[NDArray[np.float32], NDArray[np.generic]]:
     """What a model gives for the test samples of a round, and what is right."""
     variant, splits = evaluate.inputs(config)
-    replicas = round_replicas(splits, config.setting, variant.preset, rounds=round_ + 1)
+    replicas = round_replicas(splits, config.sampling, variant.preset, rounds=round_ + 1)
     samples = splits.test.gather(replicas[round_].held_out)
     return logged.network(torch.from_numpy(samples["x"])).detach().numpy(), samples["target"]
 

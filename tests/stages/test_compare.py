@@ -13,7 +13,7 @@ from pipeline.stages.comparing.evaluations import Evaluation
 from pipeline.stages.cross_validate import CrossValidateConfig
 from pipeline.stages.evaluate import EvaluateConfig
 from pipeline.stages.prepare import PrepareConfig
-from pipeline.stages.stage import Setting, StageResult
+from pipeline.stages.stage import Sampling, StageResult
 from pipeline.tasks.digit_pairs.pictures import BY_DIGIT_PAIR, digit_pair_shares
 from pipeline.tracking.memory import MemoryTracker
 from tests.stages.comparing.made import column, compared, evaluated, said_of
@@ -21,17 +21,19 @@ from tests.stages.runs import Make, run_of, searched
 from tests.stages.silent import Silent
 
 
-def measure(tracker: MemoryTracker, setting: Setting, model: str, rounds: int = 3) -> str:
+def measure(tracker: MemoryTracker, sampling: Sampling, model: str, rounds: int = 3) -> str:
     """Evaluate a model for a few epochs: the id of the run."""
-    config = EvaluateConfig(setting=setting, model=model, rounds=rounds, preset="report", changes="epochs=3")
+    config = EvaluateConfig(sampling=sampling, model=model, rounds=rounds, preset="report", changes="epochs=3")
     return evaluate.run(config, tracker, Silent()).run_id
 
 
 @pytest.fixture(scope="module")
-def measured(setting: Setting) -> tuple[MemoryTracker, dict[str, str]]:
+def measured(sampling: Sampling) -> tuple[MemoryTracker, dict[str, str]]:
     """Real evaluations, and the ids of their runs."""
     tracker = MemoryTracker()
-    return tracker, {model: measure(tracker, setting, model) for model in ("convnet", "mlp", "mlp_ws", "linear_digits")}
+    return tracker, {
+        model: measure(tracker, sampling, model) for model in ("convnet", "mlp", "mlp_ws", "linear_digits")
+    }
 
 
 def test_compare_ranks_what_evaluate_measured(measured: tuple[MemoryTracker, dict[str, str]]) -> None:
@@ -104,9 +106,9 @@ def test_what_every_round_gave_is_read_back(measured: tuple[MemoryTracker, dict[
     assert np.nansum(share_KK * pairs_KK) / pairs_KK.sum() == pytest.approx(np.mean(entry.test_R))
 
 
-def test_points_and_digits_are_not_compared(setting: Setting, disc: Setting) -> None:
+def test_points_and_digits_are_not_compared(sampling: Sampling, disc: Sampling) -> None:
     tracker = MemoryTracker()
-    measure(tracker, setting, "mlp", rounds=1)
+    measure(tracker, sampling, "mlp", rounds=1)
     measure(tracker, disc, "disc_mlp", rounds=1)
     with pytest.raises(InputError, match=r"data \(digest\) differ \("):
         compared(tracker)
@@ -116,14 +118,14 @@ def test_points_and_digits_are_not_compared(setting: Setting, disc: Setting) -> 
 
 
 @pytest.fixture(scope="module")
-def with_searches(make: Make, setting: Setting) -> MemoryTracker:
+def with_searches(make: Make, sampling: Sampling) -> MemoryTracker:
     """Two variants that were searched, one that was searched for longer, and one that was not."""
     tracker = MemoryTracker()
-    few = replace(setting, samples=60)
+    few = replace(sampling, samples=60)
     space = "lr: {type: choice, values: [0.001, 0.002]}\nepochs: {type: choice, values: [2], default: 2}\n"
     for model, n_trials in (("mlp", 1), ("mlp_ws", 1), ("mlp_al", 2)):
         searched(make(space, model=model, n_trials=n_trials), tracker)
-        evaluate.run(EvaluateConfig(setting=few, model=model, rounds=2), tracker, Silent())
+        evaluate.run(EvaluateConfig(sampling=few, model=model, rounds=2), tracker, Silent())
     measure(tracker, few, "convnet", rounds=2)
     return tracker
 
@@ -158,17 +160,17 @@ def test_compare_shows_what_was_spent_on_each_search(with_searches: MemoryTracke
     assert shown["mlp_al"].startswith("2 trials of tpe, ")
 
 
-def test_main_compares_with_what_is_comparable(make: Make, setting: Setting) -> None:
+def test_main_compares_with_what_is_comparable(make: Make, sampling: Sampling) -> None:
     tracker = MemoryTracker()
-    few = replace(setting, samples=60)
+    few = replace(sampling, samples=60)
     measure(tracker, few, "convnet", rounds=2)
     space = "epochs: {type: choice, values: [2], default: 2}\n"
     shown: list[StageResult] = []
     config = whole.MainConfig(
-        prepare=PrepareConfig(setting=few),
-        cross_validate=CrossValidateConfig(setting=few, model="mlp", grid="epochs=2", folds=2),
+        prepare=PrepareConfig(sampling=few),
+        cross_validate=CrossValidateConfig(sampling=few, model="mlp", grid="epochs=2", folds=2),
         search=make(space, model="mlp", n_trials=1),
-        evaluate=EvaluateConfig(setting=few, model="mlp", rounds=2),
+        evaluate=EvaluateConfig(sampling=few, model="mlp", rounds=2),
         compare=CompareConfig(),
     )
     whole.run(config, tracker, Silent(), shown.append)

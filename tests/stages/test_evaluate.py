@@ -13,7 +13,7 @@ from pipeline.models.hyperparameters import Value
 from pipeline.stages import evaluate, search
 from pipeline.stages.evaluate import EvaluateConfig
 from pipeline.stages.searching.config import SearchConfig
-from pipeline.stages.stage import Setting
+from pipeline.stages.stage import Sampling
 from pipeline.tasks.registry import get_variant
 from pipeline.tracking.memory import MemoryRun, MemoryTracker
 from pipeline.training.compute import Compute
@@ -21,10 +21,10 @@ from tests.stages.runs import Make, rows_of, run_of, searched, trained_in, witho
 from tests.stages.silent import Silent
 
 
-def evaluated(setting: Setting, model: str, **options: Any) -> MemoryRun:
-    """The run of an evaluation of the report's configuration, with changes."""
+def evaluated(sampling: Sampling, model: str, **options: Any) -> MemoryRun:
+    """The run of an evaluation of the preset, with changes."""
     tracker = MemoryTracker()
-    config = EvaluateConfig(**{"setting": setting, "model": model, "rounds": 3, "preset": "report", **options})
+    config = EvaluateConfig(**{"sampling": sampling, "model": model, "rounds": 3, "preset": "report", **options})
     return run_of(tracker, evaluate.run(config, tracker, Silent()))
 
 
@@ -34,25 +34,25 @@ def rounds_of(run: MemoryRun, name: str, rounds: int = 3) -> list[float]:
 
 
 @pytest.fixture(scope="module")
-def mlp_ws(setting: Setting) -> MemoryRun:
-    return evaluated(setting, "mlp_ws", changes="epochs=6")
+def mlp_ws(sampling: Sampling) -> MemoryRun:
+    return evaluated(sampling, "mlp_ws", changes="epochs=6")
 
 
 @pytest.fixture(scope="module")
-def linear_digits(setting: Setting) -> MemoryRun:
-    return evaluated(setting, "linear_digits", changes="epochs=6")
+def linear_digits(sampling: Sampling) -> MemoryRun:
+    return evaluated(sampling, "linear_digits", changes="epochs=6")
 
 
 @pytest.fixture(scope="module")
-def disc_mlp(disc: Setting) -> MemoryRun:
+def disc_mlp(disc: Sampling) -> MemoryRun:
     return evaluated(disc, "disc_mlp", changes="epochs=6")
 
 
 every_task = pytest.mark.parametrize("task", ["mlp_ws", "linear_digits", "disc_mlp"])
 
 
-def test_an_evaluation_is_of_the_reports_configuration_with_its_size(setting: Setting) -> None:
-    run = evaluated(setting, "mlp_ws", rounds=1)
+def test_an_evaluation_is_of_the_reports_configuration_with_its_size(sampling: Sampling) -> None:
+    run = evaluated(sampling, "mlp_ws", rounds=1)
     assert json.loads(run.tags["config"]) == get_variant("mlp_ws").preset.as_dict()
     assert run.metrics["parameters", 0] == 86_920
     assert trained_in(run) == ["round/0"]
@@ -160,29 +160,29 @@ def test_every_curve_has_its_spread_and_its_least_over_rounds(request: pytest.Fi
 
 @every_task
 def test_the_logged_model_is_that_of_the_median_round(
-    request: pytest.FixtureRequest, setting: Setting, disc: Setting, task: str
+    request: pytest.FixtureRequest, sampling: Sampling, disc: Sampling, task: str
 ) -> None:
     run = request.getfixturevalue(task)
     errors = rounds_of(run, "test_error")
     median = errors.index(sorted(errors)[1])
-    config = EvaluateConfig(setting=disc if task == "disc_mlp" else setting, model=task, rounds=3)
+    config = EvaluateConfig(sampling=disc if task == "disc_mlp" else sampling, model=task, rounds=3)
     wrong = wrong_by_model(run.models[0], config, median)
     assert np.mean(wrong) == pytest.approx(errors[median])
     assert f"The logged model is that of round {median}, the median" in run.description
 
 
 @pytest.mark.parametrize("task", ["mlp_ws", "linear_digits"])
-def test_wrong_answers_are_counted_by_digit_pair(request: pytest.FixtureRequest, setting: Setting, task: str) -> None:
+def test_wrong_answers_are_counted_by_digit_pair(request: pytest.FixtureRequest, sampling: Sampling, task: str) -> None:
     run = request.getfixturevalue(task)
     rows = rows_of(run, "confusion_by_digit_pair.csv")
     assert len(rows) == 100
-    assert sum(int(row["pairs"]) for row in rows) == 3 * setting.samples
+    assert sum(int(row["pairs"]) for row in rows) == 3 * sampling.samples
     wrong = sum(int(row["wrong"]) for row in rows)
-    assert wrong == pytest.approx(setting.samples * sum(rounds_of(run, "test_error")))
+    assert wrong == pytest.approx(sampling.samples * sum(rounds_of(run, "test_error")))
     assert set(run.figures) == {"curves.png", "error_by_epoch.png", "confusion_by_digit_pair.png"}
 
 
-def test_wrong_points_are_drawn(disc_mlp: MemoryRun, disc: Setting) -> None:
+def test_wrong_points_are_drawn(disc_mlp: MemoryRun, disc: Sampling) -> None:
     assert set(disc_mlp.figures) == {"curves.png", "error_by_epoch.png", "wrong_points.png"}
     wrong = round(disc.samples * sum(rounds_of(disc_mlp, "test_error")))
     [axis] = disc_mlp.figures["wrong_points.png"].axes
@@ -190,8 +190,8 @@ def test_wrong_points_are_drawn(disc_mlp: MemoryRun, disc: Setting) -> None:
     assert not [name for name in disc_mlp.texts if "confusion" in name]
 
 
-def test_changes_are_made_to_the_configuration_and_logged(setting: Setting) -> None:
-    run = evaluated(setting, "mlp_ws", rounds=1, changes="optimiser=sgd lr=0.05 batch_norm=on epochs=1")
+def test_changes_are_made_to_the_configuration_and_logged(sampling: Sampling) -> None:
+    run = evaluated(sampling, "mlp_ws", rounds=1, changes="optimiser=sgd lr=0.05 batch_norm=on epochs=1")
     changed: dict[str, Value] = {"optimiser": "sgd", "lr": 0.05, "batch_norm": True, "epochs": 1}
     hyper = get_variant("mlp_ws").preset.replaced(changed)
     assert json.loads(run.tags["config"]) == hyper.as_dict()
@@ -214,17 +214,17 @@ def test_changes_are_made_to_the_configuration_and_logged(setting: Setting) -> N
         ("batch_norm=on batch_size=1", "batch normalisation needs at least 2 samples a step"),
     ],
 )
-def test_bad_changes_are_refused_before_any_run(setting: Setting, changes: str, rule: str) -> None:
+def test_bad_changes_are_refused_before_any_run(sampling: Sampling, changes: str, rule: str) -> None:
     tracker = MemoryTracker()
     with pytest.raises(InputError, match=rule):
         evaluate.run(
-            EvaluateConfig(setting=setting, model="mlp_ws", preset="report", changes=changes), tracker, Silent()
+            EvaluateConfig(sampling=sampling, model="mlp_ws", preset="report", changes=changes), tracker, Silent()
         )
     assert tracker.runs == []
 
 
-def test_one_round_has_no_spread(setting: Setting) -> None:
-    run = evaluated(setting, "linear_digits", rounds=1, changes="epochs=1")
+def test_one_round_has_no_spread(sampling: Sampling) -> None:
+    run = evaluated(sampling, "linear_digits", rounds=1, changes="epochs=1")
     assert {name for name, _ in run.metrics if name.startswith("final_")} == {
         f"final_{part}_{kind}{end}"
         for part in ("test", "train")
@@ -238,15 +238,15 @@ def test_one_round_has_no_spread(setting: Setting) -> None:
 
 
 def test_evaluate_takes_the_newest_finished_search_of_the_model_on_these_data(
-    setting: Setting, space_file: str, storage: str, artifacts: str
+    sampling: Sampling, space_file: str, storage: str, artifacts: str
 ) -> None:
     tracker = MemoryTracker()
-    config = EvaluateConfig(setting=setting, model="mlp_ws_al", rounds=1)
+    config = EvaluateConfig(sampling=sampling, model="mlp_ws_al", rounds=1)
     with pytest.raises(InputError, match="there is none; run search first"):
         evaluate.run(config, tracker, Silent())
     found = search.run(
         SearchConfig(
-            setting=setting,
+            sampling=sampling,
             model="mlp_ws_al",
             space=space_file,
             storage=storage,
@@ -278,10 +278,10 @@ def tracker_with_search(make: Make) -> tuple[MemoryTracker, MemoryRun]:
 
 
 def test_an_evaluation_tells_how_optimistic_the_search_was_and_what_it_took(
-    setting: Setting, tracker_with_search: tuple[MemoryTracker, MemoryRun]
+    sampling: Sampling, tracker_with_search: tuple[MemoryTracker, MemoryRun]
 ) -> None:
     tracker, found = tracker_with_search
-    config = EvaluateConfig(setting=replace(setting, samples=60), model="mlp_ws", rounds=2)
+    config = EvaluateConfig(sampling=replace(sampling, samples=60), model="mlp_ws", rounds=2)
     run = run_of(tracker, evaluate.run(config, tracker, Silent()))
     assert run.tags["config"] == found.tags["config"]
     for name in ("cv_best", "cv_recheck"):
@@ -302,10 +302,10 @@ def test_an_evaluation_tells_how_optimistic_the_search_was_and_what_it_took(
 
 @pytest.mark.parametrize("options", [{"preset": "report"}, {"changes": "epochs=1"}], ids=["report", "changed"])
 def test_a_configuration_that_was_not_searched_has_promised_nothing(
-    setting: Setting, tracker_with_search: tuple[MemoryTracker, MemoryRun], options: dict[str, Any]
+    sampling: Sampling, tracker_with_search: tuple[MemoryTracker, MemoryRun], options: dict[str, Any]
 ) -> None:
     tracker, _ = tracker_with_search
-    config = EvaluateConfig(setting=replace(setting, samples=60), model="mlp_ws", rounds=1, **options)
+    config = EvaluateConfig(sampling=replace(sampling, samples=60), model="mlp_ws", rounds=1, **options)
     run = run_of(tracker, evaluate.run(config, tracker, Silent()))
     assert {name for name, _ in run.metrics} & {"cv_optimism", "cv_best", "cv_recheck"} == set()
     assert "optimism" not in run.description
@@ -313,9 +313,9 @@ def test_a_configuration_that_was_not_searched_has_promised_nothing(
 
 
 def test_evaluate_refuses_to_average_over_rounds_that_diverged(
-    setting: Setting, monkeypatch: pytest.MonkeyPatch
+    sampling: Sampling, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    config = EvaluateConfig(setting=setting, model="mlp", rounds=2, preset="report")
+    config = EvaluateConfig(sampling=sampling, model="mlp", rounds=2, preset="report")
     variant, splits = evaluate.inputs(config)
     monkeypatch.setattr(evaluate, "inputs", lambda _: (variant, without_finite_digits(splits)))
     tracker = MemoryTracker()
@@ -329,12 +329,12 @@ def counted(run: MemoryRun) -> int:
     return sum(int(row["pairs"]) for row in rows_of(run, "confusion_by_digit_pair.csv"))
 
 
-def test_test_pairs_may_be_fewer_than_training_pairs(setting: Setting) -> None:
+def test_test_pairs_may_be_fewer_than_training_pairs(sampling: Sampling) -> None:
     same = {"rounds": 2, "changes": "epochs=2"}
-    run = evaluated(replace(setting, samples=60, test_samples=30), "mlp_ws", **same)
+    run = evaluated(replace(sampling, samples=60, test_samples=30), "mlp_ws", **same)
     assert (run.params["pairs"], run.params["test_pairs"]) == ("60", "30")
     assert counted(run) == 2 * 30
-    other = evaluated(replace(setting, samples=60), "mlp_ws", **same)
+    other = evaluated(replace(sampling, samples=60), "mlp_ws", **same)
     assert (other.params["test_pairs"], counted(other)) == ("same", 2 * 60)
     # What is trained does not depend on what is tested.
     for epoch in (1, 2):
@@ -343,7 +343,7 @@ def test_test_pairs_may_be_fewer_than_training_pairs(setting: Setting) -> None:
 
 
 @pytest.mark.parametrize(("test_pairs", "count"), [(0, 10), (7, 7)])
-def test_all_pairs_are_all_digits_of_the_pool(all_of_few: Setting, test_pairs: int, count: int) -> None:
+def test_all_pairs_are_all_digits_of_the_pool(all_of_few: Sampling, test_pairs: int, count: int) -> None:
     run = evaluated(replace(all_of_few, test_samples=test_pairs), "mlp_ws", rounds=2, changes="epochs=1")
     assert (run.params["pairs"], run.params["test_pairs"]) == ("all", str(test_pairs or "same"))
     assert counted(run) == 2 * count
@@ -351,9 +351,9 @@ def test_all_pairs_are_all_digits_of_the_pool(all_of_few: Setting, test_pairs: i
     assert shares == pytest.approx([round(share) for share in shares])
 
 
-def test_more_test_pairs_than_there_are_are_refused(all_of_few: Setting) -> None:
+def test_more_test_pairs_than_there_are_are_refused(all_of_few: Sampling) -> None:
     tracker = MemoryTracker()
-    config = EvaluateConfig(setting=replace(all_of_few, test_samples=11), model="mlp_ws", preset="report")
+    config = EvaluateConfig(sampling=replace(all_of_few, test_samples=11), model="mlp_ws", preset="report")
     with pytest.raises(InputError, match="the test pool holds 20; ask for at most --test-samples 10"):
         evaluate.run(config, tracker, Silent())
     assert tracker.runs == []

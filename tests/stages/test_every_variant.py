@@ -17,7 +17,7 @@ from pipeline.stages.compare import CompareConfig
 from pipeline.stages.cross_validate import CrossValidateConfig
 from pipeline.stages.evaluate import EvaluateConfig
 from pipeline.stages.searching.config import SearchConfig
-from pipeline.stages.stage import Setting
+from pipeline.stages.stage import Sampling
 from pipeline.tasks.registry import task_of
 from pipeline.tracking.memory import MemoryTracker
 from pipeline.training.compute import Compute
@@ -41,10 +41,10 @@ def space_and_storage(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any
 
 
 @every()
-def test_goes_through_every_stage(setting: Setting, space_and_storage: dict[str, Any], variant: Variant) -> None:
+def test_goes_through_every_stage(sampling: Sampling, space_and_storage: dict[str, Any], variant: Variant) -> None:
     tracker, task = MemoryTracker(), task_of(variant)
-    few = replace(setting, data=replace(setting.data, dataset=next(iter(task.datasets))), samples=20)
-    common: dict[str, Any] = {"setting": few, "model": variant.name, "compute": Compute(workers=1, device="cpu")}
+    few = replace(sampling, data=replace(sampling.data, dataset=next(iter(task.datasets))), samples=20)
+    common: dict[str, Any] = {"sampling": few, "model": variant.name, "compute": Compute(workers=1, device="cpu")}
     evaluation = EvaluateConfig(**common, rounds=1)
 
     validated = cross_validate.run(CrossValidateConfig(**common, grid="epochs=1", folds=2), tracker, Silent())

@@ -10,7 +10,7 @@ from pipeline.stages import compare, evaluate, search
 from pipeline.stages.compare import CompareConfig
 from pipeline.stages.evaluate import EvaluateConfig
 from pipeline.stages.searching.config import SearchConfig
-from pipeline.stages.stage import Setting, StageResult
+from pipeline.stages.stage import Sampling, StageResult
 from pipeline.tracking.memory import MemoryRun, MemoryTracker
 from pipeline.tuning.storage import open_storage
 from tests.stages.runs import Make, run_of, runs_with, trials_of
@@ -39,7 +39,7 @@ def test_a_searched_configuration_leads_from_the_comparison_to_the_study_and_bac
     config: SearchConfig, tracker: MemoryTracker
 ) -> None:
     found = search.run(config, tracker, Silent())
-    evaluation = EvaluateConfig(setting=config.setting, model=config.model, rounds=2, compute=config.compute)
+    evaluation = EvaluateConfig(sampling=config.sampling, model=config.model, rounds=2, compute=config.compute)
     measured = evaluate.run(evaluation, tracker, Silent())
     compared = compare.run(CompareConfig(), tracker, Silent())
     searched, evaluated, comparison = (run_of(tracker, result) for result in (found, measured, compared))
@@ -70,8 +70,8 @@ def test_a_searched_configuration_leads_from_the_comparison_to_the_study_and_bac
         assert any(f"](memory:{run.id})" in note for note in notes.values())
 
 
-def test_the_configuration_of_a_report_leads_nowhere(setting: Setting, tracker: MemoryTracker) -> None:
-    evaluation = EvaluateConfig(setting=setting, model="mlp", rounds=2, preset="report")
+def test_the_configuration_of_a_report_leads_nowhere(sampling: Sampling, tracker: MemoryTracker) -> None:
+    evaluation = EvaluateConfig(sampling=sampling, model="mlp", rounds=2, preset="report")
     evaluated = run_of(tracker, evaluate.run(evaluation, tracker, Silent()))
     assert evaluated.tags["config_from"] == ""
     assert "](" not in evaluated.description

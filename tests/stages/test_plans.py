@@ -19,7 +19,7 @@ from pipeline.stages.planning import Work, answer
 from pipeline.stages.prepare import PrepareConfig
 from pipeline.stages.searching.config import SearchConfig
 from pipeline.stages.searching.plan import plan
-from pipeline.stages.stage import Setting
+from pipeline.stages.stage import Sampling
 from pipeline.tracking.memory import MemoryTracker
 from pipeline.training.compute import Compute
 from tests.stages.runs import Make, searched, trained_in
@@ -37,14 +37,14 @@ ONE = Compute(workers=1)
 class Stages:
     """What all stages are told, in an empty folder."""
 
-    setting: Setting
+    sampling: Sampling
     folder: Path
 
     @property
     def search(self) -> SearchConfig:
         (self.folder / "space.yaml").write_text(CELLS)
         return SearchConfig(
-            setting=self.setting,
+            sampling=self.sampling,
             model="mlp_ws",
             space=str(self.folder / "space.yaml"),
             sampler="grid",
@@ -57,17 +57,17 @@ class Stages:
     @property
     def cross_validate(self) -> CrossValidateConfig:
         return CrossValidateConfig(
-            setting=self.setting, model="mlp_ws", grid="epochs=1,3 batch_size=10,20", folds=2, rounds=2
+            sampling=self.sampling, model="mlp_ws", grid="epochs=1,3 batch_size=10,20", folds=2, rounds=2
         )
 
     @property
     def evaluate(self) -> EvaluateConfig:
-        return EvaluateConfig(setting=self.setting, model="mlp_ws", preset="report", rounds=3)
+        return EvaluateConfig(sampling=self.sampling, model="mlp_ws", preset="report", rounds=3)
 
     @property
     def main(self) -> whole.MainConfig:
         return whole.MainConfig(
-            prepare=PrepareConfig(setting=self.setting),
+            prepare=PrepareConfig(sampling=self.sampling),
             cross_validate=self.cross_validate,
             search=self.search,
             evaluate=self.evaluate,
@@ -76,7 +76,7 @@ class Stages:
 
 
 PLANS: dict[str, tuple[Callable[[Stages, MemoryTracker], list[Work]], float]] = {
-    "prepare": (lambda stages, _: prepare.plan(PrepareConfig(setting=stages.setting)), 0),
+    "prepare": (lambda stages, _: prepare.plan(PrepareConfig(sampling=stages.sampling)), 0),
     "cross_validate": (lambda stages, _: cross_validate.plan(stages.cross_validate), 2 * 4 * 3),
     "search": (lambda stages, _: plan(stages.search), 4 * 2 * 3 + 2 * 4 * (1 + 3)),
     "evaluate": (lambda stages, tracker: evaluate.plan(stages.evaluate, tracker), 3 * 25),
@@ -86,11 +86,11 @@ PLANS: dict[str, tuple[Callable[[Stages, MemoryTracker], list[Work]], float]] = 
 
 
 @pytest.mark.parametrize("stage", PLANS)
-def test_a_plan_counts_what_would_be_trained_and_leaves_nothing(stage: str, setting: Setting, tmp_path: Path) -> None:
+def test_a_plan_counts_what_would_be_trained_and_leaves_nothing(stage: str, sampling: Sampling, tmp_path: Path) -> None:
     make_plan, expected = PLANS[stage]
-    stages, tracker = Stages(replace(setting, samples=60), tmp_path), MemoryTracker()
+    stages, tracker = Stages(replace(sampling, samples=60), tmp_path), MemoryTracker()
     works = make_plan(stages, tracker)
-    shown = answer(works, stages.setting, ONE, Silent())
+    shown = answer(works, stages.sampling, ONE, Silent())
     assert sum(work.replica_epochs for work in works) == expected
     assert str(expected) in shown.headline if expected else shown.headline == "Would train nothing"
     assert [row[0] for row in shown.table.rows] == [work.what for work in works]
@@ -98,19 +98,19 @@ def test_a_plan_counts_what_would_be_trained_and_leaves_nothing(stage: str, sett
     assert [path.name for path in tmp_path.iterdir() if path.name != "space.yaml"] == []
 
 
-def test_a_plan_of_folds_needs_no_more_test_digits_than_there_are(all_of_few: Setting) -> None:
-    config = CrossValidateConfig(setting=all_of_few, model="mlp_ws", grid="epochs=2", folds=2)
+def test_a_plan_of_folds_needs_no_more_test_digits_than_there_are(all_of_few: Sampling) -> None:
+    config = CrossValidateConfig(sampling=all_of_few, model="mlp_ws", grid="epochs=2", folds=2)
     assert answer(cross_validate.plan(config), all_of_few, ONE, Silent()).headline.startswith("Would train 4 ")
 
 
 def test_a_plan_without_time_says_what_is_computed_and_how_well(
-    setting: Setting, monkeypatch: pytest.MonkeyPatch
+    sampling: Sampling, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(planning, "TIMING_SECONDS", 0.0)
     config = CrossValidateConfig(
-        setting=replace(setting, samples=60), model="mlp_ws", grid="epochs=1 batch_size=10,20,30", folds=2
+        sampling=replace(sampling, samples=60), model="mlp_ws", grid="epochs=1 batch_size=10,20,30", folds=2
     )
-    shown = answer(cross_validate.plan(config), setting, ONE, Silent())
+    shown = answer(cross_validate.plan(config), sampling, ONE, Silent())
     assert shown.notes[-1].startswith("1 of 3 kinds of training were timed, those that take longest; the time of")
 
 
@@ -122,11 +122,11 @@ def test_a_planned_time_has_no_more_digits_than_are_known(seconds: float, shown:
     assert planning._about(seconds) == shown
 
 
-def test_the_plan_of_compare_names_the_evaluations_that_it_reads(setting: Setting) -> None:
+def test_the_plan_of_compare_names_the_evaluations_that_it_reads(sampling: Sampling) -> None:
     tracker = MemoryTracker()
     with pytest.raises(InputError, match="run evaluate first"):
         compare.plan(CompareConfig(), tracker)
-    config = EvaluateConfig(setting=setting, model="mlp_ws", preset="report", rounds=2, changes="epochs=1")
+    config = EvaluateConfig(sampling=sampling, model="mlp_ws", preset="report", rounds=2, changes="epochs=1")
     result = evaluate.run(config, tracker, Silent())
     [work] = compare.plan(CompareConfig(), tracker)
     assert work.done == f"run {result.run_id}, 2 rounds"

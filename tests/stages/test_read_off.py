@@ -9,7 +9,7 @@ import pytest
 
 from pipeline.stages import search
 from pipeline.stages.searching.config import SearchConfig
-from pipeline.stages.stage import Setting
+from pipeline.stages.stage import Sampling
 from pipeline.tracking.memory import MemoryRun, MemoryTracker
 from pipeline.training.compute import Compute
 from tests.stages.runs import runs_with, search_with_deaths, table_of, trained_in, trials_of
@@ -24,11 +24,11 @@ SAME = ("lr", "batch_size", "alpha", "optimiser", "momentum", "schedule")
 
 
 @pytest.fixture(scope="module")
-def config(setting: Setting, tmp_path_factory: pytest.TempPathFactory) -> SearchConfig:
+def config(sampling: Sampling, tmp_path_factory: pytest.TempPathFactory) -> SearchConfig:
     folder = tmp_path_factory.mktemp("search")
     (folder / "space.yaml").write_text(SPACE)
     return SearchConfig(
-        setting=setting,
+        sampling=sampling,
         model="mlp_ws_al",
         space=str(folder / "space.yaml"),
         storage=f"sqlite:///{folder / 'optuna.db'}",

@@ -9,7 +9,7 @@ import pytest
 from pipeline.base.errors import InputError
 from pipeline.stages import evaluate
 from pipeline.stages.evaluate import EvaluateConfig
-from pipeline.stages.stage import Setting, StageResult
+from pipeline.stages.stage import Sampling, StageResult
 from pipeline.tracking.memory import MemoryTracker
 from pipeline.training.compute import Compute
 from tests.stages.silent import Silent
@@ -24,13 +24,13 @@ def tracker() -> MemoryTracker:
 
 
 @pytest.fixture(scope="module")
-def versions(tracker: MemoryTracker, setting: Setting) -> list[StageResult]:
+def versions(tracker: MemoryTracker, sampling: Sampling) -> list[StageResult]:
     """Of one, five, one and twenty epochs, and again of twenty on other digits, in this order."""
-    few = replace(setting, samples=100)
+    few = replace(sampling, samples=100)
 
-    def evaluated(epochs: int, setting: Setting) -> StageResult:
+    def evaluated(epochs: int, sampling: Sampling) -> StageResult:
         config = EvaluateConfig(
-            setting=setting,
+            sampling=sampling,
             model="linear_digits",
             rounds=ROUNDS,
             preset="report",
@@ -79,6 +79,6 @@ def test_it_leads_to_the_champion_that_it_was_compared_with(versions: list[Stage
 
 
 @pytest.mark.parametrize("name", ["a/b", "a:b", " a"])
-def test_a_name_that_no_model_can_have_is_refused_before_anything_is_trained(setting: Setting, name: str) -> None:
+def test_a_name_that_no_model_can_have_is_refused_before_anything_is_trained(sampling: Sampling, name: str) -> None:
     with pytest.raises(InputError, match="a registered model is named without / and :"):
-        EvaluateConfig(setting=setting, model="mlp", register=name)
+        EvaluateConfig(sampling=sampling, model="mlp", register=name)

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from pipeline.stages.stage import Setting
+from pipeline.stages.stage import Sampling
 from pipeline.training.compute import Compute
 from tests.stages.runs import Make, searched, table_of, trials_of
 
@@ -30,10 +30,10 @@ METHODS: list[dict[str, Any]] = [
 
 @pytest.mark.parametrize("options", METHODS, ids=lambda options: " ".join(map(str, options.values())))
 def test_a_seed_gives_the_same_trials_with_any_number_of_workers(
-    make: Make, setting: Setting, options: dict[str, Any]
+    make: Make, sampling: Sampling, options: dict[str, Any]
 ) -> None:
     # Three generations, of which the last may be pruned.
-    search = make(SPACE, setting=replace(setting, samples=60, seed=2), n_trials=9, population=3, **options)
+    search = make(SPACE, sampling=replace(sampling, samples=60, seed=2), n_trials=9, population=3, **options)
     one, two, four = (
         table_of(searched(replace(search, study=f"{workers} workers", compute=Compute(workers=workers)))[0])
         for workers in (1, 2, 4)

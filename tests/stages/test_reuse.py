@@ -7,7 +7,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from pipeline.stages.stage import Setting
+from pipeline.stages.stage import Sampling
 from pipeline.tracking.memory import MemoryRun
 from tests.stages.runs import Make, searched, trained_in, trials_of
 
@@ -60,12 +60,12 @@ def test_a_second_study_is_read_off_the_first(make: Make) -> None:
         assert folds_of(trials_of(tracker)[number], epoch) == folds_of(trials_of(before)[other], epoch)
 
 
-def test_what_was_measured_otherwise_is_not_read_off(make: Make, setting: Setting) -> None:
+def test_what_was_measured_otherwise_is_not_read_off(make: Make, sampling: Sampling) -> None:
     former = make(TWO, sampler="grid", study="the former")
     searched(former)
     for study, change in {
         "folds": {"folds": 3, "reuse": "storage"},
-        "pairs": {"setting": replace(setting, samples=40), "reuse": "storage"},
+        "pairs": {"sampling": replace(sampling, samples=40), "reuse": "storage"},
         "reuse": {"reuse": "study"},
     }.items():
         tracker, _ = searched(replace(former, study=study, **change))  # type: ignore[arg-type]

@@ -18,8 +18,8 @@ from pipeline.stages import replicas, search
 from pipeline.stages.replicas import fold_replicas
 from pipeline.stages.searching import generations
 from pipeline.stages.searching.config import SearchConfig, inputs
-from pipeline.stages.searching.generations import finding_of
-from pipeline.stages.stage import Setting
+from pipeline.stages.searching.generations import result_of
+from pipeline.stages.stage import Sampling
 from pipeline.tasks.digit_pairs.dataset import DigitSet
 from pipeline.tasks.registry import get_variant
 from pipeline.tracking.memory import MemoryTracker
@@ -29,15 +29,15 @@ from pipeline.training.plan import Job, Outcome
 from pipeline.training.pool import Trainer
 from pipeline.tuning.lease import LeaseLostError, leases
 from pipeline.tuning.storage import LEASES, open_storage
-from pipeline.tuning.trials import Finding
+from pipeline.tuning.trials import TrialResult
 from tests.stages.runs import run_of, table_of, trained_in, trials_of, without_finite_digits
 from tests.stages.silent import Silent
 
 
 @pytest.fixture
-def config(setting: Setting, space_file: str, storage: str, artifacts: str) -> SearchConfig:
+def config(sampling: Sampling, space_file: str, storage: str, artifacts: str) -> SearchConfig:
     return SearchConfig(
-        setting=setting,
+        sampling=sampling,
         model="mlp_ws_al",
         space=space_file,
         storage=storage,
@@ -90,8 +90,8 @@ def test_the_result_says_whether_the_reports_configuration_was_beaten(config: Se
 def test_other_test_samples_are_no_other_search(config: SearchConfig) -> None:
     tracker = MemoryTracker()
     for test_samples in (0, 7):
-        setting = replace(config.setting, test_samples=test_samples)
-        search.run(replace(config, n_trials=1, setting=setting), tracker, Silent())
+        sampling = replace(config.sampling, test_samples=test_samples)
+        search.run(replace(config, n_trials=1, sampling=sampling), tracker, Silent())
     assert len(trials_of(tracker)) == 1
 
 
@@ -179,12 +179,12 @@ def test_a_study_that_another_process_has_taken_over_is_left_to_it(
     """As when this process was stopped for long, and wakes: what it tells then is discarded."""
     storage = open_storage(config.storage)
 
-    def taken_over(*arguments: Any) -> Finding:
+    def taken_over(*arguments: Any) -> TrialResult:
         with storage.engine.begin() as connection:
             connection.execute(update(LEASES).values(token=LEASES.c.token + 1, owner="elsewhere:1:a.b.c.1"))
-        return finding_of(*arguments)
+        return result_of(*arguments)
 
-    monkeypatch.setattr(generations, "finding_of", taken_over)
+    monkeypatch.setattr(generations, "result_of", taken_over)
     tracker = MemoryTracker()
     with pytest.raises(LeaseLostError, match="what it had not told yet is discarded"):
         search.run(replace(config, study="busy"), tracker, Silent())
@@ -205,20 +205,20 @@ def test_when_every_trial_fails_the_stage_ends_with_one_clear_error(
     assert {run.status for run in tracker.runs} == {"FAILED"}
 
 
-def outcomes(splits: Splits, setting: Setting, lr: float) -> list[Outcome]:
+def outcomes(splits: Splits, sampling: Sampling, lr: float) -> list[Outcome]:
     variant = get_variant("mlp")
     hyper = replace(variant.preset, lr=lr, epochs=2)
-    job = Job(variant=variant, replicas=fold_replicas(splits, setting, hyper, rounds=1, folds=2))
+    job = Job(variant=variant, replicas=fold_replicas(splits, sampling, hyper, rounds=1, folds=2))
     with Trainer(splits.train, splits.train, Compute(workers=1)) as trainer:
         return trainer.run([job])[0]
 
 
 def test_a_trial_with_a_diverged_fold_has_failed_and_says_why(config: SearchConfig) -> None:
     variant, _, splits = inputs(config)
-    good, other = outcomes(splits, config.setting, 1e-3)
+    good, other = outcomes(splits, config.sampling, 1e-3)
     bad = replace(other, status="diverged", reason="the loss became nan in epoch 2")
-    assert finding_of([good, other], variant).state == "complete"
-    finding = finding_of([good, bad], variant)
+    assert result_of([good, other], variant).state == "complete"
+    finding = result_of([good, bad], variant)
     assert (finding.state, finding.reason) == ("failed", "fold 1: the loss became nan in epoch 2")
 
 

@@ -18,7 +18,7 @@ from pipeline.stages.evaluate import EvaluateConfig
 from pipeline.stages.prepare import PrepareConfig
 from pipeline.stages.replicas import fold_replicas, round_replicas
 from pipeline.stages.searching.config import SearchConfig
-from pipeline.stages.stage import Setting, StageResult
+from pipeline.stages.stage import Sampling, StageResult
 from pipeline.tasks.registry import get_variant
 from pipeline.tracking.memory import MemoryTracker
 from pipeline.training.compute import Compute
@@ -26,9 +26,9 @@ from tests.stages.runs import run_of
 from tests.stages.silent import Silent
 
 
-def test_prepare_logs_digest_balance_and_a_picture(setting: Setting) -> None:
+def test_prepare_logs_digest_balance_and_a_picture(sampling: Sampling) -> None:
     tracker = MemoryTracker()
-    run = run_of(tracker, prepare.run(PrepareConfig(setting=setting), tracker, Silent()))
+    run = run_of(tracker, prepare.run(PrepareConfig(sampling=sampling), tracker, Silent()))
     assert run.status == "FINISHED"
     assert run.params["digest"] == run.tags["dataset_digest"]
     assert run.metrics["train_digits", 0] == run.metrics["test_digits", 0] == 2500
@@ -37,9 +37,9 @@ def test_prepare_logs_digest_balance_and_a_picture(setting: Setting) -> None:
     assert set(run.figures) == {"sample_pairs.png"}
 
 
-def test_prepare_shows_points_and_how_many_are_inside(disc: Setting) -> None:
+def test_prepare_shows_points_and_how_many_are_inside(disc: Sampling) -> None:
     tracker = MemoryTracker()
-    run = run_of(tracker, prepare.run(PrepareConfig(setting=disc), tracker, Silent()))
+    run = run_of(tracker, prepare.run(PrepareConfig(sampling=disc), tracker, Silent()))
     assert run.status == "FINISHED"
     assert run.metrics["train_points", 0] == run.metrics["test_points", 0] == 50_000
     assert 0.35 < run.metrics["train_inside", 0] < 0.65  # the disc covers half of the square
@@ -55,38 +55,38 @@ def test_prepare_shows_points_and_how_many_are_inside(disc: Setting) -> None:
     assert "pooling" not in run.description
 
 
-def test_rounds_and_folds_are_the_same_pairs_for_every_variant_and_configuration(setting: Setting) -> None:
-    splits, _ = prepare.inputs(PrepareConfig(setting=setting))
+def test_rounds_and_folds_are_the_same_pairs_for_every_variant_and_configuration(sampling: Sampling) -> None:
+    splits, _ = prepare.inputs(PrepareConfig(sampling=sampling))
     slow, fast = Hyperparameters(lr=1e-4, batch_size=10, epochs=9), Hyperparameters(lr=1e-2, batch_size=50, epochs=2)
     for one, other in zip(
-        [*round_replicas(splits, setting, slow, rounds=2), *fold_replicas(splits, setting, slow, rounds=2, folds=5)],
-        [*round_replicas(splits, setting, fast, rounds=2), *fold_replicas(splits, setting, fast, rounds=2, folds=5)],
+        [*round_replicas(splits, sampling, slow, rounds=2), *fold_replicas(splits, sampling, slow, rounds=2, folds=5)],
+        [*round_replicas(splits, sampling, fast, rounds=2), *fold_replicas(splits, sampling, fast, rounds=2, folds=5)],
         strict=True,
     ):
         np.testing.assert_array_equal(one.train, other.train)
         np.testing.assert_array_equal(one.held_out, other.held_out)
 
 
-def test_folds_validate_each_training_pair_of_a_round_once(setting: Setting) -> None:
-    splits, _ = prepare.inputs(PrepareConfig(setting=setting))
+def test_folds_validate_each_training_pair_of_a_round_once(sampling: Sampling) -> None:
+    splits, _ = prepare.inputs(PrepareConfig(sampling=sampling))
     preset = get_variant("mlp").preset
-    [first_round] = round_replicas(splits, setting, preset, rounds=1)
-    folds = fold_replicas(splits, setting, preset, rounds=1, folds=4)
+    [first_round] = round_replicas(splits, sampling, preset, rounds=1)
+    folds = fold_replicas(splits, sampling, preset, rounds=1, folds=4)
     validated = np.concatenate([replica.held_out for replica in folds])
     assert sorted(map(tuple, validated)) == sorted(map(tuple, first_round.train))
 
 
-def test_a_round_of_all_pairs_uses_every_digit_once(all_of_few: Setting) -> None:
-    splits, _ = prepare.inputs(PrepareConfig(setting=all_of_few))
+def test_a_round_of_all_pairs_uses_every_digit_once(all_of_few: Sampling) -> None:
+    splits, _ = prepare.inputs(PrepareConfig(sampling=all_of_few))
     for replica in round_replicas(splits, all_of_few, get_variant("mlp").preset, rounds=2):
         assert sorted(replica.train.flatten()) == list(range(40))
         assert sorted(replica.held_out.flatten()) == list(range(20))
 
 
-def refused(setting: Setting, model: str, storage: str, **compute: Any) -> list[str]:
+def refused(sampling: Sampling, model: str, storage: str, **compute: Any) -> list[str]:
     """What cross_validate, search and evaluate say before they open a run."""
     tracker = MemoryTracker()
-    common: dict[str, Any] = {"setting": setting, "model": model, "compute": Compute(**compute)}
+    common: dict[str, Any] = {"sampling": sampling, "model": model, "compute": Compute(**compute)}
     messages = []
     with pytest.raises(InputError) as caught:
         cross_validate.run(CrossValidateConfig(**common), tracker, Silent())
@@ -101,15 +101,15 @@ def refused(setting: Setting, model: str, storage: str, **compute: Any) -> list[
     return messages
 
 
-def test_a_model_of_points_learns_from_no_digits(setting: Setting, storage: str) -> None:
+def test_a_model_of_points_learns_from_no_digits(sampling: Sampling, storage: str) -> None:
     assert (
-        refused(setting, "disc_mlp", storage)
+        refused(sampling, "disc_mlp", storage)
         == ["disc_mlp learns from disc, so use --dataset disc, but got --dataset mnist5k"] * 3
     )
 
 
 @pytest.mark.parametrize("model", ["mlp", "linear_digits"])
-def test_a_model_of_digits_learns_from_no_points(disc: Setting, model: str, storage: str) -> None:
+def test_a_model_of_digits_learns_from_no_points(disc: Sampling, model: str, storage: str) -> None:
     own = "mnist5k or mnist or idx"
     assert (
         refused(disc, model, storage)
@@ -117,7 +117,7 @@ def test_a_model_of_digits_learns_from_no_points(disc: Setting, model: str, stor
     )
 
 
-def test_the_model_of_points_is_trained_in_one_precision(disc: Setting, storage: str) -> None:
+def test_the_model_of_points_is_trained_in_one_precision(disc: Sampling, storage: str) -> None:
     assert (
         refused(disc, "disc_mlp", storage, precision="bfloat16")
         == ["disc_mlp trains in float32 only, but got --precision bfloat16"] * 3
@@ -125,9 +125,9 @@ def test_the_model_of_points_is_trained_in_one_precision(disc: Setting, storage:
 
 
 @pytest.mark.parametrize(("name", "option"), [("samples", "--samples"), ("test_samples", "--test-samples")])
-def test_a_round_has_at_least_one_sample(setting: Setting, name: str, option: str) -> None:
+def test_a_round_has_at_least_one_sample(sampling: Sampling, name: str, option: str) -> None:
     with pytest.raises(InputError, match=f"at least 1 sample, but got {option} -1"):
-        replace(setting, **{name: -1})  # type: ignore[arg-type]
+        replace(sampling, **{name: -1})  # type: ignore[arg-type]
 
 
 @pytest.fixture
@@ -136,23 +136,23 @@ def found(storage: str, artifacts: str) -> dict[str, Any]:
     return {"storage": storage, "artifacts": artifacts, "n_trials": 1, "folds": 2, "recheck": 0}
 
 
-def main_config(setting: Setting, found: dict[str, Any], model: str = "mlp") -> whole.MainConfig:
+def main_config(sampling: Sampling, found: dict[str, Any], model: str = "mlp") -> whole.MainConfig:
     return whole.MainConfig(
-        prepare=PrepareConfig(setting=setting),
-        cross_validate=CrossValidateConfig(setting=setting, model=model, grid="epochs=2", folds=2),
-        search=SearchConfig(setting=setting, model=model, **found),
-        evaluate=EvaluateConfig(setting=setting, model=model, rounds=2, changes="epochs=2"),
+        prepare=PrepareConfig(sampling=sampling),
+        cross_validate=CrossValidateConfig(sampling=sampling, model=model, grid="epochs=2", folds=2),
+        search=SearchConfig(sampling=sampling, model=model, **found),
+        evaluate=EvaluateConfig(sampling=sampling, model=model, rounds=2, changes="epochs=2"),
         compare=CompareConfig(),
     )
 
 
 @pytest.mark.parametrize("model", ["mlp", "disc_mlp"])
 def test_main_runs_every_stage_below_its_own_run(
-    setting: Setting, disc: Setting, found: dict[str, Any], model: str
+    sampling: Sampling, disc: Sampling, found: dict[str, Any], model: str
 ) -> None:
     tracker = MemoryTracker()
     shown: list[StageResult] = []
-    whole.run(main_config(disc if model == "disc_mlp" else setting, found, model), tracker, Silent(), shown.append)
+    whole.run(main_config(disc if model == "disc_mlp" else sampling, found, model), tracker, Silent(), shown.append)
     root, *others = tracker.runs
     assert root.tags["role"] == "main"
     children = [run.tags["role"] for run in others if run.parent == root.id]
@@ -164,10 +164,12 @@ def test_main_runs_every_stage_below_its_own_run(
 @pytest.mark.parametrize(
     ("model", "rule"), [("mlp_x", "unknown model"), ("disc_mlp", "disc_mlp learns from disc")], ids=str
 )
-def test_main_refuses_bad_input_before_any_run(setting: Setting, found: dict[str, Any], model: str, rule: str) -> None:
+def test_main_refuses_bad_input_before_any_run(
+    sampling: Sampling, found: dict[str, Any], model: str, rule: str
+) -> None:
     tracker = MemoryTracker()
     with pytest.raises(InputError, match=rule):
-        whole.run(main_config(setting, found, model), tracker, Silent(), lambda _: None)
+        whole.run(main_config(sampling, found, model), tracker, Silent(), lambda _: None)
     assert tracker.runs == []
 
 

@@ -15,7 +15,7 @@ from pipeline.data.rounds import draw_samples
 from pipeline.stages import prepare, search
 from pipeline.stages.prepare import PrepareConfig
 from pipeline.stages.searching.config import SearchConfig
-from pipeline.stages.stage import Setting
+from pipeline.stages.stage import Sampling
 from pipeline.tracking.memory import MemoryRun, MemoryTracker
 from pipeline.tuning.trials import SELECTIONS
 from tests.stages.runs import (
@@ -88,7 +88,7 @@ def test_the_best_of_both_steps_is_what_was_found(in_two_steps: tuple[MemoryTrac
     best = min(trials, key=lambda trial: (error_of(trial), int(trial.tags["trial"])))
     assert run.tags["best_trial"] == best.tags["trial"]
     assert run.tags["config"] == best.tags["config"]
-    assert "report's configuration was not among those tried" in run.description
+    assert "the preset was not among those tried" in run.description
 
 
 def test_two_steps_are_drawn(in_two_steps: tuple[MemoryTracker, MemoryRun]) -> None:
@@ -166,17 +166,17 @@ def test_the_best_of_a_screening_was_tried_on_all_pairs(screened: tuple[MemoryTr
     assert run.metrics["cv_validation_error", 0] == best.metrics["cv_validation_error", 0]
 
 
-def test_what_was_tried_on_few_pairs_is_never_the_best(setting: Setting, make: Make) -> None:
-    splits, _ = prepare.inputs(PrepareConfig(setting=setting))
+def test_what_was_tried_on_few_pairs_is_never_the_best(sampling: Sampling, make: Make) -> None:
+    splits, _ = prepare.inputs(PrepareConfig(sampling=sampling))
 
     def alike(seed: int) -> bool:
         """Whether four pairs have the same answer, which is learned without an error."""
         four = splits.train.gather(draw_samples("train", splits.train, 4, seed=seed, round_=0))
         return len(set(four["target"])) == 1
 
-    easy = replace(setting, samples=60, seed=next(filter(alike, itertools.count())))
+    easy = replace(sampling, samples=60, seed=next(filter(alike, itertools.count())))
     space = "lr: {type: choice, values: [0.005, 0.01]}\nepochs: {type: choice, values: [10]}\n"
-    config = make(space, model="mlp_ws", setting=easy, sampler="screen", screen_samples=4, keep=1)
+    config = make(space, model="mlp_ws", sampling=easy, sampler="screen", screen_samples=4, keep=1)
     for _ in range(2):  # as it was found, and as it is read back
         tracker, run = searched(config)
         errors = [error_of(trial) for trial in trials_of(tracker)]
@@ -208,9 +208,9 @@ def test_a_search_that_dies_now_and_then_ends_as_one_that_ran_through(
     assert table_of(search_with_deaths(mortal, after)) == table_of(whole)
 
 
-def test_all_pairs_are_as_many_as_the_training_pool_has(all_of_few: Setting, make: Make) -> None:
+def test_all_pairs_are_as_many_as_the_training_pool_has(all_of_few: Sampling, make: Make) -> None:
     tracker, run = searched(
-        make(LAYERS, model="linear_digits", setting=all_of_few, sampler="screen", screen_samples=10, keep=1)
+        make(LAYERS, model="linear_digits", sampling=all_of_few, sampler="screen", screen_samples=10, keep=1)
     )
     assert run.params["pairs"] == "all"
     assert [trial.params["pairs"] for trial in trials_of(tracker)] == ["10"] * 4 + ["all"]
@@ -230,8 +230,8 @@ def test_all_pairs_are_as_many_as_the_training_pool_has(all_of_few: Setting, mak
         ),
     ],
 )
-def test_all_pairs_may_be_too_few(all_of_few: Setting, make: Make, change: dict[str, Any], rule: str) -> None:
-    config = make(GRID, model="mlp_ws", setting=all_of_few)
+def test_all_pairs_may_be_too_few(all_of_few: Sampling, make: Make, change: dict[str, Any], rule: str) -> None:
+    config = make(GRID, model="mlp_ws", sampling=all_of_few)
     space = Path(config.space)
     space.write_text(space.read_text().replace("[2]", "[2, 25]").replace("40]", "25]"))
     tracker = MemoryTracker()

@@ -52,7 +52,7 @@ def test_run_and_trial_name_each_other(config: SearchConfig, whole: MemoryTracke
 def test_a_run_is_named_after_what_its_trial_gave(whole: MemoryTracker) -> None:
     names = [run.name for run in trials_of(whole)]
     errors = [run.metrics["cv_validation_error", 0] for run in trials_of(whole)]
-    assert names == [f"trial {number:03d} · err {100 * error:.2f} %" for number, error in enumerate(errors)]
+    assert names == [f"trial {number:03d} · err {100 * error:.1f} %" for number, error in enumerate(errors)]
 
 
 def test_the_files_of_a_study_are_kept_in_the_folder_of_artifacts(config: SearchConfig, whole: MemoryTracker) -> None:

@@ -26,7 +26,7 @@ from pipeline.stages.compare import CompareConfig
 from pipeline.stages.evaluate import EvaluateConfig
 from pipeline.stages.replicas import round_replicas
 from pipeline.stages.searching.config import SearchConfig
-from pipeline.stages.stage import Setting
+from pipeline.stages.stage import Sampling
 from pipeline.tasks.api import Task
 from pipeline.tasks.registry import get_variant, tasks
 from pipeline.tracking.memory import MemoryTracker
@@ -46,7 +46,7 @@ class Lab:
         (folder / "space.yaml").write_text(SPACE)
         data = DataConfig(dataset=DATASETS[task.name], cache_dir=folder / "cache")
         common: dict[str, Any] = {
-            "setting": Setting(data=data, samples=100),
+            "sampling": Sampling(data=data, samples=100),
             "compute": Compute(workers=1, device="cpu"),
         }
         stores: dict[str, Any] = {
@@ -103,7 +103,7 @@ def test_the_logged_model_gives_what_was_measured(lab: Lab) -> None:
         variant, splits = evaluate.inputs(config)
         [measured] = [each.value for each in model.metrics if each.name == f"model_test_{variant.metric.name}"]
         found = []
-        for replica in round_replicas(splits, config.setting, variant.preset, rounds=3):
+        for replica in round_replicas(splits, config.sampling, variant.preset, rounds=3):
             samples = splits.test.gather(replica.held_out)
             output = model.network(torch.from_numpy(samples["x"])).detach()
             key = "value" if lab.task.name == "regression" else "answer"
@@ -124,9 +124,9 @@ def test_they_are_compared_in_the_metric_and_unit_of_their_task(lab: Lab) -> Non
 
 
 def test_a_data_set_of_another_task_is_refused(tmp_path: Path) -> None:
-    setting = Setting(data=DataConfig(dataset="diabetes", cache_dir=tmp_path), samples=20)
+    sampling = Sampling(data=DataConfig(dataset="diabetes", cache_dir=tmp_path), samples=20)
     with pytest.raises(Exception, match="mlp_classifier learns from sklearn_digits, so use --dataset sklearn_digits"):
-        evaluate.inputs(EvaluateConfig(setting=setting, model="mlp_classifier"))
+        evaluate.inputs(EvaluateConfig(sampling=sampling, model="mlp_classifier"))
 
 
 def classes(seed: int) -> tuple[torch.Tensor, torch.Tensor]:

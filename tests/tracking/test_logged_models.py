@@ -18,7 +18,7 @@ from pipeline.data.dataset import Samples
 from pipeline.stages import evaluate
 from pipeline.stages.evaluate import EvaluateConfig
 from pipeline.stages.replicas import round_replicas
-from pipeline.stages.stage import Setting
+from pipeline.stages.stage import Sampling
 from pipeline.tasks.registry import get_variant
 from pipeline.tracking.mlflow_tracker import MlflowTracker
 from pipeline.tracking.port import RunRecord
@@ -61,9 +61,9 @@ def logged(empty_runs: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[s
         tracker = MlflowTracker()
         runs, samples, ids = {}, {}, {}
         for model, dataset in MODELS.items():
-            setting = Setting(data=DataConfig(dataset=dataset, cache_dir=folder / "cache"), samples=200)
+            sampling = Sampling(data=DataConfig(dataset=dataset, cache_dir=folder / "cache"), samples=200)
             config = EvaluateConfig(
-                setting=setting,
+                sampling=sampling,
                 model=model,
                 rounds=1,
                 preset="report",
@@ -72,7 +72,7 @@ def logged(empty_runs: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[s
             )
             runs[model] = evaluate.run(config, tracker, Silent()).run_id
             variant, splits = evaluate.inputs(config)
-            [replica] = round_replicas(splits, setting, variant.preset, rounds=1)
+            [replica] = round_replicas(splits, sampling, variant.preset, rounds=1)
             samples[model] = splits.test.gather(replica.held_out)
             np.save(folder / f"{model}.npy", samples[model]["x"])
             outputs: Any = tracker.client.get_run(runs[model]).outputs

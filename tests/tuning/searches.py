@@ -21,8 +21,8 @@ from pipeline.tuning.paths import pooled
 from pipeline.tuning.space import Space
 from pipeline.tuning.storage import Storage, open_storage
 from pipeline.tuning.strategies import Strategy
-from pipeline.tuning.trials import Asked, TrialRecord
-from tests.tuning.findings import SAMPLED, finding, space
+from pipeline.tuning.trials import PlannedTrial, TrialRecord
+from tests.tuning.results import SAMPLED, result, space
 
 POPULATION = 4
 SEED = 3
@@ -59,9 +59,9 @@ class Plan:
         )
         return Ledger.open(storage, name, protocol or {"model": "mlp_al"}, method)
 
-    def tell(self, ledger: Ledger, trial: Asked) -> None:
+    def tell(self, ledger: Ledger, trial: PlannedTrial) -> None:
         """Try a configuration and tell what it gave, as all draws of it say together."""
-        found = finding(trial)
+        found = result(trial)
         if trial.draw:
             before = {(record.hyper.canonical, record.samples, record.draw): record for record in ledger.records()}
             last = before[trial.hyper.canonical, trial.samples, trial.draw - 1]
@@ -84,7 +84,7 @@ class Search:
     def __init__(self, plan: Plan, folder: Path, empty_studies: Path) -> None:
         self.plan = plan
         self.copies: list[Path] = []
-        self.asked: list[list[Asked]] = []
+        self.asked: list[list[PlannedTrial]] = []
         self.path = Path(shutil.copy(empty_studies, folder / "whole.db"))
         ledger = plan.open(self.path)
         for asked in steps(ledger, plan):
@@ -104,7 +104,7 @@ def study_at(path: Path) -> optuna.Study:
     return optuna.load_study(study_name="study", storage=open_storage(f"sqlite:///{path}"))
 
 
-def steps(ledger: Ledger, plan: Plan = BY_TPE) -> Iterator[list[Asked]]:
+def steps(ledger: Ledger, plan: Plan = BY_TPE) -> Iterator[list[PlannedTrial]]:
     """Search; yields what was asked after each generation is asked, and nothing after each trial is told."""
     while asked := ledger.next_generation():
         yield asked

@@ -17,7 +17,7 @@ from pipeline.tuning.constraints import Constraint
 from pipeline.tuning.ledger import Ledger
 from pipeline.tuning.strategies import Grid, Sampled
 from pipeline.tuning.trials import TrialRecord
-from tests.tuning.findings import grid_space, space
+from tests.tuning.results import grid_space, space
 from tests.tuning.searches import (
     BY_TPE,
     POPULATION,

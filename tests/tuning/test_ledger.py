@@ -27,8 +27,8 @@ from pipeline.tuning.pruning import STARTUP_TRIALS, MedianRule
 from pipeline.tuning.records import BEGUN, STATES, finished_since
 from pipeline.tuning.storage import open_storage
 from pipeline.tuning.strategies import Sampled
-from pipeline.tuning.trials import Asked, Finding, Recheck, State, best_of, selection_score
-from tests.tuning.findings import TRIALS, finding, grid_space, record, space
+from pipeline.tuning.trials import PlannedTrial, Recheck, State, TrialResult, best_of, selection_score
+from tests.tuning.results import TRIALS, grid_space, record, result, space
 from tests.tuning.searches import (
     BY_TPE,
     POPULATION,
@@ -48,7 +48,7 @@ def whole(tmp_path_factory: pytest.TempPathFactory, empty_studies: Path) -> Sear
     return Search(BY_TPE, tmp_path_factory.mktemp("whole"), empty_studies)
 
 
-def proposed(asked: list[Asked]) -> list[tuple[int, Hyperparameters]]:
+def proposed(asked: list[PlannedTrial]) -> list[tuple[int, Hyperparameters]]:
     return [(trial.number, trial.hyper) for trial in asked]
 
 
@@ -207,7 +207,7 @@ def test_records_keep_what_was_told(path: Path, state: State, reason: str, error
     before = datetime.now()
     ledger.tell(
         0,
-        Finding(
+        TrialResult(
             curves={"validation_error": [1 / 3, 0.25], "train_loss": [2.0000004, 1e-9]},
             fold_errors=[[0.1234567, 0.2], [1.0, 0.3]],
             state=state,
@@ -232,7 +232,7 @@ def test_a_trial_does_not_end_before_it_began(path: Path) -> None:
     with contextlib.closing(sqlite3.connect(path)) as database:  # as if the clock had been set back since
         database.execute("UPDATE trials SET datetime_start = ?", (str(tomorrow),))
         database.commit()
-    ledger.tell(0, Finding(curves={"validation_error": [0.5]}, fold_errors=[[0.5]], state="complete"), seconds=7.0)
+    ledger.tell(0, TrialResult(curves={"validation_error": [0.5]}, fold_errors=[[0.5]], state="complete"), seconds=7.0)
     for records in (ledger.records(), open_ledger(path).records()):
         assert [(record.started, record.ended - record.started) for record in records] == [
             (tomorrow, timedelta(seconds=7))
@@ -244,7 +244,7 @@ def test_a_trial_does_not_end_before_it_began(path: Path) -> None:
 def test_records_keep_where_a_trial_comes_from_and_what_it_took(path: Path, state: State, source: str) -> None:
     ledger = open_ledger(path)
     ledger.next_generation()
-    found = Finding(
+    found = TrialResult(
         curves={"validation_error": [0.5]}, fold_errors=[[0.5]], state=state, source=source, replica_epochs=40
     )
     ledger.tell(0, found, seconds=1.23456)
@@ -257,7 +257,7 @@ def test_records_keep_where_a_trial_comes_from_and_what_it_took(path: Path, stat
 def test_a_study_of_two_objectives_keeps_both(path: Path) -> None:
     ledger = open_ledger(path, sampler="nsga2", objectives=2, select="mean+std")
     ledger.next_generation()
-    found = Finding(curves={"validation_error": [0.25]}, fold_errors=[[0.2], [0.3]], state="complete")
+    found = TrialResult(curves={"validation_error": [0.25]}, fold_errors=[[0.2], [0.3]], state="complete")
     ledger.tell(0, found, cost=123.4)
     [kept] = open_ledger(path, sampler="nsga2", objectives=2).records()
     assert (kept.error, kept.score, kept.cost, kept.values) == (0.25, 0.320711, 123.4, [0.320711, 123.4])
@@ -274,7 +274,7 @@ def test_people_see_what_a_trial_gave(path: Path) -> None:
     assert running.user_attrs == {"config_hash": asked.hyper.hash, "mlflow_run": "http://127.0.0.1:5000/run"}
     ledger.tell(
         0,
-        Finding(
+        TrialResult(
             curves={"validation_error": [0.5, 0.3], "validation_digit_error": [0.2, 0.1]},
             fold_errors=[[0.4, 0.2], [0.6, 0.4]],
             state="pruned",
@@ -351,9 +351,9 @@ def test_what_has_not_been_trained_by_itself_is_not_known_elsewhere(path: Path) 
     ledger = plan.open(path, name="other")
     for asked in itertools.islice(iter(ledger.next_generation, []), 3):
         for trial in asked:
-            found = finding(trial)
+            found = result(trial)
             if trial.number == 2:
-                found = Finding(curves={}, fold_errors=[], state="failed", reason="the process died")
+                found = TrialResult(curves={}, fold_errors=[], state="failed", reason="the process died")
             if trial.number == 3:
                 found = replace(found, source="read off trial 0")
             if trial.number != 8:  # which goes on
@@ -378,7 +378,7 @@ def test_a_trial_that_is_read_off_a_record_is_the_same_as_read_off_what_was_foun
     ledger = open_ledger(path)
     ledger.next_generation()
     curve = [1 / 3, 2 / 7]
-    ledger.tell(0, Finding(curves={"validation_error": curve}, fold_errors=[curve, curve], state="complete"))
+    ledger.tell(0, TrialResult(curves={"validation_error": curve}, fold_errors=[curve, curve], state="complete"))
     (record,) = open_ledger(path).records()
     assert record.error == record.curves["validation_error"][-1]
     study = study_at(path)
@@ -389,7 +389,9 @@ def test_a_trial_that_is_read_off_a_record_is_the_same_as_read_off_what_was_foun
 def test_a_failed_trial_may_have_seen_little(path: Path, seen: list[float]) -> None:
     ledger = open_ledger(path)
     ledger.next_generation()
-    ledger.tell(0, Finding(curves={"validation_error": seen}, fold_errors=[seen], state="failed", reason="diverged"))
+    ledger.tell(
+        0, TrialResult(curves={"validation_error": seen}, fold_errors=[seen], state="failed", reason="diverged")
+    )
     (record,) = open_ledger(path).records()
     assert (record.state, record.error, len(record.curves["validation_error"])) == ("failed", None, len(seen))
 
@@ -398,7 +400,7 @@ def test_folds_of_a_failed_trial_may_have_ended_after_different_epochs(path: Pat
     ledger = open_ledger(path)
     ledger.next_generation()
     folds = [[0.5], [0.5, 0.4, 0.3]]
-    ledger.tell(0, Finding(curves={"validation_error": [0.5]}, fold_errors=folds, state="failed", reason="fold 0"))
+    ledger.tell(0, TrialResult(curves={"validation_error": [0.5]}, fold_errors=folds, state="failed", reason="fold 0"))
     (record,) = open_ledger(path).records()
     assert record.fold_errors == folds
 
@@ -438,7 +440,7 @@ def test_a_study_minimises_the_score_and_keeps_the_mean_error(path: Path, select
     ledger = open_ledger(path, select=select)
     ledger.next_generation()
     folds = [[0.9, 0.2], [0.1, 0.3]]
-    ledger.tell(0, Finding(curves={"validation_error": [0.5, 0.25]}, fold_errors=folds, state="complete"))
+    ledger.tell(0, TrialResult(curves={"validation_error": [0.5, 0.25]}, fold_errors=folds, state="complete"))
     for records in (ledger.records(), open_ledger(path, select=select).records()):
         assert [(each.error, each.score) for each in records] == [(0.25, score)]
     assert study_at(path).best_value == score

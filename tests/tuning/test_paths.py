@@ -21,14 +21,14 @@ from pipeline.tuning.paths import Known, Paths, pooled, reaches, read_off
 from pipeline.tuning.space import Space
 from pipeline.tuning.storage import open_storage
 from pipeline.tuning.strategies import Sampled
-from pipeline.tuning.trials import Asked, Finding, State, TrialRecord
+from pipeline.tuning.trials import PlannedTrial, State, TrialRecord, TrialResult
 
 HYPER = Hyperparameters(lr=1e-3, batch_size=25, epochs=10)
 
 
-def asked(number: int, epochs: int, hyper: Hyperparameters = HYPER, *, samples: int = 0, draw: int = 0) -> Asked:
+def asked(number: int, epochs: int, hyper: Hyperparameters = HYPER, *, samples: int = 0, draw: int = 0) -> PlannedTrial:
     """A trial of a generation."""
-    return Asked(
+    return PlannedTrial(
         number=number,
         hyper=replace(hyper, epochs=epochs),
         samples=samples,
@@ -38,12 +38,12 @@ def asked(number: int, epochs: int, hyper: Hyperparameters = HYPER, *, samples: 
     )
 
 
-def finding(epochs: int, state: State = "complete", seed: int = 0) -> Finding:
+def result(epochs: int, state: State = "complete", seed: int = 0) -> TrialResult:
     """What a training of so many epochs saw; of a failed one, the last was no number in one fold."""
     folds = numpy_generator(seed, "folds").uniform(0, 1, (2, epochs))
     if state == "failed":
         folds[1, -1] = np.nan
-    return Finding(
+    return TrialResult(
         curves={"validation_error": folds.mean(0).tolist(), "train_loss": folds.sum(0).tolist()},
         fold_errors=folds.tolist(),
         state=state,
@@ -54,7 +54,7 @@ def finding(epochs: int, state: State = "complete", seed: int = 0) -> Finding:
 def record(
     number: int,
     planned: int,
-    found: Finding | None = None,
+    found: TrialResult | None = None,
     hyper: Hyperparameters = HYPER,
     *,
     samples: int = 0,
@@ -62,7 +62,7 @@ def record(
     source: str = "",
 ) -> TrialRecord:
     """A finished trial of `planned` epochs, complete unless it found something else."""
-    found = found or finding(planned)
+    found = found or result(planned)
     error = found.curves["validation_error"][-1] if found.state == "complete" else None
     return TrialRecord(
         number=number,
@@ -82,7 +82,7 @@ def record(
 
 
 def divided(
-    trials: Sequence[Asked], records: Sequence[TrialRecord] = (), elsewhere: Sequence[Known] = ()
+    trials: Sequence[PlannedTrial], records: Sequence[TrialRecord] = (), elsewhere: Sequence[Known] = ()
 ) -> tuple[list[int], dict[int, int | str]]:
     """The numbers of the trials that are trained, and for each other one what it is read off."""
     paths = Paths(elsewhere)
@@ -141,7 +141,7 @@ def test_a_shorter_earlier_trial_gives_nothing() -> None:
 
 
 def test_a_training_of_an_earlier_generation_that_ended_early_gives_what_it_reached() -> None:
-    stopped = record(2, 20, finding(3, "pruned"))
+    stopped = record(2, 20, result(3, "pruned"))
     assert divided([asked(3, 3), asked(4, 4)], [stopped]) == ([4], {3: "trial 2"})
 
 
@@ -177,7 +177,7 @@ def test_draws_are_pooled_fold_by_fold(folds: list[int], epochs: int, seed: int)
     error_FE = numpy_generator(seed, "folds").uniform(0, 1, (sum(folds), epochs))
     parts = np.split(error_FE, np.cumsum(folds)[:-1])
     found = [
-        Finding(
+        TrialResult(
             curves={"validation_error": part.mean(0).tolist(), "train_loss": part.sum(1).mean() * np.ones(epochs)},
             fold_errors=part.tolist(),
             state="complete",
@@ -195,7 +195,7 @@ def test_draws_are_pooled_fold_by_fold(folds: list[int], epochs: int, seed: int)
 
 @pytest.mark.parametrize("states", [("complete", "failed"), ("complete", "pruned"), ("failed", "complete")])
 def test_what_is_not_complete_is_not_pooled(states: tuple[State, State]) -> None:
-    found, before = (finding(8, state, seed) for seed, state in enumerate(states))
+    found, before = (result(8, state, seed) for seed, state in enumerate(states))
     assert pooled(found, before, "trial 1") is found
     assert pooled(found, record(1, 8, before), "trial 1") is found
 
@@ -205,7 +205,7 @@ def test_a_trial_that_was_read_off_is_no_source_itself() -> None:
 
 
 def test_a_trial_without_curves_is_no_source() -> None:
-    lost = Finding(curves={}, fold_errors=[], state="failed", reason="the process died")
+    lost = TrialResult(curves={}, fold_errors=[], state="failed", reason="the process died")
     assert divided([asked(5, 10)], [replace(record(1, 10), curves=lost.curves, state=lost.state)]) == ([5], {})
 
 
@@ -228,13 +228,13 @@ def test_paths_learn_from_generation_to_generation() -> None:
 
 @pytest.mark.parametrize(("state", "reached"), [("complete", 8), ("pruned", 8), ("failed", 7)])
 def test_a_training_reaches_its_last_sound_epoch(state: State, reached: int) -> None:
-    for found in (finding(8, state), record(1, 20, finding(8, state))):
+    for found in (result(8, state), record(1, 20, result(8, state))):
         assert [reaches(found, epochs) for epochs in (1, reached, reached + 1)] == [True, True, False]
 
 
 @pytest.mark.parametrize("state", ["complete", "pruned", "failed"])
 def test_what_is_read_off_is_what_a_training_of_its_own_length_saw(state: State) -> None:
-    longer = finding(8, state)
+    longer = result(8, state)
     for source in (longer, record(3, 20, longer)):
         found = read_off(source, "trial 3", 5)
         assert (found.state, found.reason, found.source) == ("complete", "", "read off trial 3")
@@ -244,7 +244,7 @@ def test_what_is_read_off_is_what_a_training_of_its_own_length_saw(state: State)
 
 @pytest.mark.parametrize("state", ["pruned", "failed"])
 def test_where_the_longer_training_ended_before_the_shorter_one_ends_with_it(state: State) -> None:
-    longer = finding(8, state)
+    longer = result(8, state)
     for source in (longer, record(3, 20, longer)):
         found = read_off(source, "trial 3", 10)
         assert (found.state, found.reason, found.source) == (state, longer.reason, "read off trial 3")
@@ -267,7 +267,7 @@ def open_ledger(path: Path) -> Ledger:
     return Ledger.open(open_storage(f"sqlite:///{path}"), "study", {}, method)
 
 
-def train(trial: Asked) -> Finding:
+def train(trial: PlannedTrial) -> TrialResult:
     """A training whose weights come from the number of its trial; one learning rate is bad, and one diverges."""
     generator = numpy_generator(SEED, "trial", trial.number)
     level, last = generator.uniform(0.1, 0.2) + 0.2 * (trial.hyper.lr == 3e-3), int(generator.integers(4, 25))
@@ -282,7 +282,7 @@ def train(trial: Asked) -> Finding:
         if state != "complete":
             break
     reason = "" if state == "complete" else f"{state} after epoch {len(errors)}"
-    return Finding(curves={"validation_error": errors}, fold_errors=[errors, errors], state=state, reason=reason)
+    return TrialResult(curves={"validation_error": errors}, fold_errors=[errors, errors], state=state, reason=reason)
 
 
 def search(ledger: Ledger) -> Iterator[int]:
@@ -297,7 +297,7 @@ def search(ledger: Ledger) -> Iterator[int]:
             match sources.get(trial.number):
                 case Known() as known:
                     found[trial.number] = read_off(known.record, known.label, trial.hyper.epochs)
-                case Asked() as longer:
+                case PlannedTrial() as longer:
                     longest = found[longer.number]
                     found[trial.number] = read_off(longest, f"trial {longer.number}", trial.hyper.epochs)
             if not trial.told:

@@ -17,7 +17,7 @@ from pipeline.base.seeds import numpy_generator
 from pipeline.training.plan import StopRule
 from pipeline.tuning.pruning import PRUNERS, REASONS, STARTUP_TRIALS, WARMUP_EPOCHS, stop_rules
 from pipeline.tuning.trials import TrialRecord
-from tests.tuning.findings import record
+from tests.tuning.results import record
 
 EPOCHS, FOLDS = 16, 5
 RULES = tuple(pruner for pruner in PRUNERS if pruner != "none")

@@ -18,7 +18,7 @@ from pipeline.tuning.dimensions import Choice, FloatRange, IntRange
 from pipeline.tuning.records import BEGUN, FOUND
 from pipeline.tuning.space import Condition, Space
 from pipeline.tuning.strategies import STRATEGIES, Grid, Sampled, Screen, TwoStep
-from tests.tuning.findings import DIVERGES, FOLDS, finding, grid_space
+from tests.tuning.results import DIVERGES, FOLDS, grid_space, result
 from tests.tuning.searches import Plan, Search, finish, lives, one_at_a_time, study_at, table
 
 ALPHA = FloatRange(low=0.5, high=2.0, step=0.5)
@@ -120,7 +120,7 @@ def test_a_trial_that_was_half_told_is_told_again(path: Path, whole: Search) -> 
     study = study_at(path)
     half = optuna.Trial(study, study.trials[last.number]._trial_id)
     half.storage.set_trial_system_attr(half._trial_id, FOUND, "half of it")
-    for epoch, error in enumerate(finding(last).curves["validation_error"][:3], start=1):
+    for epoch, error in enumerate(result(last).curves["validation_error"][:3], start=1):
         half.storage.set_trial_intermediate_value(half._trial_id, epoch, error)
     assert finish(whole.plan.open(path), whole.plan) == whole.table
 

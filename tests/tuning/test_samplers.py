@@ -20,7 +20,7 @@ from pipeline.tuning.dimensions import Choice, Dimension, FloatRange, IntRange
 from pipeline.tuning.samplers import BEST, LATEST, REFRESH, SAMPLERS, TWO_OBJECTIVES, Proposer
 from pipeline.tuning.space import Condition, Space
 from pipeline.tuning.trials import State, TrialRecord
-from tests.tuning.findings import record
+from tests.tuning.results import record
 
 POPULATION = 4
 SPACE = Space(

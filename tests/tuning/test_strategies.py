@@ -15,7 +15,7 @@ from pipeline.tuning.dimensions import Choice, FloatRange
 from pipeline.tuning.samplers import SAMPLERS
 from pipeline.tuning.space import Space
 from pipeline.tuning.strategies import COMPLETE, STRATEGIES, Grid, Proposal, Sampled, Screen, TwoStep, make_strategy
-from tests.tuning.findings import DIVERGES, grid_space, record, records
+from tests.tuning.results import DIVERGES, grid_space, record, records
 
 ALPHA = FloatRange(low=0.5, high=2.0, step=0.5)
 """Its third value is the preset's."""

@@ -115,7 +115,7 @@ def search_history(
             label="pruned (last error seen)",
         )
     if baseline is not None:
-        axis.axhline(scale * baseline, color="black", linestyle=":", label="the report's configuration")
+        axis.axhline(scale * baseline, color="black", linestyle=":", label="the preset")
     axis.set(xlabel="trial", ylabel=in_unit(f"mean validation {metric.title} over folds", metric))
     axis.xaxis.set_major_locator(MaxNLocator(integer=True))
     axis.grid(alpha=0.3)

@@ -13,8 +13,8 @@ from pipeline.models.metrics import SHARE
 from pipeline.reports.contrasts import Contrast, Verdict, judge
 from pipeline.reports.tables import Table
 from pipeline.stages.comparing.tables import probability
-from pipeline.stages.reproducing.bench import Measure, Measured
 from pipeline.stages.reproducing.published import Claim, Figure, PublishedTable
+from pipeline.stages.reproducing.runner import Measure, Measured
 from pipeline.tasks.registry import get_variant
 
 AGREES, DIFFERS, NO_SPREAD, NOT_COMPARED = "agrees", "differs", "report gives no spread", "not compared"
@@ -87,7 +87,7 @@ class Cell:
         return float(stats.t.isf(LEVEL / 2, (ours + its) ** 2 / uncertain)) if uncertain else 0.0
 
     @property
-    def verdict(self) -> str:
+    def agreement(self) -> str:
         """In words."""
         if self.ours is None or self.name in OF_THE_MACHINE:
             return NOT_COMPARED
@@ -138,7 +138,7 @@ def cell_table(cells: Sequence[Cell]) -> Table:
                 "-" if cell.ours is None else _text(cell.ours.mean, cell.ours.std, cell.name),
                 "-" if cell.ours is None else f"{cell.ours.mean - cell.report.mean:+.4g}",
                 "-" if math.isnan(cell.deviation) else f"{cell.deviation:+.1f}",
-                cell.verdict,
+                cell.agreement,
             ]
             for cell in cells
         ],
@@ -147,7 +147,7 @@ def cell_table(cells: Sequence[Cell]) -> Table:
 
 def counted(cells: Sequence[Cell]) -> str:
     """`12 of 16 figures agree, 4 differ`."""
-    count = Counter(cell.verdict for cell in cells)
+    count = Counter(cell.agreement for cell in cells)
     parts = [text.format(count[verdict]) for verdict, text in COUNTED.items() if count[verdict]]
     return f"of {len(cells)} figures {', '.join(parts)}" if parts else "the report prints no figures"
 

@@ -1,4 +1,4 @@
-"""What is to be reproduced, and in what setting each table was made."""
+"""What is to be reproduced, and on which samples each table was made."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from functools import cache, cached_property
 
 from pipeline.base.errors import InputError, UnknownNameError
 from pipeline.stages.reproducing.published import PublishedTable, Row, load_published
-from pipeline.stages.stage import Setting
+from pipeline.stages.stage import Sampling
 from pipeline.training.compute import Compute
 
 ALL_TABLES = "all"
@@ -25,7 +25,7 @@ MEASURE, LEAVE = MISSING = ("measure", "leave")
 class ReproduceConfig:
     """Which tables, and how faithfully."""
 
-    setting: Setting
+    sampling: Sampling
     """Its data set stands for all tables that name none; options of the data are those of each table."""
     tables: Sequence[str]
     """Ids such as `000/table-2`, or `all`; `000/table-2:5` for 5 rounds of it."""
@@ -76,13 +76,13 @@ class ReproduceConfig:
         wanted = self._rounds.get(table.id, self.rounds) or table.protocol.rounds
         return min(wanted, SCALES[self.scale] or wanted)
 
-    def setting_of(self, table: PublishedTable, row: Row) -> Setting:
+    def sampling_of(self, table: PublishedTable, row: Row) -> Sampling:
         """The data of a row."""
         protocol = table.protocol
-        data = replace(self.setting.data, options={**protocol.data, **row.data})
+        data = replace(self.sampling.data, options={**protocol.data, **row.data})
         if protocol.dataset:
             data = replace(data, dataset=protocol.dataset, data_dir="")
-        return replace(self.setting, data=data)
+        return replace(self.sampling, data=data)
 
 
 @cache

@@ -70,7 +70,7 @@ def document(reproduced: Sequence[Reproduced], notes: Sequence[str]) -> str:
     """The page: an overview, how to read it, each table with its conclusions and notes, and where it all comes from."""
     parts = [
         "# The reports' tables beside ours\n",
-        f"Made by `{_command(reproduced[0].bench.config)}`; not edited by hand. What a report prints is read from "
+        f"Made by `{_command(reproduced[0].runner.config)}`; not edited by hand. What a report prints is read from "
         "`published/*.yaml`.\n",
         overview(reproduced).markdown(),
         _reduced(reproduced),
@@ -89,7 +89,7 @@ def _command(config: ReproduceConfig) -> str:
         "rounds": (config.rounds, 0),
         "scale": (config.scale, FULL),
         "missing": (config.missing, MEASURE),
-        "seed": (config.setting.seed, 0),
+        "seed": (config.sampling.seed, 0),
     }
     given = [f"--{name} {value}" for name, (value, usual) in options.items() if value != usual]
     return " ".join(["variantlab reproduce", *config.tables, *given])
@@ -103,11 +103,11 @@ def _reduced(reproduced: Sequence[Reproduced]) -> str:
 
 def _differing(reproduced: Sequence[Reproduced]) -> str:
     agreeing: dict[object, dict[str, None]] = defaultdict(dict)
-    for tried in (cell for one in reproduced for cell in one.tried if cell.verdict == AGREES):
+    for tried in (cell for one in reproduced for cell in one.tried if cell.agreement == AGREES):
         agreeing[tried.is_about][tried.measured.row.tries] = None
     rows = []
     for one in reproduced:
-        for cell in (cell for cell in one.cells if cell.verdict == DIFFERS):
+        for cell in (cell for cell in one.cells if cell.agreement == DIFFERS):
             ours, tries = cell_table([cell]).rows[0], "; ".join(agreeing[cell.is_about])
             rows.append([one.table.id, *ours[:4], ours[5], tries or "nothing that was tried"])
     if not rows:
@@ -149,7 +149,7 @@ def _provenance(reproduced: Sequence[Reproduced]) -> str:
         {
             f"{splits.label}: `{splits.digest}`"
             for one in reproduced
-            for splits in (one.bench.splits(row) for row in one.bench.rows)
+            for splits in (one.runner.splits(row) for row in one.runner.rows)
         }
     )
     rows = [
@@ -165,7 +165,7 @@ def _provenance(reproduced: Sequence[Reproduced]) -> str:
             f"- Python {platform.python_version()}, {packages}",
             f"- Machine: {processor()}, {os.cpu_count()} cores",
             *(f"- Computed with {way}" for way in _ways(reproduced)),
-            f"- Seed: {reproduced[0].bench.config.setting.seed}; data (SHA-256 of all samples):",
+            f"- Seed: {reproduced[0].runner.config.sampling.seed}; data (SHA-256 of all samples):",
             *(f"  - {line}" for line in data),
             "",
             Table(["table", "row", "run", "code", "began (UTC)"], rows).markdown(),

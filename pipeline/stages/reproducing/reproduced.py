@@ -10,7 +10,6 @@ from functools import cached_property
 from pipeline.reports.contrasts import Verdict
 from pipeline.reports.tables import Table
 from pipeline.stages.comparing.evaluations import Evaluation
-from pipeline.stages.reproducing.bench import Bench, Measured
 from pipeline.stages.reproducing.cells import (
     Cell,
     cell_table,
@@ -20,6 +19,7 @@ from pipeline.stages.reproducing.cells import (
     outcome,
 )
 from pipeline.stages.reproducing.published import Claim, PublishedTable
+from pipeline.stages.reproducing.runner import Measured, TableRunner
 from pipeline.tracking.port import RunRecord
 
 
@@ -27,13 +27,13 @@ from pipeline.tracking.port import RunRecord
 class Reproduced:
     """A published table beside ours."""
 
-    bench: Bench
+    runner: TableRunner
     measured: Sequence[Measured]
 
     @property
     def table(self) -> PublishedTable:
         """What the report prints."""
-        return self.bench.table
+        return self.runner.table
 
     @cached_property
     def cells(self) -> list[Cell]:
@@ -48,7 +48,7 @@ class Reproduced:
     @cached_property
     def judged(self) -> list[tuple[Claim, Verdict | None]]:
         """Its conclusions, with what our rounds say."""
-        return judge_claims(self.table.claims, self.measured, self.bench.overlap)
+        return judge_claims(self.table.claims, self.measured, self.runner.overlap)
 
     @property
     def tables(self) -> dict[str, Table]:
@@ -90,7 +90,7 @@ class Reproduced:
     @property
     def is_reduced(self) -> bool:
         """Whether there were fewer rounds than the report has."""
-        return self.bench.rounds < self.table.protocol.rounds
+        return self.runner.rounds < self.table.protocol.rounds
 
     @property
     def left_out(self) -> list[str]:
@@ -100,7 +100,7 @@ class Reproduced:
     @property
     def reductions(self) -> list[str]:
         """What of the report's protocol is missing."""
-        rounds = f"{self.bench.rounds} of {self.table.protocol.rounds} rounds"
+        rounds = f"{self.runner.rounds} of {self.table.protocol.rounds} rounds"
         rows = f"not measured: {', '.join(self.left_out)}"
         return [text for text, missing in ((rounds, self.is_reduced), (rows, self.left_out)) if missing]
 
@@ -108,21 +108,21 @@ class Reproduced:
     def protocol(self) -> str:
         """How it was measured, in words."""
         protocol = self.table.protocol
-        parts = [f"{self.bench.rounds} round{'s' * (self.bench.rounds > 1)}"]
+        parts = [f"{self.runner.rounds} round{'s' * (self.runner.rounds > 1)}"]
         if self.is_reduced:
             parts[0] += f" (reduced: the report has {protocol.rounds})"
         if protocol.folds:
             parts.append(f"{protocol.folds} folds")
         if protocol.sampler:
             parts.append(f"{protocol.sampler} search")
-        parts.append(self.bench.splits(self.table.rows[0]).label)
+        parts.append(self.runner.splits(self.table.rows[0]).label)
         if self.left_out:
             parts.append(f"{len(self.left_out)} of {len(self.table.rows)} rows not measured")
         return ", ".join(parts)
 
     def count(self, verdict: str) -> int:
         """Cells with a verdict."""
-        return Counter(cell.verdict for cell in self.cells)[verdict]
+        return Counter(cell.agreement for cell in self.cells)[verdict]
 
     def outcomes(self) -> Counter[str]:
         """Conclusions by whether they hold."""

@@ -104,8 +104,8 @@ class SearchConfig(FoldsConfig):
             )
         if self.sampler == "screen":
             check_folds(self.folds, self.screen_samples)
-        if self.setting.samples:
-            self.check_samples(self.setting.samples)
+        if self.sampling.samples:
+            self.check_samples(self.sampling.samples)
 
     @property
     def cost(self) -> str:
@@ -141,7 +141,7 @@ class SearchConfig(FoldsConfig):
             strategy=self.make_strategy(),
             sampler=self.sampler,
             population=self.population,
-            seed=self.setting.seed,
+            seed=self.sampling.seed,
             pruner=self.pruner if self.prunes else "none",
             select=self.select,
             objectives=2 if self.cost else 1,
@@ -152,7 +152,7 @@ class SearchConfig(FoldsConfig):
     def params(self) -> dict[str, Any]:
         """As they are logged."""
         return {
-            **self.setting.params,
+            **self.sampling.params,
             "folds": self.folds,
             "rounds": self.rounds,
             "sampler": self.sampler,
@@ -172,10 +172,10 @@ class SearchConfig(FoldsConfig):
 
     def protocol(self, space: Space, splits: Splits) -> dict[str, Any]:
         """Everything that the trials' numbers depend on; of the test samples there is nothing in it."""
-        setting = {name: value for name, value in self.setting.params.items() if name != TEST_SAMPLES}
+        sampling = {name: value for name, value in self.sampling.params.items() if name != TEST_SAMPLES}
         return {
             "model": self.model,
-            **setting,
+            **sampling,
             "data_digest": splits.digest,
             "space": space.digest,
             "folds": self.folds,
@@ -235,9 +235,11 @@ def space_of(config: SearchConfig) -> Space:
 def inputs(config: SearchConfig) -> tuple[Variant, Space, Splits]:
     """The variant, its space, and the splits, which suffice for the samples that are asked for."""
     variant, space = get_variant(config.model), space_of(config)
-    splits = open_splits(variant, config.setting, config.compute)
-    count = config.setting.train_count(splits)
+    splits = open_splits(variant, config.sampling, config.compute)
+    count = config.sampling.train_count(splits)
     config.check_samples(count)
-    draw_samples("train", splits.train, count, seed=config.setting.seed, round_=0)  # raises where the pool is too small
+    draw_samples(
+        "train", splits.train, count, seed=config.sampling.seed, round_=0
+    )  # raises where the pool is too small
     check_folds(config.folds, count)
     return variant, space, splits

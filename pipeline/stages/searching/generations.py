@@ -15,21 +15,21 @@ from pipeline.models.variant import Variant
 from pipeline.stages.replicas import curves_of, fold_replicas
 from pipeline.stages.searching.config import MEASUREMENT
 from pipeline.stages.searching.context import SearchContext
-from pipeline.stages.searching.found import Found
+from pipeline.stages.searching.result import SearchResult
 from pipeline.stages.searching.trial_runs import TrialRuns
 from pipeline.stages.stage import Progress
 from pipeline.training.cost import nominal_seconds
 from pipeline.training.plan import Job, Outcome
 from pipeline.tuning.paths import Known, Paths, pooled, read_off
 from pipeline.tuning.pruning import REASONS
-from pipeline.tuning.trials import Asked, Finding, State, TrialRecord
+from pipeline.tuning.trials import PlannedTrial, State, TrialRecord, TrialResult
 
 
-class Result(NamedTuple):
+class FinishedTrial(NamedTuple):
     """What the ledger is to be told of a trial."""
 
-    trial: Asked
-    finding: Finding
+    trial: PlannedTrial
+    result: TrialResult
     cost: float | None
     seconds: float
 
@@ -41,10 +41,10 @@ class Generations:
         self.config, self.variant, self.splits = context.config, context.variant, context.splits
         self.ledger, self.trainer, self.clock = context.ledger, context.trainer, context.clock
         self.reporter, self.runs = context.reporter, runs
-        self.untold: list[Result] = []
+        self.untold: list[FinishedTrial] = []
         self.paths = Paths(self.ledger.elsewhere(MEASUREMENT) if self.config.reuse == "storage" else ())
 
-    def go_on(self, found: Found) -> str:
+    def go_on(self, found: SearchResult) -> str:
         """Train until the study has its trials; why it ended before, or nothing."""
         ended = ""
         with self.reporter.progress(f"search {self.variant.name}", self.ledger.planned) as bar:
@@ -67,7 +67,7 @@ class Generations:
             return f"stopped at --timeout {show_seconds(config.timeout)}"
         return ""
 
-    def _train(self, asked: Sequence[Asked], found: Found, bar: Progress) -> None:
+    def _train(self, asked: Sequence[PlannedTrial], found: SearchResult, bar: Progress) -> None:
         """Train one generation; the one before is told and projected while it trains."""
         started = time.perf_counter()
         records = self.ledger.records()
@@ -88,61 +88,61 @@ class Generations:
             meanwhile,
         )
         self.clock.waited(self.trainer.waited)
-        findings = {
-            trial.number: finding_of(folds, self.variant, self.config.pruner)
+        results = {
+            trial.number: result_of(folds, self.variant, self.config.pruner)
             for trial, folds in zip(trained, outcomes, strict=True)
         }
         before = {(record.hyper.canonical, record.samples, record.draw): record for record in records}
         seconds = (time.perf_counter() - started) / len(asked)
         for trial in asked:
-            finding = self._finding(trial, sources.get(trial.number), findings, before)
+            result = self._finding(trial, sources.get(trial.number), results, before)
             if not trial.told:
-                told = Result(trial, finding, self._cost(trial.hyper), seconds)
-                self.ledger.expect(trial, finding, cost=told.cost, seconds=seconds)
+                told = FinishedTrial(trial, result, self._cost(trial.hyper), seconds)
+                self.ledger.expect(trial, result, cost=told.cost, seconds=seconds)
                 self.untold.append(told)
             before[trial.hyper.canonical, trial.samples, trial.draw] = self.ledger.record(trial.number)
 
     def _tell(self) -> None:
         """Let the ledger keep what is known so far."""
         for told in self.untold:
-            self.runs.before_told(told.trial, told.finding)
-            self.ledger.tell(told.trial.number, told.finding, cost=told.cost, seconds=told.seconds)
+            self.runs.before_told(told.trial, told.result)
+            self.ledger.tell(told.trial.number, told.result, cost=told.cost, seconds=told.seconds)
         self.untold.clear()
 
     def _finding(
         self,
-        trial: Asked,
-        source: Known | Asked | None,
-        findings: dict[int, Finding],
+        trial: PlannedTrial,
+        source: Known | PlannedTrial | None,
+        results: dict[int, TrialResult],
         before: dict[tuple[Hyperparameters, int, int], TrialRecord],
-    ) -> Finding:
+    ) -> TrialResult:
         if isinstance(source, Known):
-            finding = read_off(source.record, source.label, trial.hyper.epochs)
+            result = read_off(source.record, source.label, trial.hyper.epochs)
         elif source is not None:
-            finding = read_off(findings[source.number], f"trial {source.number}", trial.hyper.epochs)
+            result = read_off(results[source.number], f"trial {source.number}", trial.hyper.epochs)
         else:
-            finding = findings[trial.number]
+            result = results[trial.number]
         if trial.draw:
             draws = (before.get((trial.hyper.canonical, trial.samples, draw)) for draw in reversed(range(trial.draw)))
             last = next((record for record in draws if record is not None and record.state == "complete"), None)
-            finding = finding if last is None else pooled(finding, last, f"trial {last.number}")
-        return finding
+            result = result if last is None else pooled(result, last, f"trial {last.number}")
+        return result
 
     def _cost(self, hyper: Hyperparameters) -> float | None:
         match self.config.cost:
             case "parameters":
                 return float(self.variant.count(hyper.structure))
             case "time":
-                samples = self.config.setting.train_count(self.splits)
+                samples = self.config.sampling.train_count(self.splits)
                 return nominal_seconds(self.variant, hyper, samples - samples // self.config.folds)
         return None
 
-    def _job(self, trial: Asked) -> Job:
+    def _job(self, trial: PlannedTrial) -> Job:
         return Job(
             variant=self.variant,
             replicas=fold_replicas(
                 self.splits,
-                replace(self.config.setting, samples=trial.samples or self.config.setting.samples),
+                replace(self.config.sampling, samples=trial.samples or self.config.sampling.samples),
                 trial.hyper,
                 rounds=self.config.rounds,
                 folds=self.config.folds,
@@ -153,7 +153,7 @@ class Generations:
         )
 
 
-def finding_of(folds: Sequence[Outcome], variant: Variant, pruner: str = "median") -> Finding:
+def result_of(folds: Sequence[Outcome], variant: Variant, pruner: str = "median") -> TrialResult:
     """What the folds of one trial say together; a trial with a fold that has failed has failed."""
     epochs, metric = min(fold.epochs for fold in folds), variant.metric.name
     failed = [(number, fold) for number, fold in enumerate(folds) if fold.has_failed]
@@ -163,7 +163,7 @@ def finding_of(folds: Sequence[Outcome], variant: Variant, pruner: str = "median
         state, reason = "failed", "; ".join(f"fold {number}: {fold.reason}" for number, fold in failed)
     elif any(fold.status == "stopped" for fold in folds):
         state, reason = "pruned", f"{REASONS[pruner]} after epoch {epochs}"
-    return Finding(
+    return TrialResult(
         curves={
             name: np.mean([values[:epochs] for values in each], axis=0).tolist()
             for name, each in curves_of(folds, "validation").items()

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from pipeline.reports.figures import error_against, grid_heat_map, loss_curve, pareto_front, search_history
-from pipeline.stages.searching.found import Found, error_of
+from pipeline.stages.searching.result import SearchResult, error_of
 from pipeline.stages.stage import show_hyper, show_value
 from pipeline.tracking.port import Run
 from pipeline.tuning.dashboard import StudyPages
@@ -18,7 +18,7 @@ from pipeline.tuning.trials import TrialRecord
 COST_LABELS = {"parameters": "parameters", "time": "time of a training (nominal seconds)"}
 
 
-def log_pictures(found: Found, chosen: TrialRecord, run: Run, pages: StudyPages) -> None:
+def log_pictures(found: SearchResult, chosen: TrialRecord, run: Run, pages: StudyPages) -> None:
     """Keep those that a search with this winner gives with its run, and the history with its study too."""
     _log_history(found, run, pages)
     if found.config.sampler == "two-step":
@@ -29,8 +29,8 @@ def log_pictures(found: Found, chosen: TrialRecord, run: Run, pages: StudyPages)
         run.figure("front.png", pareto_front(every, front, COST_LABELS[found.config.cost], found.variant.metric))
 
 
-def _log_history(found: Found, run: Run, pages: StudyPages) -> None:
-    """The error of every trial by number, beside that of the report's configuration."""
+def _log_history(found: SearchResult, run: Run, pages: StudyPages) -> None:
+    """The error of every trial by number, beside that of the preset."""
     pruned = [record for record in found.records if record.state == "pruned"]
     figure = search_history(
         {record.number: record.error for record in found.comparable if record.error is not None},
@@ -46,7 +46,7 @@ def _log_history(found: Found, run: Run, pages: StudyPages) -> None:
     run.figure("history.png", figure)
 
 
-def _log_two_steps(found: Found, best: TrialRecord, run: Run) -> None:
+def _log_two_steps(found: SearchResult, best: TrialRecord, run: Run) -> None:
     """What report 003's figure 2 shows: error over the grid, error against alpha, and loss against epoch."""
     complete = [record for record in found.records if record.state == "complete"]
     searched = [name for name, each in found.space.dimensions.items() if name != ALPHA and len(each.grid) > 1]
@@ -64,7 +64,7 @@ def _log_two_steps(found: Found, best: TrialRecord, run: Run) -> None:
     run.figure("loss.png", loss_curve(best.curves["train_loss"], best.curves["validation_loss"], title))
 
 
-def _log_heat_map(found: Found, records: Sequence[TrialRecord], run: Run, rows: str, columns: str) -> None:
+def _log_heat_map(found: SearchResult, records: Sequence[TrialRecord], run: Run, rows: str, columns: str) -> None:
     """The least error for each two values of two hyperparameters; the least of all is framed."""
     values = {name: found.space.dimensions[name].grid for name in (rows, columns)}
     error_VW = np.full([len(grid) for grid in values.values()], np.nan)

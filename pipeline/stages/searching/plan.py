@@ -16,7 +16,7 @@ from pipeline.tuning.ledger import finished_trials
 from pipeline.tuning.paths import Paths
 from pipeline.tuning.samplers import SAMPLERS, Proposer
 from pipeline.tuning.storage import is_there, open_storage
-from pipeline.tuning.trials import Asked, TrialRecord
+from pipeline.tuning.trials import PlannedTrial, TrialRecord
 
 SAMPLE = 12
 """Configurations drawn at random that stand for those that a sampler will propose."""
@@ -33,9 +33,9 @@ def plan(config: SearchConfig) -> list[Work]:
     steps = config.make_strategy().steps(space, records)
     left = [proposal for step in steps for proposal in step][len(records) :]
     sampled = config.sampler in SAMPLERS
-    proposer = Proposer("random", space, seed=config.setting.seed, population=config.population)
+    proposer = Proposer("random", space, seed=config.sampling.seed, population=config.population)
     asked = [
-        Asked(
+        PlannedTrial(
             number=len(records) + number,
             hyper=space.hyper(proposer.propose(number, proposal.parameters)),
             samples=proposal.samples,
@@ -51,14 +51,14 @@ def plan(config: SearchConfig) -> list[Work]:
         trained, sources = paths.divide(asked)
         read_off = len(sources)
 
-    def job(trial: Asked) -> Job:
-        setting = replace(config.setting, samples=trial.samples or config.setting.samples)
-        replicas = fold_replicas(splits, setting, trial.hyper, rounds=config.rounds, folds=config.folds)
+    def job(trial: PlannedTrial) -> Job:
+        sampling = replace(config.sampling, samples=trial.samples or config.sampling.samples)
+        replicas = fold_replicas(splits, sampling, trial.hyper, rounds=config.rounds, folds=config.folds)
         return Job(variant=variant, replicas=replicas)
 
     # The trials of a step that depends on another one's are timed, and counted, with the preset.
     later = config.make_strategy().total(space, records) - len(records) - len(left)
-    first = Asked(number=0, hyper=space.preset, stop=None, generation=(0, 1))
+    first = PlannedTrial(number=0, hyper=space.preset, stop=None, generation=(0, 1))
     jobs = [*(job(trial) for trial in trained), *[job(first)] * later]
     again = min(config.recheck, len(records) + len(left) + later)
     whole = [job(replace(trial, samples=0)) for trial in asked[: again or 1]]

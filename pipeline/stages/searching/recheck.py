@@ -28,7 +28,7 @@ def recheck_jobs(config: SearchConfig, variant: Variant, splits: Splits, best: S
             variant=variant,
             replicas=fold_replicas(
                 splits,
-                config.setting,
+                config.sampling,
                 record.hyper,
                 rounds=config.rounds,
                 folds=config.folds,

@@ -17,7 +17,7 @@ from pipeline.base.processes import process_tag
 from pipeline.models.metrics import Unit
 from pipeline.reports.tables import Table
 from pipeline.stages.searching.context import SearchContext
-from pipeline.stages.searching.found import error_of
+from pipeline.stages.searching.result import error_of
 from pipeline.stages.stage import show_hyper
 from pipeline.tracking.port import (
     Metric,
@@ -33,7 +33,7 @@ from pipeline.tracking.port import (
 )
 from pipeline.tuning.ledger import LoggedRuns
 from pipeline.tuning.strategies import COMPLETE
-from pipeline.tuning.trials import Asked, Finding, State, TrialRecord
+from pipeline.tuning.trials import PlannedTrial, State, TrialRecord, TrialResult
 
 log = logging.getLogger(__name__)
 ROLE = "trial"
@@ -115,13 +115,13 @@ class TrialRuns:
     def _study_tag(self) -> dict[str, str]:
         return {"study_id": self.ledger.id}
 
-    def keep_up(self, begun: Sequence[Asked], is_busy: Callable[[], bool]) -> None:
+    def keep_up(self, begun: Sequence[PlannedTrial], is_busy: Callable[[], bool]) -> None:
         """Open the runs of trials that begin, and complete as many of trials that are told; more only while others
         train. What a tracker that is away cannot be told now is told later, from the study."""
         self._at_once(partial(self._begin, begun))
         self._at_once(partial(self.project, len(begun), is_busy))
 
-    def _begin(self, asked: Sequence[Asked]) -> None:
+    def _begin(self, asked: Sequence[PlannedTrial]) -> None:
         for trial in asked:
             if not trial.told:
                 self._opened(trial, trial.started.astimezone(UTC))
@@ -136,11 +136,11 @@ class TrialRuns:
                 log.debug("because of: %s", error)
             self._is_behind = True
 
-    def before_told(self, trial: Asked, finding: Finding) -> None:
+    def before_told(self, trial: PlannedTrial, result: TrialResult) -> None:
         """Keep with a trial what cannot be added once it has ended: where its run is, and its curves as a file."""
         if trial.number in self._open:
             self.ledger.attach(trial.number, "mlflow_run", self.tracker.link(self._open[trial.number].id))
-        self.pages.trial_file("curves.csv", _curve_table(finding).csv().encode(), trial.number)
+        self.pages.trial_file("curves.csv", _curve_table(result).csv().encode(), trial.number)
 
     def let_go(self) -> None:
         """Leave all runs to the process that has taken the study over; those that it has not found go."""
@@ -150,7 +150,7 @@ class TrialRuns:
             if record.tags.get("process") == process_tag():
                 self.tracker.discard(record)
 
-    def _opened(self, trial: Asked | TrialRecord, started: datetime) -> Run:
+    def _opened(self, trial: PlannedTrial | TrialRecord, started: datetime) -> Run:
         """The run of a trial that is not complete."""
         number = trial.number
         if number not in self._open:
@@ -219,7 +219,7 @@ class TrialRuns:
         run.log(
             params={
                 **variant_params(self.variant),
-                **replace(self.config.setting, samples=record.samples or self.config.setting.samples).params,
+                **replace(self.config.sampling, samples=record.samples or self.config.sampling.samples).params,
                 **self.variant.shown(record.hyper),
                 "trial": record.number,
             },
@@ -250,7 +250,7 @@ class TrialRuns:
         if record.enqueued:
             origin = f"{', '.join(record.enqueued)} enqueued by hand, the rest {origin}"
         if record.hyper == self.variant.preset:
-            origin = "the report's configuration"
+            origin = "the preset"
         if record.samples:
             origin += f", on {record.samples} {self.splits.train.sample_name}s a round"
         if record.source:
@@ -262,12 +262,12 @@ class TrialRuns:
         )
 
 
-def _curve_table(finding: Finding) -> Table:
+def _curve_table(result: TrialResult) -> Table:
     """Mean curves and those of every fold, a line for each epoch."""
     folds = {
-        f"fold_{number:02d}/validation_{finding.metric}": errors for number, errors in enumerate(finding.fold_errors)
+        f"fold_{number:02d}/validation_{result.metric}": errors for number, errors in enumerate(result.fold_errors)
     }
-    series = {**finding.curves, **folds}
+    series = {**result.curves, **folds}
     epochs = max(map(len, series.values()), default=0)
     rows = [
         [epoch + 1, *(f"{values[epoch]:.6f}" if epoch < len(values) else "" for values in series.values())]

@@ -7,11 +7,11 @@ from contextlib import contextmanager
 from datetime import UTC, datetime
 from typing import Any
 
-from pipeline.stages.reproducing.bench import Bench, Measure, Measured
-from pipeline.stages.reproducing.benches import bench
 from pipeline.stages.reproducing.config import ReproduceConfig
 from pipeline.stages.reproducing.published import Claim, Protocol, PublishedTable, Row
-from pipeline.stages.stage import Reporter, Setting
+from pipeline.stages.reproducing.runner import Measure, Measured, TableRunner
+from pipeline.stages.reproducing.runners import runner_of
+from pipeline.stages.stage import Reporter, Sampling
 from pipeline.tracking.memory import MemoryTracker
 from pipeline.tracking.port import RunRecord, RunStart, stage_run
 from pipeline.training.compute import Compute
@@ -26,13 +26,13 @@ def table_of(*rows: Row, protocol: Protocol = EVALUATED, **parts: Any) -> Publis
     return PublishedTable(**{"id": "007/table-1", **texts, **parts, "protocol": protocol, "rows": rows})
 
 
-def bench_of(setting: Setting, table: PublishedTable, tracker: MemoryTracker, **options: Any) -> Bench:
+def made_runner(sampling: Sampling, table: PublishedTable, tracker: MemoryTracker, **options: Any) -> TableRunner:
     """Where the table is measured, with one worker."""
-    config = ReproduceConfig(setting=setting, tables=(), compute=Compute(workers=1), **options)
-    return bench(config, table, tracker)
+    config = ReproduceConfig(sampling=sampling, tables=(), compute=Compute(workers=1), **options)
+    return runner_of(config, table, tracker)
 
 
-def measure(used: Bench, reporter: Reporter | None = None) -> list[Measured]:
+def measure(used: TableRunner, reporter: Reporter | None = None) -> list[Measured]:
     """Measure a table below a run of its own."""
     with stage_run(used.tracker, RunStart(name="reproduce", role="reproduce")) as run:
         return used.measure(reporter or Silent(), run)

@@ -9,7 +9,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
 
-from pipeline.stages.reproducing.bench import Measure
 from pipeline.stages.reproducing.cells import (
     AGREES,
     DIFFERS,
@@ -24,6 +23,7 @@ from pipeline.stages.reproducing.cells import (
     outcome,
 )
 from pipeline.stages.reproducing.published import Figure, Protocol, Row
+from pipeline.stages.reproducing.runner import Measure
 from tests.stages.reproducing.small import claim, measured, table_of
 
 OURS = Measure(mean=10.0, std=3.0, n=9)
@@ -65,7 +65,7 @@ def test_means_agree_within_what_chance_allows(
 ) -> None:
     found = cell("test_error", report, ours)
     assert found.deviation == pytest.approx(deviation, nan_ok=True)
-    assert found.verdict == verdict
+    assert found.agreement == verdict
 
 
 @pytest.mark.parametrize(
@@ -89,7 +89,7 @@ def test_figures_without_a_spread_are_the_same_or_not_compared(
     name: str, report: Figure, ours: Measure | None, verdict: str
 ) -> None:
     found = cell(name, report, ours)
-    assert found.verdict == verdict
+    assert found.agreement == verdict
     assert math.isnan(found.deviation)
 
 
@@ -105,7 +105,7 @@ def test_the_verdict_is_that_of_welchs_test(
     found = cell("test_error", Figure(mean=report, std=a), Measure(mean=ours, std=b, n=m), rounds=n)
     tested = stats.ttest_ind_from_stats(ours, b, m, report, a, n, equal_var=False)
     assert found.deviation == pytest.approx(tested.statistic)
-    assert (found.verdict == AGREES) == (tested.pvalue >= 0.05)
+    assert (found.agreement == AGREES) == (tested.pvalue >= 0.05)
 
 
 @given(means=st.tuples(PERCENTS, PERCENTS), spreads=st.tuples(SPREADS, SPREADS), n=st.integers(2, 30))
@@ -120,7 +120,7 @@ def test_a_mean_on_one_draw_of_test_pairs_agrees_where_our_next_round_would_be(
         measured=measured(row=row, figures={"test_error": measure}), name="test_error", report=figure, rounds=n
     )
     low, high = stats.t.interval(0.95, n - 1, loc=ours, scale=std * math.sqrt(1 + 1 / n))
-    assert (found.verdict == AGREES) == (low <= report <= high)
+    assert (found.agreement == AGREES) == (low <= report <= high)
 
 
 @given(report=PERCENTS, ours=PERCENTS, spreads=st.tuples(SPREADS, SPREADS), rounds=st.integers(2, 30))
@@ -131,7 +131,7 @@ def test_ours_deviates_from_the_reports_as_the_reports_from_ours(
     there = cell("test_error", Figure(mean=report, std=a), Measure(mean=ours, std=b, n=rounds), rounds)
     back = cell("test_error", Figure(mean=ours, std=b), Measure(mean=report, std=a, n=rounds), rounds)
     assert there.deviation == pytest.approx(-back.deviation)
-    assert there.verdict == back.verdict
+    assert there.agreement == back.agreement
 
 
 @given(error=PERCENTS, ours=PERCENTS, spread=SPREADS)
@@ -148,7 +148,7 @@ def test_means_that_agree_still_agree_with_more_spread(report: float, ours: floa
         for factor in (1, more)
     )
     assert abs(wide.deviation) <= abs(near.deviation) * (1 + 1e-9)
-    assert (near.verdict == AGREES) == (abs(near.deviation) <= near.limit)
+    assert (near.agreement == AGREES) == (abs(near.deviation) <= near.limit)
 
 
 def test_a_table_has_a_cell_for_each_printed_figure_with_the_rounds_of_its_report() -> None:
@@ -279,7 +279,7 @@ def test_a_conclusion_stands_with_what_it_rests_on() -> None:
 
 @pytest.mark.parametrize(("error", "verdict"), [(7.0, "better"), (13.0, "worse"), (10.1, "no difference shown")])
 def test_what_a_search_has_found_is_better_or_worse_than_the_report(error: float, verdict: str) -> None:
-    row = Row(label="Found", model="mlp", trials=3, figures={"test_error": Figure(mean=10.0, std=1.0)})
+    row = Row(label="SearchResult", model="mlp", trials=3, figures={"test_error": Figure(mean=10.0, std=1.0)})
     ours = measured(row=row, figures={"test_error": Measure(mean=error, std=1.0, n=10)})
     [found] = cells_of(table_of(row, protocol=Protocol(stage="evaluate", rounds=10)), [ours])
-    assert found.verdict == verdict
+    assert found.agreement == verdict

@@ -7,14 +7,14 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.stages.reproducing.bench import Measure, Measured
 from pipeline.stages.reproducing.document import document, overview
 from pipeline.stages.reproducing.published import Figure, Protocol, PublishedTable, Row
 from pipeline.stages.reproducing.reproduced import Reproduced
-from pipeline.stages.stage import Setting
+from pipeline.stages.reproducing.runner import Measure, Measured
+from pipeline.stages.stage import Sampling
 from pipeline.tasks.registry import load_splits
 from pipeline.tracking.memory import MemoryTracker
-from tests.stages.reproducing.small import bench_of, claim, measured, table_of
+from tests.stages.reproducing.small import claim, made_runner, measured, table_of
 
 PLAIN = Row(label="Plain", model="mlp", figures={"test_error": Figure(mean=18.3, std=3.3)})
 SHARED = Row(label="Shared", model="mlp_ws", figures={"test_error": Figure(mean=14.9, std=0.9)})
@@ -36,15 +36,15 @@ def given(row: Row, error: float, **tags: str) -> Measured:
     return measured(row=row, figures=figures, errors_R=errors, **tags)
 
 
-def reproduced(setting: Setting, table: PublishedTable, rows: list[Measured], rounds: int = 0) -> Reproduced:
-    return Reproduced(bench=bench_of(setting, table, MemoryTracker(), rounds=rounds), measured=rows)
+def reproduced(sampling: Sampling, table: PublishedTable, rows: list[Measured], rounds: int = 0) -> Reproduced:
+    return Reproduced(runner=made_runner(sampling, table, MemoryTracker(), rounds=rounds), measured=rows)
 
 
 @pytest.fixture
-def both(setting: Setting) -> list[Reproduced]:
+def both(sampling: Sampling) -> list[Reproduced]:
     rows = [given(PLAIN, 18.0, git_commit=COMMIT), given(SHARED, 12.0, git_commit=DIRTY, git_dirty="true")]
     last = given(LATE, 15.0, git_commit=COMMIT)
-    seeded = replace(setting, seed=17)
+    seeded = replace(sampling, seed=17)
     return [reproduced(seeded, FIRST, rows), reproduced(seeded, SECOND, [last], rounds=1)]
 
 
@@ -91,9 +91,9 @@ def test_an_overview_counts_by_table(both: list[Reproduced]) -> None:
     assert overview(both).markdown() in document(both, [])
 
 
-def test_figures_are_traced_to_runs_code_data_and_seed(both: list[Reproduced], setting: Setting) -> None:
+def test_figures_are_traced_to_runs_code_data_and_seed(both: list[Reproduced], sampling: Sampling) -> None:
     text = section(document(both, []), "Where the figures come from")
-    digest = load_splits(setting.data).digest
+    digest = load_splits(sampling.data).digest
     assert "- Code: `0123456789ab`, `fedcba987654 with changes`\n" in text
     assert f"- Seed: 17; data (SHA-256 of all samples):\n  - mnist5k, average pooling: `{digest}`\n" in text
     assert "- Python 3." in text
@@ -105,17 +105,17 @@ def test_figures_are_traced_to_runs_code_data_and_seed(both: list[Reproduced], s
     ]
 
 
-def test_no_folder_of_the_machine_is_in_it(all_of_few: Setting, tmp_path: Path) -> None:
+def test_no_folder_of_the_machine_is_in_it(all_of_few: Sampling, tmp_path: Path) -> None:
     text = document([reproduced(all_of_few, SECOND, [given(LATE, 15.0)])], [])
     assert "- idx, average pooling: `" in text
     for folder in (tmp_path, all_of_few.data.cache_dir, Path(__file__).parents[3]):
         assert str(folder) not in text
 
 
-def test_experiments_stand_by_themselves_and_do_not_count(setting: Setting) -> None:
+def test_experiments_stand_by_themselves_and_do_not_count(sampling: Sampling) -> None:
     tried = replace(PLAIN, label="Plain pooled", data={"pooling": "max"})
     table = table_of(PLAIN, SHARED, experiments=(tried,))
-    each = reproduced(setting, table, [given(PLAIN, 18.0), given(SHARED, 6.0), given(tried, 30.0)])
+    each = reproduced(sampling, table, [given(PLAIN, 18.0), given(SHARED, 6.0), given(tried, 30.0)])
     assert [cell.measured.row.label for cell in each.cells] == ["Plain", "Shared"]
     assert [cell.measured.row.label for cell in each.tried] == ["Plain pooled"]
     assert list(each.tables) == ["figures", "experiments"]
@@ -126,19 +126,19 @@ def test_experiments_stand_by_themselves_and_do_not_count(setting: Setting) -> N
     assert "mnist5k, max pooling: `" in text
 
 
-def test_rows_of_one_run_are_one_line_of_where_figures_come_from(setting: Setting) -> None:
+def test_rows_of_one_run_are_one_line_of_where_figures_come_from(sampling: Sampling) -> None:
     early = given(replace(LATE, label="Early", epoch=3), 20.0)
     same = replace(given(LATE, 15.0), run=early.run)
     other = given(PLAIN, 18.0)
     table = table_of(early.row, other.row, same.row)
-    each = reproduced(setting, table, [early, other, same])
+    each = reproduced(sampling, table, [early, other, same])
     assert [found.row.label for found in each.trainings] == ["Early", "Plain"]
     assert each.seconds == 2 * 60
     assert document([each], []).count("run-of-Early") == 1
 
 
 def test_what_differs_stands_beside_the_experiments_that_agree_and_what_does_not_hold_is_listed(
-    setting: Setting,
+    sampling: Sampling,
 ) -> None:
     like = replace(SHARED, label="Shared again", changes="epochs=30")
     deeper, wider, other = (
@@ -148,14 +148,14 @@ def test_what_differs_stands_beside_the_experiments_that_agree_and_what_does_not
     table = replace(FIRST, rows=(PLAIN, SHARED, like), experiments=(deeper, wider, other))
     errors = (18.0, 19.0, 15.0, 15.0, 20.0, 15.0)
     rows = [given(row, error) for row, error in zip((*table.rows, *table.experiments), errors, strict=True)]
-    text = document([reproduced(setting, table, rows)], [])
+    text = document([reproduced(sampling, table, rows)], [])
     [differing] = [line for line in section(text, "What differs").splitlines() if "Shared " in line]
     assert [cell.strip() for cell in differing.split("|")][-2] == "A"
     refuted = section(text, "What does not hold")
     assert "Sharing helps." in refuted
-    untested = document([reproduced(setting, FIRST, [given(PLAIN, 18.0), Measured(row=SHARED)])], [])
+    untested = document([reproduced(sampling, FIRST, [given(PLAIN, 18.0), Measured(row=SHARED)])], [])
     assert "What does not hold" not in untested
-    none_tried = document([reproduced(setting, FIRST, rows[:2])], [])
+    none_tried = document([reproduced(sampling, FIRST, rows[:2])], [])
     assert "nothing that was tried" in section(none_tried, "What differs")
-    holding = document([reproduced(setting, FIRST, [given(PLAIN, 18.0), given(SHARED, 14.9)])], [])
+    holding = document([reproduced(sampling, FIRST, [given(PLAIN, 18.0), given(SHARED, 14.9)])], [])
     assert "What differs" not in holding

@@ -17,7 +17,7 @@ from pipeline.stages import reproduce
 from pipeline.stages.planning import Work
 from pipeline.stages.reproducing.config import SCALES, ReproduceConfig
 from pipeline.stages.reproducing.published import load_published
-from pipeline.stages.stage import Answer, Reporter, Setting
+from pipeline.stages.stage import Answer, Reporter, Sampling
 from pipeline.tracking.memory import MemoryRun, MemoryTracker
 from pipeline.training.compute import Compute
 from tests.stages.reproducing.small import Impatient, nothing_trained
@@ -35,13 +35,13 @@ PAGES = {f"{name}.{suffix}" for name in ("figures", "experiments", "conclusions"
 class Lab:
     """A store, and starts of reproduce that share it."""
 
-    setting: Setting
+    sampling: Sampling
     tracker: MemoryTracker = field(default_factory=MemoryTracker)
     shown: list[Answer] = field(default_factory=list)
 
     def config(self, *tables: str, **options: Any) -> ReproduceConfig:
         given = {"rounds": 2, "compute": Compute(workers=1), **options}
-        return ReproduceConfig(setting=self.setting, tables=tables, **given)
+        return ReproduceConfig(sampling=self.sampling, tables=tables, **given)
 
     def start(self, *tables: str, reporter: Reporter | None = None, **options: Any) -> None:
         reproduce.run(self.config(*tables, **options), self.tracker, reporter or Silent(), self.shown.append)
@@ -54,12 +54,12 @@ class Lab:
 
 
 @pytest.fixture(scope="module")
-def few(setting: Setting) -> Setting:
-    return replace(setting, samples=40)
+def few(sampling: Sampling) -> Sampling:
+    return replace(sampling, samples=40)
 
 
 @pytest.fixture(scope="module")
-def lab(few: Setting, tmp_path_factory: pytest.TempPathFactory) -> Lab:
+def lab(few: Sampling, tmp_path_factory: pytest.TempPathFactory) -> Lab:
     """After both tables were made once, with a document."""
     lab = Lab(few)
     lab.start(LINEAR, DISC, output=str(tmp_path_factory.mktemp("output") / "reports.md"))
@@ -154,7 +154,7 @@ def test_a_plan_of_what_is_there_trains_nothing_and_leaves_nothing(lab: Lab) -> 
     assert [work.replica_epochs for work in lab.plan(LINEAR, rounds=3)] == [3 * 25] * len(TRAINED)
 
 
-def test_an_interrupted_table_trains_what_is_missing_and_ends_alike(lab: Lab, few: Setting) -> None:
+def test_an_interrupted_table_trains_what_is_missing_and_ends_alike(lab: Lab, few: Sampling) -> None:
     other = Lab(few)
     with pytest.raises(KeyboardInterrupt):
         other.start(LINEAR, reporter=Impatient(f"2 of {len(TRAINED)}, Linear with dropout"))
@@ -172,7 +172,7 @@ def test_an_interrupted_table_trains_what_is_missing_and_ends_alike(lab: Lab, fe
         assert resumed.texts[name] == through.texts[name]
 
 
-def test_what_is_missing_can_be_left_out(few: Setting, tmp_path: Path) -> None:
+def test_what_is_missing_can_be_left_out(few: Sampling, tmp_path: Path) -> None:
     other = Lab(few)
     with pytest.raises(KeyboardInterrupt):
         other.start(LINEAR, reporter=Impatient(f"2 of {len(TRAINED)}"))
@@ -196,7 +196,7 @@ def test_what_is_missing_can_be_left_out(few: Setting, tmp_path: Path) -> None:
     assert all(work.done for work in other.plan(LINEAR, DISC, missing="leave"))
 
 
-def test_one_round_makes_a_table_too(few: Setting) -> None:
+def test_one_round_makes_a_table_too(few: Sampling) -> None:
     other = Lab(few)
     other.start(DISC, rounds=1)
     [table] = other.tables()
@@ -219,7 +219,7 @@ def test_the_document_holds_what_was_shown(lab: Lab, tmp_path: Path) -> None:
     assert [path.name for path in tmp_path.iterdir()] == ["reports.md"]
 
 
-def test_a_document_stays_as_it_was_when_the_tables_are_interrupted(few: Setting, tmp_path: Path) -> None:
+def test_a_document_stays_as_it_was_when_the_tables_are_interrupted(few: Sampling, tmp_path: Path) -> None:
     output = tmp_path / "reports.md"
     output.write_text("what was there before")
     with pytest.raises(KeyboardInterrupt):
@@ -230,7 +230,7 @@ def test_a_document_stays_as_it_was_when_the_tables_are_interrupted(few: Setting
 
 @pytest.mark.parametrize("place", ["missing/reports.md", "."], ids=["in no folder", "a folder"])
 def test_an_output_that_cannot_be_written_is_refused_before_anything_is_measured(
-    few: Setting, tmp_path: Path, place: str
+    few: Sampling, tmp_path: Path, place: str
 ) -> None:
     other = Lab(few)
     with pytest.raises(
@@ -252,7 +252,7 @@ def test_an_output_that_cannot_be_written_is_refused_before_anything_is_measured
     ],
 )
 def test_an_unknown_table_is_refused_with_the_nearest_before_anything_is_measured(
-    few: Setting, call: Callable[..., object], tables: tuple[str, ...], message: str
+    few: Sampling, call: Callable[..., object], tables: tuple[str, ...], message: str
 ) -> None:
     other = Lab(few)
     with pytest.raises(UnknownNameError, match=re.escape(message)):
@@ -271,7 +271,7 @@ def test_an_unknown_table_is_refused_with_the_nearest_before_anything_is_measure
     ],
 )
 def test_tables_are_chosen_once_in_the_order_in_which_they_are_named(
-    few: Setting, tables: tuple[str, ...], chosen: list[str]
+    few: Sampling, tables: tuple[str, ...], chosen: list[str]
 ) -> None:
     assert [table.id for table in Lab(few).config(*tables).chosen] == chosen
 
@@ -281,7 +281,7 @@ def test_tables_are_chosen_once_in_the_order_in_which_they_are_named(
     [(0, "full", None), (0, "quick", 3), (7, "full", 7), (7, "quick", 3), (2, "quick", 2), (50, "full", 50)],
 )
 def test_rounds_are_those_of_the_report_unless_fewer_or_others_are_wanted(
-    few: Setting, rounds: int, scale: str, expected: int | None
+    few: Sampling, rounds: int, scale: str, expected: int | None
 ) -> None:
     config = Lab(few).config("all", rounds=rounds, scale=scale)
     for table in config.chosen:
@@ -300,7 +300,7 @@ def test_rounds_are_those_of_the_report_unless_fewer_or_others_are_wanted(
         (("004/disc:7,004/disc:1", "all:2"), 1, 2),
     ],
 )
-def test_rounds_of_one_table_beat_those_of_all(few: Setting, tables: tuple[str, ...], disc: int, others: int) -> None:
+def test_rounds_of_one_table_beat_those_of_all(few: Sampling, tables: tuple[str, ...], disc: int, others: int) -> None:
     config = Lab(few).config(*tables, rounds=4)
     rounds = {table.id: config.rounds_of(table) for table in config.chosen}
     assert rounds.pop(DISC) == disc
@@ -308,7 +308,7 @@ def test_rounds_of_one_table_beat_those_of_all(few: Setting, tables: tuple[str, 
 
 
 @pytest.mark.parametrize("rounds", ["0", "-1", "1001", "many", "", "1:2"])
-def test_rounds_of_a_table_that_are_none_are_refused(few: Setting, rounds: str) -> None:
+def test_rounds_of_a_table_that_are_none_are_refused(few: Sampling, rounds: str) -> None:
     with pytest.raises(
         InputError, match=f"the rounds of a table are a number from 1 to 1000, but got '{DISC}:{rounds}'"
     ):
@@ -324,6 +324,6 @@ def test_rounds_of_a_table_that_are_none_are_refused(few: Setting, rounds: str) 
         ({"rounds": 1001}, "but got 1001"),
     ],
 )
-def test_bad_options_are_refused(few: Setting, options: dict[str, Any], message: str) -> None:
+def test_bad_options_are_refused(few: Sampling, options: dict[str, Any], message: str) -> None:
     with pytest.raises(InputError, match=re.escape(message)):
         Lab(few).config(LINEAR, **options)

@@ -18,7 +18,7 @@ from pipeline.stages.comparing.evaluations import Evaluation
 from pipeline.stages.planning import Work
 from pipeline.stages.reproducing.config import MEASURE, ReproduceConfig
 from pipeline.stages.reproducing.published import PublishedTable, Row
-from pipeline.stages.stage import Reporter, Setting
+from pipeline.stages.stage import Reporter, Sampling
 from pipeline.tasks.registry import get_variant, load_splits
 from pipeline.tracking.port import Run, RunRecord, Tracker
 
@@ -57,7 +57,7 @@ class Measured:
     evaluation: Evaluation | None = None
 
 
-class Bench(ABC):
+class TableRunner(ABC):
     """Where the rows of one table are measured."""
 
     roles: tuple[str, ...]
@@ -91,13 +91,13 @@ class Bench(ABC):
         wanted = (row.trials, row.search_rounds) if row.trials else row.hyper.canonical
         return type(self), row.model, wanted, tuple(self.params(row).items())
 
-    def setting(self, row: Row) -> Setting:
+    def sampling(self, row: Row) -> Sampling:
         """The data of a row, and how it is drawn."""
-        return self.config.setting_of(self.table, row)
+        return self.config.sampling_of(self.table, row)
 
     def splits(self, row: Row) -> Splits:
         """The samples of a row."""
-        data = self.setting(row).data
+        data = self.sampling(row).data
         if data not in self._pools:
             self._pools[data] = load_splits(data)
         return self._pools[data]
@@ -121,7 +121,7 @@ class Bench(ABC):
             if self.training(row) in planned:
                 continue
             planned.add(self.training(row))
-            what, found, data = f"{self.table.id}: {row.label}", self.found(row), self.setting(row).data
+            what, found, data = f"{self.table.id}: {row.label}", self.found(row), self.sampling(row).data
             if found is not None:
                 works.append(Work(what=what, done=f"run {found.id}"))
             elif self.config.missing == MEASURE:
@@ -129,7 +129,7 @@ class Bench(ABC):
         return works
 
     def found(self, row: Row) -> RunRecord | None:
-        """The newest finished run that has measured a row in its setting."""
+        """The newest finished run that has measured a row on its samples."""
         variant, wanted = get_variant(row.model), row.hyper.canonical
         for record in self._alike(row):
             if record.config and variant.completed(record.config).canonical == wanted:
@@ -137,7 +137,7 @@ class Bench(ABC):
         return None
 
     def _alike(self, row: Row) -> Iterator[RunRecord]:
-        """The finished runs of the row's variant that measured one configuration in its setting, the newest first."""
+        """The finished runs of the row's variant that measured one configuration on its samples, the newest first."""
         params = self.params(row)
         for role in self.roles:
             for record in self.tracker.find(role, model=row.model, dataset_digest=self.splits(row).digest):
@@ -150,8 +150,8 @@ class Bench(ABC):
         return Measured(row=row) if record is None else self.read(row, record)
 
     def params(self, row: Row) -> dict[str, object]:
-        """What a run has logged that measured in the setting of a row."""
-        return {**self.setting(row).params, "rounds": self.rounds, "precision": self.config.compute.precision}
+        """What a run has logged that measured on the samples of a row."""
+        return {**self.sampling(row).params, "rounds": self.rounds, "precision": self.config.compute.precision}
 
     @abstractmethod
     def run(self, row: Row, reporter: Reporter, parent: Run) -> None:

@@ -11,9 +11,7 @@ from pipeline.stages.stage import StageResult
 from pipeline.tracking.port import Run
 
 
-def log_report(
-    run: Run, title: str, result: StageResult, tables: Mapping[str, Table], shown: Sequence[Picture]
-) -> None:
+def log_page(run: Run, title: str, result: StageResult, tables: Mapping[str, Table], shown: Sequence[Picture]) -> None:
     """Keep tables by name, pictures, and the page `report.html` that needs nothing else."""
     for name, table in tables.items():
         for suffix, text in (("md", table.markdown()), ("csv", table.csv()), ("tex", table.latex())):

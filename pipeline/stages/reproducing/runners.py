@@ -15,9 +15,9 @@ from pipeline.reports.statistics import summarise
 from pipeline.stages import cross_validate, evaluate, search
 from pipeline.stages.comparing.evaluations import Evaluation
 from pipeline.stages.planning import Work
-from pipeline.stages.reproducing.bench import Bench, Measure, Measured
 from pipeline.stages.reproducing.config import ReproduceConfig
 from pipeline.stages.reproducing.published import BEST_EPOCH, OWN_BEST_EPOCH, Epoch, PublishedTable, Row
+from pipeline.stages.reproducing.runner import Measure, Measured, TableRunner
 from pipeline.stages.searching import plan as search_plan
 from pipeline.stages.searching.config import SearchConfig, space_of
 from pipeline.stages.stage import Reporter
@@ -27,14 +27,14 @@ from pipeline.tracking.port import Run, RunRecord, Tracker
 PARTS = ("train", "test")
 
 
-class EvaluateBench(Bench):
+class EvaluateRunner(TableRunner):
     """Rows that are measured on test samples."""
 
     roles = ("evaluate",)
 
     def _config(self, row: Row) -> evaluate.EvaluateConfig:
         return evaluate.EvaluateConfig(
-            setting=self.setting(row),
+            sampling=self.sampling(row),
             model=row.model,
             rounds=self.rounds,
             preset="report",
@@ -45,7 +45,7 @@ class EvaluateBench(Bench):
     def _search(self, row: Row) -> SearchConfig:
         """What finds the configuration of a row, where that is not the report's."""
         return SearchConfig(
-            setting=self.setting(row),
+            sampling=self.sampling(row),
             model=row.model,
             n_trials=row.trials,
             rounds=row.search_rounds,
@@ -137,7 +137,7 @@ def _measure(value_R: Sequence[float], scale: float) -> Measure:
     return Measure(mean=scale * summary.mean, std=scale * summary.std, n=summary.n)
 
 
-class CrossValidateBench(Bench):
+class CrossValidateRunner(TableRunner):
     """Rows that are cells of a cross-validated grid."""
 
     roles = ("cell", "cross_validate")
@@ -165,7 +165,7 @@ class CrossValidateBench(Bench):
                 for name, value in changes.items():
                     values[name][value] = None
         return cross_validate.CrossValidateConfig(
-            setting=self.setting(row),
+            sampling=self.sampling(row),
             model=row.model,
             rounds=self.rounds,
             folds=self._folds,
@@ -201,7 +201,7 @@ class CrossValidateBench(Bench):
         return Measured(row=row, run=record, figures=figures, errors_R=errors, seconds=seconds)
 
 
-class SearchBench(Bench):
+class SearchRunner(TableRunner):
     """Rows that show what a search chose."""
 
     roles = ("search",)
@@ -210,7 +210,7 @@ class SearchBench(Bench):
         protocol = self.table.protocol
         assert protocol.folds is not None
         return SearchConfig(
-            setting=self.setting(row),
+            sampling=self.sampling(row),
             model=row.model,
             rounds=self.rounds,
             folds=protocol.folds,
@@ -251,17 +251,17 @@ class SearchBench(Bench):
         return Measured(row=row, run=record, figures=figures, seconds=seconds)
 
 
-BENCHES: dict[str, type[Bench]] = {
-    "evaluate": EvaluateBench,
-    "cross_validate": CrossValidateBench,
-    "search": SearchBench,
+RUNNERS: dict[str, type[TableRunner]] = {
+    "evaluate": EvaluateRunner,
+    "cross_validate": CrossValidateRunner,
+    "search": SearchRunner,
 }
 """By the stage that a table needs."""
 
 
-def bench(config: ReproduceConfig, table: PublishedTable, tracker: Tracker) -> Bench:
+def runner_of(config: ReproduceConfig, table: PublishedTable, tracker: Tracker) -> TableRunner:
     """Where a table is measured."""
-    return BENCHES[table.protocol.stage](config, table, tracker)
+    return RUNNERS[table.protocol.stage](config, table, tracker)
 
 
 def _is_of(record: RunRecord, search: SearchConfig, splits: Splits) -> bool:

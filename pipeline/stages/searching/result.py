@@ -1,4 +1,4 @@
-"""What a search has found: the best trial, how it compares with the report's configuration, and tables."""
+"""What a search has found: the best trial, how it compares with the preset, and tables."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from pipeline.tuning.trials import Recheck, TrialRecord, best_of, ranking
 
 
 @dataclass(frozen=True, kw_only=True)
-class Found:
+class SearchResult:
     """The finished trials of a search, and what they say together."""
 
     variant: Variant
@@ -33,7 +33,7 @@ class Found:
     recheck: Recheck | None = None
     """What trying the best again gave."""
 
-    def with_records(self, records: Sequence[TrialRecord], recheck: Recheck | None = None) -> Found:
+    def with_records(self, records: Sequence[TrialRecord], recheck: Recheck | None = None) -> SearchResult:
         """The same search, further on."""
         return replace(self, records=records, recheck=recheck)
 
@@ -68,7 +68,7 @@ class Found:
 
     @property
     def baseline(self) -> TrialRecord | None:
-        """The complete trial of the report's configuration, if there is one to compare with."""
+        """The complete trial of the preset, if there is one to compare with."""
         found = (record for record in self.comparable if record.hyper == self.variant.preset)
         return next((record for record in found if record.error is not None), None)
 
@@ -136,12 +136,12 @@ class Found:
         if baseline is None:
             tried = [record for record in self.comparable if record.hyper == self.variant.preset]
             why = f"gave none ({tried[-1].reason})" if tried else "was not among those tried"
-            return f"{found}; the report's configuration {why}"
+            return f"{found}; the preset {why}"
         if chosen.number == baseline.number:
-            return f"{found}, which is the report's own configuration: no other beat it"
+            return f"{found}, which is the preset itself: no other beat it"
         gain, unit = error_of(baseline) - error_of(chosen), self.variant.metric.unit
         relation = f"{unit.number(abs(gain))}{unit.suffix} {'below' if gain >= 0 else 'above'}"
-        return f"{found}; by the search {relation} the report's configuration ({self._shown(error_of(baseline))})"
+        return f"{found}; by the search {relation} the preset ({self._shown(error_of(baseline))})"
 
     def _shown(self, value: float) -> str:
         return self.variant.metric.unit.show(value)

@@ -16,17 +16,17 @@ import pytest
 from pipeline.models.hyperparameters import Hyperparameters
 from pipeline.stages import evaluate
 from pipeline.stages.configurations import parse_grid
-from pipeline.stages.reproducing.bench import Measured
-from pipeline.stages.reproducing.benches import CrossValidateBench
 from pipeline.stages.reproducing.config import ReproduceConfig
 from pipeline.stages.reproducing.published import Protocol, Row, load_published
-from pipeline.stages.stage import Setting
+from pipeline.stages.reproducing.runner import Measured
+from pipeline.stages.reproducing.runners import CrossValidateRunner
+from pipeline.stages.stage import Sampling
 from pipeline.tasks.registry import get_variant
 from pipeline.tracking.memory import MemoryRun, MemoryTracker
 from pipeline.tracking.port import RunRecord
 from pipeline.training.compute import Compute
 from pipeline.tuning import space_file
-from tests.stages.reproducing.small import Impatient, bench_of, measure, nothing_trained, table_of
+from tests.stages.reproducing.small import Impatient, made_runner, measure, nothing_trained, table_of
 from tests.stages.runs import runs_with
 from tests.stages.silent import Silent
 
@@ -43,8 +43,8 @@ EVALUATED = table_of(WHOLE, EARLY, BEST, SHORT, OWN_BEST, BEST_DIGITS)
 
 
 @pytest.fixture(scope="module")
-def few(setting: Setting) -> Setting:
-    return replace(setting, samples=40)
+def few(sampling: Sampling) -> Sampling:
+    return replace(sampling, samples=40)
 
 
 @dataclass
@@ -66,9 +66,9 @@ def source(measured: Measured) -> RunRecord:
 
 
 @pytest.fixture(scope="module")
-def evaluated(few: Setting) -> Done:
+def evaluated(few: Sampling) -> Done:
     tracker = MemoryTracker()
-    return Done(tracker, {each.row.label: each for each in measure(bench_of(few, EVALUATED, tracker))})
+    return Done(tracker, {each.row.label: each for each in measure(made_runner(few, EVALUATED, tracker))})
 
 
 def means(rows: Sequence[Measured]) -> list[tuple[dict[str, float], list[float]]]:
@@ -157,23 +157,23 @@ def test_accuracy_is_what_error_leaves(evaluated: Done, label: str) -> None:
     assert accuracy == replace(error, mean=100 - error.mean)
 
 
-def test_what_was_measured_is_not_measured_again(evaluated: Done, few: Setting) -> None:
+def test_what_was_measured_is_not_measured_again(evaluated: Done, few: Sampling) -> None:
     with nothing_trained(evaluated.tracker):
-        again = measure(bench_of(few, EVALUATED, evaluated.tracker))
+        again = measure(made_runner(few, EVALUATED, evaluated.tracker))
     assert {each.row.label: source(each).id for each in again} == {
         label: source(each).id for label, each in evaluated.rows.items()
     }
     assert means(again) == means(list(evaluated.rows.values()))
 
 
-def test_an_evaluation_that_was_made_by_hand_counts(few: Setting) -> None:
+def test_an_evaluation_that_was_made_by_hand_counts(few: Sampling) -> None:
     tracker, compute = MemoryTracker(), Compute(workers=1)
     config = evaluate.EvaluateConfig(
-        setting=few, model=LINEAR, preset="report", rounds=2, changes="epochs=2", compute=compute
+        sampling=few, model=LINEAR, preset="report", rounds=2, changes="epochs=2", compute=compute
     )
     by_hand = evaluate.run(config, tracker, Silent()).run_id
     with nothing_trained(tracker):
-        [row] = measure(bench_of(few, table_of(SHORT), tracker))
+        [row] = measure(made_runner(few, table_of(SHORT), tracker))
     assert source(row).id == by_hand
 
 
@@ -188,28 +188,28 @@ OTHERWISE: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
 
 @pytest.mark.parametrize(("settings", "options"), OTHERWISE.values(), ids=OTHERWISE.keys())
 def test_what_was_measured_otherwise_does_not_count(
-    evaluated: Done, few: Setting, settings: dict[str, Any], options: dict[str, Any]
+    evaluated: Done, few: Sampling, settings: dict[str, Any], options: dict[str, Any]
 ) -> None:
-    used = bench_of(replace(few, **settings), EVALUATED, evaluated.tracker, **options)
+    used = made_runner(replace(few, **settings), EVALUATED, evaluated.tracker, **options)
     assert [used.found(row) for row in EVALUATED.rows] == [None] * len(EVALUATED.rows)
 
 
-def test_what_was_measured_on_other_data_does_not_count(evaluated: Done, few: Setting) -> None:
+def test_what_was_measured_on_other_data_does_not_count(evaluated: Done, few: Sampling) -> None:
     pooled = table_of(*EVALUATED.rows, protocol=Protocol(stage="evaluate", rounds=2, data={"pooling": "max"}))
-    assert bench_of(few, pooled, evaluated.tracker).found(WHOLE) is None
+    assert made_runner(few, pooled, evaluated.tracker).found(WHOLE) is None
     changed = [replace(run, tags={**run.tags, "dataset_digest": "of others"}) for run in evaluated.tracker.runs]
-    assert bench_of(few, EVALUATED, holding(changed)).found(WHOLE) is None
+    assert made_runner(few, EVALUATED, holding(changed)).found(WHOLE) is None
 
 
 @pytest.mark.parametrize("changes", ["epochs=4", "epochs=5 dropout=0.5", "epochs=5 lr=0.01"])
-def test_another_configuration_does_not_count(evaluated: Done, few: Setting, changes: str) -> None:
+def test_another_configuration_does_not_count(evaluated: Done, few: Sampling, changes: str) -> None:
     row = Row(label="Other", model=LINEAR, changes=changes)
-    assert bench_of(few, EVALUATED, evaluated.tracker).found(row) is None
+    assert made_runner(few, EVALUATED, evaluated.tracker).found(row) is None
 
 
 @pytest.mark.parametrize("status", ["RUNNING", "KILLED", "FAILED"])
-def test_a_run_that_is_not_finished_does_not_count(evaluated: Done, few: Setting, status: str) -> None:
-    used = bench_of(few, EVALUATED, holding([replace(run, status=status) for run in evaluated.tracker.runs]))
+def test_a_run_that_is_not_finished_does_not_count(evaluated: Done, few: Sampling, status: str) -> None:
+    used = made_runner(few, EVALUATED, holding([replace(run, status=status) for run in evaluated.tracker.runs]))
     assert used.found(WHOLE) is None
 
 
@@ -219,30 +219,30 @@ def holding(runs: list[MemoryRun]) -> MemoryTracker:
     return tracker
 
 
-def test_an_interrupted_table_goes_on_where_it_was(evaluated: Done, few: Setting) -> None:
+def test_an_interrupted_table_goes_on_where_it_was(evaluated: Done, few: Sampling) -> None:
     tracker = MemoryTracker()
     with pytest.raises(KeyboardInterrupt):
-        measure(bench_of(few, EVALUATED, tracker), Impatient("2 of 2, Short"))
+        measure(made_runner(few, EVALUATED, tracker), Impatient("2 of 2, Short"))
     [first] = runs_with(tracker, "evaluate")
     assert [run.status for run in runs_with(tracker, "reproduce")] == ["KILLED"]
-    rows = measure(bench_of(few, EVALUATED, tracker))
+    rows = measure(made_runner(few, EVALUATED, tracker))
     assert [run.params["epochs"] for run in runs_with(tracker, "evaluate")] == ["5", "2"]
     assert [source(each).id for each in rows[:3]] == [first.id] * 3
     assert means(rows) == means(list(evaluated.rows.values()))
 
 
-def test_a_plan_tells_what_is_then_trained(few: Setting) -> None:
+def test_a_plan_tells_what_is_then_trained(few: Sampling) -> None:
     tracker, table = MemoryTracker(), table_of(SHORT, replace(SHORT, label="Early", epoch=1))
-    [work] = bench_of(few, table, tracker).plan(set())
+    [work] = made_runner(few, table, tracker).plan(set())
     assert (work.what, work.replica_epochs, work.data) == ("007/table-1: Short", 2 * 2, few.data)
     assert tracker.runs == []
-    [row, _] = measure(bench_of(few, table, tracker))
-    [done] = bench_of(few, table, tracker).plan(set())
+    [row, _] = measure(made_runner(few, table, tracker))
+    [done] = made_runner(few, table, tracker).plan(set())
     assert (list(done.jobs), done.done) == ([], f"run {source(row).id}")
 
 
-def test_one_round_has_no_spread_and_no_standard_error(few: Setting) -> None:
-    [row] = measure(bench_of(few, table_of(replace(SHORT, epoch=1)), MemoryTracker(), rounds=1))
+def test_one_round_has_no_spread_and_no_standard_error(few: Sampling) -> None:
+    [row] = measure(made_runner(few, table_of(replace(SHORT, epoch=1)), MemoryTracker(), rounds=1))
     assert math.isnan(row.figures["test_error"].std)
     assert math.isnan(row.figures["test_error"].standard_error)
     assert len(row.errors_R) == 1
@@ -258,9 +258,9 @@ CROSS_VALIDATED = table_of(*CELLS, protocol=FOLDED)
 
 
 @pytest.fixture(scope="module")
-def cross_validated(few: Setting) -> Done:
+def cross_validated(few: Sampling) -> Done:
     tracker = MemoryTracker()
-    return Done(tracker, {each.row.label: each for each in measure(bench_of(few, CROSS_VALIDATED, tracker))})
+    return Done(tracker, {each.row.label: each for each in measure(made_runner(few, CROSS_VALIDATED, tracker))})
 
 
 def test_the_cells_of_a_variant_share_one_cross_validation_and_its_trainings(cross_validated: Done) -> None:
@@ -290,27 +290,29 @@ def test_errors_of_folds_have_the_standard_error_of_samples_that_are_shared(cros
     assert (of_all.mean, of_all.std) == pytest.approx((error.mean / 2, error.std / 2))
 
 
-def test_cells_that_were_measured_are_not_measured_again(cross_validated: Done, few: Setting) -> None:
+def test_cells_that_were_measured_are_not_measured_again(cross_validated: Done, few: Sampling) -> None:
     with nothing_trained(cross_validated.tracker):
-        again = measure(bench_of(few, CROSS_VALIDATED, cross_validated.tracker))
+        again = measure(made_runner(few, CROSS_VALIDATED, cross_validated.tracker))
     assert means(again) == means(list(cross_validated.rows.values()))
 
 
 @pytest.mark.parametrize("protocol", [replace(FOLDED, folds=4), replace(FOLDED, rounds=2)], ids=["folds", "rounds"])
-def test_cells_of_other_folds_do_not_count(cross_validated: Done, few: Setting, protocol: Protocol) -> None:
-    used = bench_of(few, table_of(*CELLS, protocol=protocol), cross_validated.tracker)
+def test_cells_of_other_folds_do_not_count(cross_validated: Done, few: Sampling, protocol: Protocol) -> None:
+    used = made_runner(few, table_of(*CELLS, protocol=protocol), cross_validated.tracker)
     assert [used.found(row) for row in CELLS] == [None] * 4
 
 
-def test_the_missing_cells_alone_are_measured(few: Setting) -> None:
+def test_the_missing_cells_alone_are_measured(few: Sampling) -> None:
     tracker = MemoryTracker()
-    [alone] = measure(bench_of(few, table_of(CELLS[0], protocol=FOLDED), tracker))
+    [alone] = measure(made_runner(few, table_of(CELLS[0], protocol=FOLDED), tracker))
     assert source(alone).tags["role"] == "cross_validate"  # one cell is its run
-    assert [bool(work.jobs) for work in bench_of(few, table_of(*CELLS[:2], protocol=FOLDED), tracker).plan(set())] == [
+    assert [
+        bool(work.jobs) for work in made_runner(few, table_of(*CELLS[:2], protocol=FOLDED), tracker).plan(set())
+    ] == [
         False,
         True,
     ]
-    both = measure(bench_of(few, table_of(*CELLS[:2], protocol=FOLDED), tracker))
+    both = measure(made_runner(few, table_of(*CELLS[:2], protocol=FOLDED), tracker))
     assert source(both[0]).id == source(alone).id
     assert [run.params["grid"] for run in runs_with(tracker, "cross_validate")] == [
         "epochs=2 batch_size=10",
@@ -318,10 +320,10 @@ def test_the_missing_cells_alone_are_measured(few: Setting) -> None:
     ]
 
 
-def test_rows_that_change_other_hyperparameters_are_grids_of_their_own(few: Setting) -> None:
+def test_rows_that_change_other_hyperparameters_are_grids_of_their_own(few: Sampling) -> None:
     tracker, plain = MemoryTracker(), CELLS[0]
     grey = [replace(row, label=f"{row.label} grey", changes=f"{row.changes} inputs=grey") for row in CELLS[:2]]
-    rows = measure(bench_of(few, table_of(plain, *grey, protocol=FOLDED), tracker))
+    rows = measure(made_runner(few, table_of(plain, *grey, protocol=FOLDED), tracker))
     assert [run.params["grid"] for run in runs_with(tracker, "cross_validate")] == [
         "epochs=2 batch_size=10",
         "epochs=2 batch_size=10,20 inputs=grey",
@@ -329,11 +331,11 @@ def test_rows_that_change_other_hyperparameters_are_grids_of_their_own(few: Sett
     assert len({source(each).id for each in rows}) == 3
 
 
-def test_the_grid_of_a_published_table_holds_all_its_cells(few: Setting) -> None:
+def test_the_grid_of_a_published_table_holds_all_its_cells(few: Sampling) -> None:
     tables = [table for table in load_published().values() if table.protocol.stage == "cross_validate"]
     for table in tables:
-        used = bench_of(few, table, MemoryTracker())
-        assert isinstance(used, CrossValidateBench)
+        used = made_runner(few, table, MemoryTracker())
+        assert isinstance(used, CrossValidateRunner)
         for row in used.rows:
             cells = parse_grid(used._config(row).grid, get_variant(row.model))
             assert row.hyper.canonical in {cell.canonical for cell in cells}
@@ -347,11 +349,11 @@ SEARCHED = table_of(
 
 
 @pytest.fixture(scope="module")
-def searched(few: Setting, tmp_path_factory: pytest.TempPathFactory) -> Done:
+def searched(few: Sampling, tmp_path_factory: pytest.TempPathFactory) -> Done:
     folder, tracker = tmp_path_factory.mktemp("searched"), MemoryTracker()
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(folder)  # the study's files
-        rows = measure(bench_of(few, SEARCHED, tracker, storage=f"sqlite:///{folder / 'optuna.db'}"))
+        rows = measure(made_runner(few, SEARCHED, tracker, storage=f"sqlite:///{folder / 'optuna.db'}"))
     return Done(tracker, {each.row.label: each for each in rows})
 
 
@@ -369,21 +371,21 @@ def test_the_row_of_a_search_shows_what_it_chose(searched: Done) -> None:
     assert len(tried) > 1
 
 
-def test_a_finished_search_is_not_made_again(searched: Done, few: Setting) -> None:
+def test_a_finished_search_is_not_made_again(searched: Done, few: Sampling) -> None:
     with nothing_trained(searched.tracker):
-        measure(bench_of(few, SEARCHED, searched.tracker))
-    [work] = bench_of(few, SEARCHED, searched.tracker).plan(set())
+        measure(made_runner(few, SEARCHED, searched.tracker))
+    [work] = made_runner(few, SEARCHED, searched.tracker).plan(set())
     assert work.done == f"run {source(searched.rows['MLP']).id}"
 
 
 @pytest.mark.parametrize("part", [{"folds": 4}, {"rounds": 2}, {"sampler": "tpe"}], ids=["folds", "rounds", "sampler"])
-def test_another_search_does_not_count(searched: Done, few: Setting, part: dict[str, Any]) -> None:
+def test_another_search_does_not_count(searched: Done, few: Sampling, part: dict[str, Any]) -> None:
     table = replace(SEARCHED, protocol=replace(SEARCHED.protocol, **part))
-    assert bench_of(few, table, searched.tracker).found(table.rows[0]) is None
+    assert made_runner(few, table, searched.tracker).found(table.rows[0]) is None
 
 
-def test_the_plan_of_a_search_counts_its_trials(few: Setting, tmp_path: Path) -> None:
-    works = bench_of(few, SEARCHED, MemoryTracker(), storage=f"sqlite:///{tmp_path / 'optuna.db'}").plan(set())
+def test_the_plan_of_a_search_counts_its_trials(few: Sampling, tmp_path: Path) -> None:
+    works = made_runner(few, SEARCHED, MemoryTracker(), storage=f"sqlite:///{tmp_path / 'optuna.db'}").plan(set())
     assert {work.what for work in works} == {"007/table-1: MLP"}
     assert sum(work.replica_epochs for work in works) > 0
     assert list(tmp_path.iterdir()) == []
@@ -393,31 +395,31 @@ TRIED = Row(label="Searched", model=LINEAR, changes="epochs=3", trials=2)
 
 
 def test_a_row_of_a_search_is_measured_with_what_that_found(
-    few: Setting, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    few: Sampling, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     tracker, store = MemoryTracker(), f"sqlite:///{tmp_path / 'optuna.db'}"
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(tmp_path)  # the study's files
-        preset, row = measure(bench_of(few, table_of(SHORT, experiments=(TRIED,)), tracker, storage=store))
+        preset, row = measure(made_runner(few, table_of(SHORT, experiments=(TRIED,)), tracker, storage=store))
     [found], [first, second] = runs_with(tracker, "search"), runs_with(tracker, "evaluate")
     assert (source(preset).id, source(row).id) == (first.id, second.id)
     assert (second.tags["config_from"], second.params["search_wanted"]) == (found.id, "2")
     assert source(row).config == replace(Hyperparameters.of(json.loads(found.tags["config"])), epochs=3)
     with nothing_trained(tracker):
-        measure(bench_of(few, table_of(TRIED), tracker, storage=store))
+        measure(made_runner(few, table_of(TRIED), tracker, storage=store))
     for longer in (replace(TRIED, trials=3), replace(TRIED, search_rounds=2)):
-        more = bench_of(few, table_of(SHORT, longer), tracker, storage=store)
+        more = made_runner(few, table_of(SHORT, longer), tracker, storage=store)
         assert [each and each.id for each in map(more.found, more.rows)] == [first.id, None]
     monkeypatch.setattr(space_file, "SPACES", tmp_path)
     (tmp_path / f"{LINEAR}.yaml").write_text("epochs: {type: int, low: 10, high: 50, step: 5}")
-    other = bench_of(few, table_of(SHORT, TRIED), tracker, storage=store)
+    other = made_runner(few, table_of(SHORT, TRIED), tracker, storage=store)
     assert [each and each.id for each in map(other.found, other.rows)] == [first.id, None]
 
 
-def test_the_setting_of_a_row_is_that_of_its_protocol_unless_it_says_otherwise(few: Setting) -> None:
-    config = ReproduceConfig(setting=few, tables=("all",))
+def test_the_setting_of_a_row_is_that_of_its_protocol_unless_it_says_otherwise(few: Sampling) -> None:
+    config = ReproduceConfig(sampling=few, tables=("all",))
     settings = {
-        (table.id, row.label): config.setting_of(table, row)
+        (table.id, row.label): config.sampling_of(table, row)
         for table in config.chosen
         for row in (*table.rows, replace(table.rows[0], label="Pooled", data={"pooling": "max"}))
     }
@@ -428,10 +430,10 @@ def test_the_setting_of_a_row_is_that_of_its_protocol_unless_it_says_otherwise(f
     assert {(each.samples, each.data.cache_dir) for each in settings.values()} == {(40, few.data.cache_dir)}
 
 
-def test_an_experiment_is_measured_beside_the_rows_on_data_of_its_own(few: Setting) -> None:
+def test_an_experiment_is_measured_beside_the_rows_on_data_of_its_own(few: Sampling) -> None:
     tracker = MemoryTracker()
     pooled = replace(SHORT, label="Short pooled", data={"pooling": "max"})
-    rows = measure(bench_of(few, table_of(SHORT, experiments=(pooled,)), tracker))
+    rows = measure(made_runner(few, table_of(SHORT, experiments=(pooled,)), tracker))
     assert [(each.row.label, source(each).params["pooling"]) for each in rows] == [
         ("Short", "average"),
         ("Short pooled", "max"),
@@ -439,13 +441,13 @@ def test_an_experiment_is_measured_beside_the_rows_on_data_of_its_own(few: Setti
     assert len({source(each).tags["dataset_digest"] for each in rows}) == 2
     assert rows[0].errors_R != rows[1].errors_R
     with nothing_trained(tracker):
-        again = measure(bench_of(few, table_of(pooled), tracker))  # without the row that it was tried beside
+        again = measure(made_runner(few, table_of(pooled), tracker))  # without the row that it was tried beside
     assert source(again[0]).id == source(rows[1]).id
 
 
-def test_a_row_that_diverges_is_left_out_and_the_others_are_measured(few: Setting) -> None:
+def test_a_row_that_diverges_is_left_out_and_the_others_are_measured(few: Sampling) -> None:
     tracker, wild = MemoryTracker(), Row(label="Wild", model="mlp", changes="lr=100 optimiser=sgd inputs=grey epochs=9")
-    first, second = measure(bench_of(few, table_of(wild, SHORT), tracker))
+    first, second = measure(made_runner(few, table_of(wild, SHORT), tracker))
     assert (first.run, first.figures, first.errors_R) == (None, {}, ())
     assert second.figures["test_error"].n == 2
     assert [run.status for run in runs_with(tracker, "evaluate")] == ["FAILED", "FINISHED"]

@@ -1,4 +1,4 @@
-"""Spaces, findings that are computed from the hyperparameters, and records that need no study."""
+"""Spaces, results that are computed from the hyperparameters, and records that need no study."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from pipeline.tuning.dimensions import Choice, Dimension
 from pipeline.tuning.space import Space
 from pipeline.tuning.space_file import load_space
 from pipeline.tuning.strategies import Sampled, Strategy
-from pipeline.tuning.trials import Asked, Finding, Generation, State, TrialRecord, selection_score
+from pipeline.tuning.trials import Generation, PlannedTrial, State, TrialRecord, TrialResult, selection_score
 
 EPOCHS = 8
 FOLDS = 5
@@ -36,7 +36,7 @@ def grid_space(**dimensions: Dimension) -> Space:
     return Space(dimensions={**few, **dimensions}, preset=get_variant("mlp_al").preset)
 
 
-def finding(asked: Asked) -> Finding:
+def result(asked: PlannedTrial) -> TrialResult:
     """What a training could have given: a falling curve, sometimes stopped, and one region that diverges."""
     hyper = asked.hyper
     varied = f"{hyper.lr:.6g} {hyper.batch_size} {hyper.epochs} {hyper.alpha:.6g} {hyper.momentum:.6g}"
@@ -53,7 +53,7 @@ def finding(asked: Asked) -> Finding:
     if hyper.batch_size == DIVERGES:
         state = "failed"
     reason = {"complete": "", "pruned": "worse than the median", "failed": "fold 1: the loss became nan"}[state]
-    return Finding(
+    return TrialResult(
         curves={"validation_error": errors, "train_loss": [2 * error for error in errors]},
         fold_errors=np.add.outer(offset_F, errors).tolist(),
         state=state,
