@@ -13,7 +13,7 @@ from pipeline.stages.evaluate import EvaluateConfig
 from pipeline.stages.reproducing.config import ReproduceConfig
 from pipeline.stages.searching.config import SearchConfig
 from pipeline.stages.stage import Sampling
-from pipeline.tasks.registry import variants
+from pipeline.tasks.registry import get_variant, task_of, variants
 from pipeline.tracking.memory import MemoryTracker
 from pipeline.training.compute import Compute
 from tests.goldens import results, stored
@@ -33,33 +33,39 @@ QUICK_TABLES = {
 
 
 def sampling_of(folder: Path, model: str, samples: int = 30) -> Sampling:
-    """A few samples of mnist5k, or of the disc."""
-    dataset = "disc" if model.startswith("disc") else "mnist5k"
+    """A few samples of the first data set of a variant's task."""
+    dataset = next(iter(task_of(get_variant(model)).datasets))
     return Sampling(data=DataConfig(cache_dir=folder / "cache", dataset=dataset), samples=samples)
 
 
-def few(folder: Path, model: str) -> dict[str, Any]:
-    """What two folds, two trials and two rounds of a variant give."""
-    (folder / "space.yaml").write_text(SPACE)
-    tracker = MemoryTracker()
-    common: dict[str, Any] = {
-        "sampling": sampling_of(folder, model),
-        "model": model,
-        "compute": Compute(workers=1, device="cpu"),
-    }
-    stores: dict[str, Any] = {"storage": f"sqlite:///{folder / 'few.db'}", "artifacts": str(folder / "artifacts")}
-    grid: dict[str, Any] = {"space": str(folder / "space.yaml"), "sampler": "two-step", "recheck": 1}
-    cross_validate.run(CrossValidateConfig(**common, grid="epochs=2", folds=2), tracker, Silent())
-    found = search.run(SearchConfig(**common, **stores, **grid, folds=2), tracker, Silent())
-    evaluation = EvaluateConfig(**common, rounds=2, from_run=found.run_id)
-    evaluated = evaluate.run(evaluation, tracker, Silent())
-    run = next(run for run in tracker.runs if run.id == evaluated.run_id)
-    return {**results(tracker.runs), **stored(run)}
+class Few:
+    """Two folds, two trials and two rounds of a variant."""
+
+    def __init__(self, folder: Path, model: str) -> None:
+        (folder / "space.yaml").write_text(SPACE)
+        self.tracker = MemoryTracker()
+        common: dict[str, Any] = {
+            "sampling": sampling_of(folder, model),
+            "model": model,
+            "compute": Compute(workers=1, device="cpu"),
+        }
+        stores: dict[str, Any] = {"storage": f"sqlite:///{folder / 'few.db'}", "artifacts": str(folder / "artifacts")}
+        grid: dict[str, Any] = {"space": str(folder / "space.yaml"), "sampler": "two-step", "recheck": 1, "folds": 2}
+        validation = CrossValidateConfig(**common, grid="epochs=2", folds=2)
+        self.validated = cross_validate.run(validation, self.tracker, Silent())
+        self.found = search.run(SearchConfig(**common, **stores, **grid), self.tracker, Silent())
+        self.evaluation = EvaluateConfig(**common, rounds=2, from_run=self.found.run_id)
+        self.evaluated = evaluate.run(self.evaluation, self.tracker, Silent())
+
+    def kept(self) -> dict[str, Any]:
+        """What is kept of it."""
+        [run] = [run for run in self.tracker.runs if run.id == self.evaluated.run_id]
+        return {**results(self.tracker.runs), **stored(run)}
 
 
 def all_variants(folder: Path) -> dict[str, Any]:
     """The same of every variant."""
-    return {name: few(folder, name) for name in variants()}
+    return {name: Few(folder, name).kept() for name in variants()}
 
 
 def whole_search(folder: Path, model: str = "mlp_ws_al", **options: Any) -> dict[str, Any]:
