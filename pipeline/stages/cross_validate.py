@@ -30,7 +30,6 @@ from pipeline.stages.stage import (
     show_others,
     show_value,
 )
-from pipeline.tasks.registry import get_variant
 from pipeline.tracking.port import (
     Metric,
     Run,
@@ -125,7 +124,7 @@ class Cell:
 
 def inputs(config: CrossValidateConfig) -> tuple[Variant, list[Hyperparameters], Splits, list[Job]]:
     """The variant, the cells of its grid, the splits, and the trainings that give all cells."""
-    variant = get_variant(config.model)
+    variant = config.variant
     cells = parse_grid(config.grid, variant)
     splits = open_splits(variant, config.sampling, config.compute)
     jobs = [

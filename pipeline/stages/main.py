@@ -10,7 +10,6 @@ from pipeline.stages.planning import Work
 from pipeline.stages.searching import config as search_config
 from pipeline.stages.searching import plan as search_plan
 from pipeline.stages.stage import Reporter, StageResult
-from pipeline.tasks.registry import get_variant
 from pipeline.tracking.port import RunStart, Tracker, stage_run, variant_params, variant_tags
 
 
@@ -38,7 +37,7 @@ def plan(config: MainConfig, tracker: Tracker) -> list[Work]:
 
 def run(config: MainConfig, tracker: Tracker, reporter: Reporter, shown: Callable[[StageResult], None]) -> None:
     """Run the stages; `shown` is given the result of each as soon as it is there."""
-    variant = get_variant(config.search.model)
+    variant = config.search.variant
     splits, _ = prepare.inputs(config.prepare)
     cross_validate.inputs(config.cross_validate)
     search_config.inputs(config.search)

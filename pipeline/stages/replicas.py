@@ -12,7 +12,7 @@ from pipeline.data.rounds import draw_samples
 from pipeline.models.hyperparameters import Hyperparameters
 from pipeline.models.variant import Variant
 from pipeline.stages.stage import Sampling
-from pipeline.tasks.registry import check_dataset, load_splits
+from pipeline.tasks.registry import check_dataset, get_variant, load_splits
 from pipeline.training.compute import Compute
 from pipeline.training.plan import Outcome, Replica
 from pipeline.tuning.trials import SELECTIONS
@@ -31,6 +31,11 @@ class FoldsConfig:
     select: str = "mean"
     """What the best has least of: `mean` over folds of the validation metric, or `mean+std`."""
     compute: Compute = field(default_factory=Compute)
+
+    @property
+    def variant(self) -> Variant:
+        """The model of this name. Raises UnknownNameError."""
+        return get_variant(self.model)
 
     def __post_init__(self) -> None:
         if self.sampling.samples:

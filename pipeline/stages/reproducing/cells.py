@@ -15,7 +15,6 @@ from pipeline.reports.tables import Table
 from pipeline.stages.comparing.tables import probability
 from pipeline.stages.reproducing.published import Claim, Figure, PublishedTable
 from pipeline.stages.reproducing.runner import Measure, Measured
-from pipeline.tasks.registry import get_variant
 
 AGREES, DIFFERS, NO_SPREAD, NOT_COMPARED = "agrees", "differs", "report gives no spread", "not compared"
 BETTER, WORSE, NOT_SHOWN = "better", "worse", "no difference shown"
@@ -105,7 +104,7 @@ class Cell:
     @property
     def _read_as(self) -> str:
         """What its report calls it: another one can have been meant by it."""
-        first, *others = (metric.name for metric in get_variant(self.measured.row.model).metrics)
+        first, *others = (metric.name for metric in self.measured.row.variant.metrics)
         if self.name in [f"train_{other}" for other in others]:
             return f"train_{first}"
         return self.name.removesuffix("_of_all")

@@ -40,6 +40,7 @@ from pipeline.base.resources import resource_folder
 from pipeline.data.config import DataConfig
 from pipeline.models.hyperparameters import Hyperparameters
 from pipeline.models.metrics import SHARE, Unit
+from pipeline.models.variant import Variant
 from pipeline.stages.configurations import parse_changes
 from pipeline.stages.reproducing.part import Part
 from pipeline.tasks.registry import check_dataset, data_options, dataset_named, get_variant, tasks, variants
@@ -115,10 +116,14 @@ class Row:
     """Of an experiment, how it differs from that row."""
 
     @property
+    def variant(self) -> Variant:
+        """What is trained."""
+        return get_variant(self.model)
+
+    @property
     def hyper(self) -> Hyperparameters:
-        """The configuration that is trained."""
-        variant = get_variant(self.model)
-        return parse_changes(self.changes, variant.preset, variant)
+        """In which configuration."""
+        return parse_changes(self.changes, self.variant.preset, self.variant)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -307,7 +312,7 @@ def _by(part: Part, row: Row) -> str:
         return row.by
     if row.epoch != OWN_BEST_EPOCH:
         raise part.fail(f"by is said of epoch: {OWN_BEST_EPOCH} alone", "by")
-    return part.choice("by", [metric.name for metric in get_variant(row.model).metrics])
+    return part.choice("by", [metric.name for metric in row.variant.metrics])
 
 
 def _epoch(part: Part) -> Epoch | None:

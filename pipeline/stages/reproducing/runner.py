@@ -19,7 +19,7 @@ from pipeline.stages.planning import Work
 from pipeline.stages.reproducing.config import MEASURE, ReproduceConfig
 from pipeline.stages.reproducing.published import PublishedTable, Row
 from pipeline.stages.stage import Reporter, Sampling
-from pipeline.tasks.registry import get_variant, load_splits
+from pipeline.tasks.registry import load_splits
 from pipeline.tracking.port import Run, RunRecord, Tracker
 
 
@@ -130,7 +130,7 @@ class TableRunner(ABC):
 
     def found(self, row: Row) -> RunRecord | None:
         """The newest finished run that has measured a row on its samples."""
-        variant, wanted = get_variant(row.model), row.hyper.canonical
+        variant, wanted = row.variant, row.hyper.canonical
         for record in self._alike(row):
             if record.config and variant.completed(record.config).canonical == wanted:
                 return record

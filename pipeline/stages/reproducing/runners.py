@@ -21,7 +21,6 @@ from pipeline.stages.reproducing.runner import Measure, Measured, TableRunner
 from pipeline.stages.searching import plan as search_plan
 from pipeline.stages.searching.config import SearchConfig, space_of
 from pipeline.stages.stage import Reporter
-from pipeline.tasks.registry import get_variant
 from pipeline.tracking.port import Run, RunRecord, Tracker
 
 PARTS = ("train", "test")
@@ -183,7 +182,7 @@ class CrossValidateRunner(TableRunner):
 
     def read(self, row: Row, record: RunRecord) -> Measured:
         """Mean and standard deviation over all folds of all rounds."""
-        metric = get_variant(row.model).metric
+        metric = row.variant.metric
         figures = {
             name: Measure(
                 mean=metric.unit.scale * record.metrics[f"cv_{name}"],
@@ -245,7 +244,7 @@ class SearchRunner(TableRunner):
             "lr": Measure(mean=chosen.lr),
             "batch_size": Measure(mean=chosen.batch_size),
             "alpha": Measure(mean=chosen.alpha),
-            "parameters": Measure(mean=get_variant(row.model).count(chosen.structure)),
+            "parameters": Measure(mean=row.variant.count(chosen.structure)),
         }
         seconds = record.metrics["search_seconds"] * self.config.compute.resolved().workers
         return Measured(row=row, run=record, figures=figures, seconds=seconds)

@@ -216,7 +216,7 @@ def space_file(given: str) -> Path:
 
 def space_of(config: SearchConfig) -> Space:
     """What the search may vary: its file, read."""
-    variant = get_variant(config.model)
+    variant = config.variant
     path = space_file(config.space) if config.space else default_space(variant, config.sampler)
     if config.sampler == "screen" and not config.space and not path.exists():
         raise InputError(f"there is no space to screen {variant.name} over; give one with --space")
@@ -234,7 +234,7 @@ def space_of(config: SearchConfig) -> Space:
 
 def inputs(config: SearchConfig) -> tuple[Variant, Space, Splits]:
     """The variant, its space, and the splits, which suffice for the samples that are asked for."""
-    variant, space = get_variant(config.model), space_of(config)
+    variant, space = config.variant, space_of(config)
     splits = open_splits(variant, config.sampling, config.compute)
     count = config.sampling.train_count(splits)
     config.check_samples(count)
