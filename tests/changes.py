@@ -58,7 +58,7 @@ def give_up_sooner() -> None:
 
 
 def tell_stalls() -> None:
-    """Have it print, for each generation, for how long nothing trained because something was recorded."""
+    """Have it print, for each batch, for how long nothing trained because something was recorded."""
     clock: Any = importlib.import_module("pipeline.stages.searching.clock").Clock
     count = clock.waited
 

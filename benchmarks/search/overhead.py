@@ -107,7 +107,7 @@ def measure_overhead(trials: int, population: int, cache_dir: Path, step: Callab
             )
             while True:
                 started = time.perf_counter()
-                asked = ledger.next_generation()
+                asked = ledger.next_batch()
                 proposed = time.perf_counter()
                 if not asked:
                     break

@@ -8,6 +8,8 @@ SAMPLES, TEST_SAMPLES, SCREEN_SAMPLES = "pairs", "test_pairs", "screen_pairs"
 """Params of runs, and parts of a study's protocol and of its trials: how many samples a round has."""
 OLD_OPTIONS = {"--samples": "--pairs", "--test-samples": "--test-pairs", "--screen-samples": "--screen-pairs"}
 """What options of the command line were called."""
+TRIAL_BATCH = "generation"
+"""Part of what a study knows of a trial: which trials were asked for, and trained, together."""
 SIGNIFICANT_DIGITS = "digits"
 """In search space files, and in the digest of a space, by which studies are named."""
 PAPER = "report"

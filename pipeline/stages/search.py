@@ -10,10 +10,10 @@ from contextlib import closing
 
 from pipeline.base.durations import show_seconds
 from pipeline.base.errors import StageError
+from pipeline.stages.searching.batches import TrialBatches
 from pipeline.stages.searching.clock import Clock
 from pipeline.stages.searching.config import SearchConfig, inputs
 from pipeline.stages.searching.context import SearchContext
-from pipeline.stages.searching.generations import Generations
 from pipeline.stages.searching.recheck import recheck, recheck_jobs
 from pipeline.stages.searching.result import SearchResult, error_of
 from pipeline.stages.searching.trial_runs import RUN_STATUS, TrialRuns
@@ -83,7 +83,7 @@ def run(config: SearchConfig, tracker: Tracker, reporter: Reporter, parent: Run 
 def _go_on(context: SearchContext, found: SearchResult, runs: TrialRuns) -> StageResult:
     """Search from where the study is to its end."""
     ledger = context.ledger
-    generations = Generations(context, runs)
+    batches = TrialBatches(context, runs)
     if len(ledger.records()) < ledger.planned:
         context.trainer.warm_up()
     runs.take_up()
@@ -91,7 +91,7 @@ def _go_on(context: SearchContext, found: SearchResult, runs: TrialRuns) -> Stag
     _link(context)
     if done := len(ledger.records()):
         context.reporter.say(f"study {ledger.name} goes on: {done} trials are finished, {ledger.planned} wanted")
-    stopped = generations.go_on(found)
+    stopped = batches.go_on(found)
     runs.project()
     return _finish(context, _rechecked(context, found.with_records(ledger.records())), runs, stopped)
 

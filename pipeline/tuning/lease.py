@@ -1,6 +1,6 @@
 """The lease of a study: which process searches it.
 
-Trials of a generation train together, on all cores, and what trains beside a trial decides its last bits. So of all
+Trials of a batch train together, on all cores, and what trains beside a trial decides its last bits. So of all
 processes that are started on a study one searches; the others wait, and go on from where it is when it ends or dies.
 
 The holder shows that it lives by a beat that is counted and not timed, since clocks of two machines may differ. One

@@ -1,8 +1,8 @@
 """The ledger: an Optuna study as the record of a search, from which everything else can be made again.
 
-A search proceeds in the steps of its strategy, and each step in *generations*: `population` trials at a time, asked
+A search proceeds in the steps of its strategy, and each step in *batches*: `population` trials at a time, asked
 for together, trained together and told in the order of their numbers. What is proposed, and what a trial is compared
-with when it may be pruned, depends on earlier generations alone. So a search that is killed anywhere and started again
+with when it may be pruned, depends on earlier batches alone. So a search that is killed anywhere and started again
 asks for the same configurations as one that ran through: trials that were running are taken up under their own numbers.
 
 People can enqueue trials of their own: see `pipeline.tuning.foreign_trials`.
@@ -27,7 +27,7 @@ from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial, TrialState, create_trial
 
 from pipeline.base.errors import InputError
-from pipeline.base.stored import SAMPLES
+from pipeline.base.stored import SAMPLES, TRIAL_BATCH
 from pipeline.models.hyperparameters import Hyperparameters
 from pipeline.training.machine import UNKNOWN
 from pipeline.training.plan import StopRule
@@ -40,9 +40,9 @@ from pipeline.tuning.space import Space
 from pipeline.tuning.storage import Storage
 from pipeline.tuning.strategies import Proposal, Strategy
 from pipeline.tuning.trials import (
-    Generation,
     PlannedTrial,
     Recheck,
+    TrialBatch,
     TrialRecord,
     TrialResult,
     searched,
@@ -65,7 +65,7 @@ class Method:
     sampler: str = "tpe"
     """One of `SAMPLERS`, or another name where all combinations are tried."""
     population: int
-    """Trials of a generation."""
+    """Trials of a batch."""
     seed: int
     pruner: str = "none"
     select: str = "mean"
@@ -155,17 +155,17 @@ class Ledger:
         """How many trials the study will have, as far as can be known."""
         return self._method.strategy.total(self._method.space, self.records())
 
-    def next_generation(self) -> list[PlannedTrial]:
+    def next_batch(self) -> list[PlannedTrial]:
         """The configurations to try next; empty when the study has all.
 
-        Those of an interrupted generation are all among them, the ones that are told already too: what trains beside a
+        Those of an interrupted batch are all among them, the ones that are told already too: what trains beside a
         trial decides its last bits.
         """
         while True:
             with suppress(ForeignTrialError):  # now it is known, or is marked as failed
-                return self._next_generation()
+                return self._next_batch()
 
-    def _next_generation(self) -> list[PlannedTrial]:
+    def _next_batch(self) -> list[PlannedTrial]:
         records, population = self.records(), self._method.population
         begin, proposals = 0, list[Proposal]()
         for step in self._method.strategy.steps(self._method.space, records):
@@ -180,17 +180,17 @@ class Ledger:
         numbers = list(places)
         start = begin + (len(records) - begin) // population * population
         together = numbers[start : start + population]
-        generation = together[0], together[-1] + 1
+        batch = together[0], together[-1] + 1
         earlier = records[:start]
         self._proposer.learn(earlier, lambda number: places[number].parameters is not None)
         draws = _Draws(earlier, self._method.replicate)
         rule = stop_rules(self._method.pruner, earlier, self._method.epochs)
         asked = [
-            self._ask(number, places[number], generation, draws, rule, self._trial(number) if number < size else None)
+            self._ask(number, places[number], batch, draws, rule, self._trial(number) if number < size else None)
             for number in together
         ]
         # What was told of a search that was shorter has not been interrupted.
-        return [trial for trial in asked if not trial.told or self._records[trial.number].generation == generation]
+        return [trial for trial in asked if not trial.told or self._records[trial.number].batch == batch]
 
     def _places(self, proposals: Sequence[Proposal], size: int) -> dict[int, Proposal]:
         """Number of a trial -> what is proposed for it, as many as there are proposals; of the trials `size` exist.
@@ -217,7 +217,7 @@ class Ledger:
         self,
         number: int,
         proposal: Proposal,
-        generation: Generation,
+        batch: TrialBatch,
         draws: _Draws,
         rule: Callable[[int], StopRule | None],
         known: FrozenTrial | None,
@@ -231,7 +231,7 @@ class Ledger:
         begun = {
             SAMPLES: proposal.samples,
             "draw": draw,
-            "generation": generation,
+            TRIAL_BATCH: batch,
             "config": hyper.as_dict(),
             **({"enqueued": proposal.enqueued} if is_foreign else {}),
         }
@@ -261,7 +261,7 @@ class Ledger:
             samples=proposal.samples,
             draw=draw,
             stop=rule(number),
-            generation=generation,
+            batch=batch,
             enqueued=proposal.enqueued,
             told=number in self._records,
         )
@@ -295,7 +295,7 @@ class Ledger:
         """Acknowledge a trial: once this returns, nothing of it can be lost.
 
         `cost` is what is minimised besides the error, where there are two objectives; `seconds` the trial's share of
-        the time that its generation took.
+        the time that its batch took.
         """
         self._storage.retry(lambda: self._tell(number, result, cost, _found(result, seconds)))
         self._records.pop(number, None)  # what was expected of it had not the time at which it was told
@@ -324,7 +324,7 @@ class Ledger:
     def expect(
         self, trial: PlannedTrial, result: TrialResult, *, cost: float | None = None, seconds: float = 0.0
     ) -> None:
-        """Go on as if a trial was told, which it is to be next: so its keeping need not hold up the next generation."""
+        """Go on as if a trial was told, which it is to be next: so its keeping need not hold up the next batch."""
         complete = result.state == "complete"
         found = _found(result, seconds)
         now = datetime.now()
@@ -337,7 +337,7 @@ class Ledger:
             hyper=trial.hyper,
             samples=trial.samples,
             draw=trial.draw,
-            generation=trial.generation,
+            batch=trial.batch,
             enqueued=trial.enqueued,
             started=now,
             ended=now,

@@ -49,9 +49,9 @@ class Paths:
             self._seen.add(record.number)
 
     def divide(self, asked: Sequence[PlannedTrial]) -> tuple[list[PlannedTrial], dict[int, Known | PlannedTrial]]:
-        """Which trials of a generation to train, and for each other one, by number, what to read it off.
+        """Which trials of a batch to train, and for each other one, by number, what to read it off.
 
-        That is a known training which went far enough, or the longest of the generation, however far that goes.
+        That is a known training which went far enough, or the longest of the batch, however far that goes.
         """
         longest: dict[Path, PlannedTrial] = {}
         for trial in sorted(asked, key=lambda trial: -trial.hyper.epochs):

@@ -1,7 +1,7 @@
 """Pruning: Optuna's pruners as stop rules of the engine.
 
 All folds of a trial train together, so the mean of its searched metric is known after every epoch; a rule compares it
-with the trials that had finished before the trial's generation. It needs nothing but that data, so it runs in the
+with the trials that had finished before the trial's batch. It needs nothing but that data, so it runs in the
 worker and its answer does not depend on how fast other workers are.
 """
 
@@ -144,7 +144,7 @@ _UNKNOWN = create_trial(state=TrialState.FAIL)
 
 
 def stop_rules(pruner: str, earlier: Sequence[TrialRecord], epochs: int) -> Callable[[int], StopRule | None]:
-    """The rule for each trial, by number, of a generation that is asked for after `earlier`.
+    """The rule for each trial, by number, of a batch that is asked for after `earlier`.
 
     None while too few of the earlier ones are complete, and for the pruner `none`; no trial has more than `epochs`.
     """

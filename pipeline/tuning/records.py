@@ -15,7 +15,7 @@ from optuna.trial import TrialState
 from pydantic_core import from_json
 from sqlalchemy import DateTime, Float, Row, String, and_, cast, column, func, select, table
 
-from pipeline.base.stored import SAMPLES
+from pipeline.base.stored import SAMPLES, TRIAL_BATCH
 from pipeline.models.hyperparameters import Hyperparameters
 from pipeline.tuning.storage import Storage
 from pipeline.tuning.trials import State, TrialRecord, searched
@@ -124,7 +124,7 @@ def _record(row: Row[Any]) -> TrialRecord:
     found = from_json(_NOTHING if row.found is None else from_json(row.found))
     state = STATES[TrialState[row.state]]
     complete = state == "complete"
-    begin, end = begun["generation"]
+    begin, end = begun[TRIAL_BATCH]
     started, ended = _local(row.datetime_start), _local(row.datetime_complete)
     if ended < started:  # the clock was set back
         ended = started + timedelta(seconds=found["seconds"])
@@ -137,7 +137,7 @@ def _record(row: Row[Any]) -> TrialRecord:
         hyper=Hyperparameters.of(begun["config"]),
         samples=begun[SAMPLES],
         draw=begun["draw"],
-        generation=(begin, end),
+        batch=(begin, end),
         enqueued=begun.get("enqueued"),
         **found,
         started=started,

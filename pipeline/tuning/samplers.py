@@ -1,6 +1,6 @@
 """Which configuration to try next: Optuna's samplers as functions of a seed and of the trials that have finished.
 
-A sampler works on a study in memory that mirrors the trials before a generation; every proposal has a sampler of its
+A sampler works on a study in memory that mirrors the trials before a batch; every proposal has a sampler of its
 own, seeded with the name of its trial. So proposals can be made again in another process, to the last bit, and nothing
 of a sampler's state is ever stored or loaded.
 """
@@ -69,13 +69,13 @@ SAMPLERS: Mapping[str, Callable[[int, int, int], BaseSampler]] = {
     "gp": _gp,
     "nsga2": _nsga2,
 }
-"""Name -> what makes it, given the seed of the trial, that of the study, and the size of a generation."""
+"""Name -> what makes it, given the seed of the trial, that of the study, and the size of a batch."""
 REMEMBERING = frozenset({"qmc", "cmaes", "nsga2"})
 """Those that go on from what they proposed before, and so have to propose all of it again."""
 
 
 class Proposer:
-    """Proposes the trials of one study, generation by generation."""
+    """Proposes the trials of one study, batch by batch."""
 
     def __init__(self, name: str, space: Space, *, seed: int, population: int, objectives: int = 1) -> None:
         self._name, self._space, self._objectives = name, space, objectives
@@ -87,7 +87,7 @@ class Proposer:
         self._study = self._empty_study()
 
     def learn(self, finished: Sequence[TrialRecord], given: Callable[[int], bool]) -> None:
-        """Take note of all trials before the next generation; `given` says of a number whether it was not sampled.
+        """Take note of all trials before the next batch; `given` says of a number whether it was not sampled.
 
         `finished` are those of the last call and newer ones.
         """
@@ -100,13 +100,13 @@ class Proposer:
             self._study.add_trials([self._frozen(record) for record in best])
             self._told = self._left_out = left_out
         newer = finished[self._told :]
-        for _, together in itertools.groupby(newer, key=lambda record: record.generation[0]):
-            generation = list(together)
-            for record in generation if self._name in REMEMBERING else ():
+        for _, together in itertools.groupby(newer, key=lambda record: record.batch[0]):
+            batch = list(together)
+            for record in batch if self._name in REMEMBERING else ():
                 if record.number not in self._asked:
                     parameters = self._space.parameters(record.hyper) if given(record.number) else None
                     self.propose(record.number, parameters, record.enqueued)
-            for record in generation:
+            for record in batch:
                 self._tell(record)
         self._told = len(finished)
         self._asked.clear()

@@ -16,7 +16,7 @@ from pipeline.training.plan import StopRule
 SELECTIONS = ("mean", "mean+std")
 """What is minimised: the mean of the searched metric over folds, or that plus its standard deviation."""
 State = Literal["complete", "pruned", "failed"]
-Generation = tuple[int, int]
+TrialBatch = tuple[int, int]
 """The trials that are asked for and train together: the first number, and the one after the last."""
 
 
@@ -31,7 +31,7 @@ class PlannedTrial:
     draw: int = 0
     """Which draw of samples and folds; above 0 for a configuration that is tried again to know it better."""
     stop: StopRule | None
-    generation: Generation
+    batch: TrialBatch
     enqueued: Mapping[str, Value] | None = None
     """What somebody has asked for, where the trial was enqueued by hand; the sampler has chosen the rest."""
     told: bool = False
@@ -84,12 +84,12 @@ class TrialRecord:
     metric: str = "error"
     """The one that is searched."""
     source: str = ""
-    generation: Generation = (0, 1)
+    batch: TrialBatch = (0, 1)
     enqueued: Mapping[str, Value] | None = None
     """What somebody has asked for, where the trial was enqueued by hand."""
     replica_epochs: int = 0
     seconds: float = 0.0
-    """Its share of the time that its generation took."""
+    """Its share of the time that its batch took."""
     started: datetime
     ended: datetime
 

@@ -12,8 +12,8 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from pipeline.tracking.memory import MemoryRun
 from pipeline.training.machine import this_machine
+from tests.memory import MemoryRun
 
 FOLDER = Path(__file__).parent
 MACHINE = ("processor", "cpu_capability", "torch", "torch_build", "trained_on", "search_seconds")

@@ -12,9 +12,9 @@ from pathlib import Path
 import torch
 
 from pipeline.stages import search
-from pipeline.tracking.memory import MemoryTracker
 from tests.goldens import FOLDER, SEARCH, TABLES, VARIANTS, keep
 from tests.goldens.runs import QUICK_TABLES, all_variants, begun_study, quick_table, trials_of, whole_search
+from tests.memory import MemoryTracker
 from tests.stages.silent import Silent
 
 STUDY = "study.sql.gz"

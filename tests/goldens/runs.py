@@ -14,9 +14,9 @@ from pipeline.stages.reproducing.config import ReproduceConfig
 from pipeline.stages.searching.config import SearchConfig
 from pipeline.stages.stage import Sampling
 from pipeline.tasks.registry import get_variant, task_of, variants
-from pipeline.tracking.memory import MemoryTracker
 from pipeline.training.compute import Compute
 from tests.goldens import results, stored
+from tests.memory import MemoryTracker
 from tests.stages.silent import Silent
 
 SPACE = "lr: {type: choice, values: [0.001, 0.002]}\nepochs: {type: choice, values: [2]}\n"

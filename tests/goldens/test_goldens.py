@@ -17,12 +17,12 @@ import pytest
 from pipeline.stages import search
 from pipeline.stages.searching.config import default_space
 from pipeline.tasks.registry import variants
-from pipeline.tracking.memory import MemoryTracker
 from pipeline.training.machine import arithmetic, this_machine
 from pipeline.tuning.space_file import load_space
 from tests.goldens import FOLDER, SEARCH, TABLES, golden, read_dump
 from tests.goldens.record import STUDY
 from tests.goldens.runs import QUICK_TABLES, begun_study, quick_table, trials_of, whole_search
+from tests.memory import MemoryTracker
 from tests.stages.silent import Silent
 
 FULL = pytest.mark.skipif(os.environ.get("VARIANTLAB_GOLDENS") != "full", reason="VARIANTLAB_GOLDENS is not full")

@@ -24,10 +24,10 @@ from pipeline.stages.searching.config import SearchConfig
 from pipeline.stages.stage import StageResult
 from pipeline.tasks.digit_pairs.dataset import DigitSet
 from pipeline.tasks.registry import get_variant
-from pipeline.tracking.memory import MemoryRun, MemoryTracker
 from pipeline.tracking.port import ModelToLog
 from pipeline.tuning import lease
 from pipeline.tuning.storage import open_storage
+from tests.memory import MemoryRun, MemoryTracker
 from tests.stages.silent import Silent
 
 Make = Callable[..., SearchConfig]

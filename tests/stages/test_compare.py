@@ -15,7 +15,7 @@ from pipeline.stages.evaluate import EvaluateConfig
 from pipeline.stages.prepare import PrepareConfig
 from pipeline.stages.stage import Sampling, StageResult
 from pipeline.tasks.digit_pairs.pictures import BY_DIGIT_PAIR, digit_pair_shares
-from pipeline.tracking.memory import MemoryTracker
+from tests.memory import MemoryTracker
 from tests.stages.comparing.made import column, compared, evaluated, said_of
 from tests.stages.runs import Make, run_of, searched
 from tests.stages.silent import Silent

@@ -17,10 +17,10 @@ from pipeline.stages import cross_validate
 from pipeline.stages.cross_validate import Cell, CrossValidateConfig
 from pipeline.stages.stage import Sampling
 from pipeline.tasks.registry import get_variant
-from pipeline.tracking.memory import MemoryRun, MemoryTracker
 from pipeline.training.compute import Compute
 from pipeline.training.plan import Outcome
 from pipeline.tuning.trials import SELECTIONS
+from tests.memory import MemoryRun, MemoryTracker
 from tests.stages.runs import run_of, runs_with, trained_in
 from tests.stages.silent import Silent
 

@@ -10,7 +10,7 @@ import pytest
 from pipeline.base.extras import EXTRAS
 from pipeline.stages import doctor
 from pipeline.stages.doctor import DoctorConfig
-from pipeline.tracking.memory import MemoryTracker
+from tests.memory import MemoryTracker
 
 
 @pytest.fixture

@@ -15,8 +15,8 @@ from pipeline.stages.evaluate import EvaluateConfig
 from pipeline.stages.searching.config import SearchConfig
 from pipeline.stages.stage import Sampling
 from pipeline.tasks.registry import get_variant
-from pipeline.tracking.memory import MemoryRun, MemoryTracker
 from pipeline.training.compute import Compute
+from tests.memory import MemoryRun, MemoryTracker
 from tests.stages.runs import Make, rows_of, run_of, searched, trained_in, without_finite_digits, wrong_by_model
 from tests.stages.silent import Silent
 

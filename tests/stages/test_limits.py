@@ -12,12 +12,12 @@ import pytest
 from pipeline.base.errors import StageError
 from pipeline.stages.searching import clock
 from pipeline.stages.searching.config import SearchConfig
-from pipeline.tracking.memory import MemoryTracker
+from tests.memory import MemoryTracker
 from tests.stages.runs import Make, runs_with, searched, table_of, trials_of
 
 SPACE = "lr: {type: float, low: 1e-4, high: 1e-2, log: true}\nepochs: {type: choice, values: [2, 25], default: 2}\n"
 NOTHING = 1e-6
-"""Seconds that every generation takes."""
+"""Seconds that every batch takes."""
 
 
 @pytest.fixture(scope="module")
@@ -31,7 +31,7 @@ def whole(config: SearchConfig) -> MemoryTracker:
     return tracker
 
 
-def test_the_budget_of_a_study_ends_it_after_a_generation_and_more_goes_on(
+def test_the_budget_of_a_study_ends_it_after_a_batch_and_more_goes_on(
     config: SearchConfig, whole: MemoryTracker
 ) -> None:
     little = replace(config, study="on a budget", budget=NOTHING)
@@ -52,7 +52,7 @@ def ticking(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.usefixtures("ticking")
-def test_the_timeout_of_a_start_ends_it_after_a_generation_and_the_next_start_goes_on(
+def test_the_timeout_of_a_start_ends_it_after_a_batch_and_the_next_start_goes_on(
     config: SearchConfig, whole: MemoryTracker
 ) -> None:
     hasty = replace(config, study="in haste", timeout=2.0)

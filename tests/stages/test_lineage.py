@@ -11,8 +11,8 @@ from pipeline.stages.compare import CompareConfig
 from pipeline.stages.evaluate import EvaluateConfig
 from pipeline.stages.searching.config import SearchConfig
 from pipeline.stages.stage import Sampling, StageResult
-from pipeline.tracking.memory import MemoryRun, MemoryTracker
 from pipeline.tuning.storage import open_storage
+from tests.memory import MemoryRun, MemoryTracker
 from tests.stages.runs import Make, run_of, runs_with, trials_of
 from tests.stages.silent import Silent
 

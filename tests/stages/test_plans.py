@@ -20,8 +20,8 @@ from pipeline.stages.prepare import PrepareConfig
 from pipeline.stages.searching.config import SearchConfig
 from pipeline.stages.searching.plan import plan
 from pipeline.stages.stage import Sampling
-from pipeline.tracking.memory import MemoryTracker
 from pipeline.training.compute import Compute
+from tests.memory import MemoryTracker
 from tests.stages.runs import Make, searched, trained_in
 from tests.stages.silent import Silent
 

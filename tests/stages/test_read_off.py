@@ -10,8 +10,8 @@ import pytest
 from pipeline.stages import search
 from pipeline.stages.searching.config import SearchConfig
 from pipeline.stages.stage import Sampling
-from pipeline.tracking.memory import MemoryRun, MemoryTracker
 from pipeline.training.compute import Compute
+from tests.memory import MemoryRun, MemoryTracker
 from tests.stages.runs import runs_with, search_with_deaths, table_of, trained_in, trials_of
 from tests.stages.silent import Silent
 
@@ -58,13 +58,13 @@ def source_of(run: MemoryRun) -> int:
     return int(run.tags["source"].removeprefix("read off trial "))
 
 
-def test_some_trials_are_read_off_earlier_ones_and_some_off_longer_ones_of_their_generation(
+def test_some_trials_are_read_off_earlier_ones_and_some_off_longer_ones_of_their_batch(
     whole: MemoryTracker,
 ) -> None:
     read = [(int(run.tags["trial"]), source_of(run)) for run in trials_of(whole) if "source" in run.tags]
-    generations = [(number // 4, source // 4) for number, source in read]
-    assert any(generation == source for generation, source in generations)
-    assert any(generation > source for generation, source in generations)
+    batches = [(number // 4, source // 4) for number, source in read]
+    assert any(batch == source for batch, source in batches)
+    assert any(batch > source for batch, source in batches)
     assert {run.status for run in trials_of(whole)} <= {"FINISHED", "KILLED"}
 
 

@@ -11,9 +11,9 @@ import pytest
 from pipeline.stages.replicas import fold_replicas
 from pipeline.stages.searching.config import SearchConfig, inputs
 from pipeline.stages.searching.recheck import recheck_jobs
-from pipeline.tracking.memory import MemoryRun, MemoryTracker
 from pipeline.tuning.ledger import finished_trials
 from pipeline.tuning.storage import open_storage
+from tests.memory import MemoryRun, MemoryTracker
 from tests.stages.runs import Make, rows_of, search_with_deaths, searched, table_of, trained_in, trials_of
 
 SPACE = """

@@ -10,8 +10,8 @@ from pipeline.base.errors import InputError
 from pipeline.stages import evaluate
 from pipeline.stages.evaluate import EvaluateConfig
 from pipeline.stages.stage import Sampling, StageResult
-from pipeline.tracking.memory import MemoryTracker
 from pipeline.training.compute import Compute
+from tests.memory import MemoryTracker
 from tests.stages.silent import Silent
 
 ROUNDS = 6

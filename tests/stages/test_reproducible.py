@@ -32,7 +32,7 @@ METHODS: list[dict[str, Any]] = [
 def test_a_seed_gives_the_same_trials_with_any_number_of_workers(
     make: Make, sampling: Sampling, options: dict[str, Any]
 ) -> None:
-    # Three generations, of which the last may be pruned.
+    # Three batches, of which the last may be pruned.
     search = make(SPACE, sampling=replace(sampling, samples=60, seed=2), n_trials=9, population=3, **options)
     one, two, four = (
         table_of(searched(replace(search, study=f"{workers} workers", compute=Compute(workers=workers)))[0])

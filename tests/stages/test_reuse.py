@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from pipeline.stages.stage import Sampling
-from pipeline.tracking.memory import MemoryRun
+from tests.memory import MemoryRun
 from tests.stages.runs import Make, searched, trained_in, trials_of
 
 TWO = "lr: {type: choice, values: [0.001, 0.005]}\nepochs: {type: choice, values: [2]}\n"

@@ -16,8 +16,8 @@ from pipeline.base.errors import InputError
 from pipeline.reports.layout import markdown
 from pipeline.stages import runs
 from pipeline.stages.runs import RunsConfig
-from pipeline.tracking.memory import MemoryTracker
 from pipeline.tracking.port import Metric, RunStart, Status
+from tests.memory import MemoryTracker
 from tests.stages.silent import Silent
 
 BEGAN = datetime(2024, 5, 1, 12, tzinfo=UTC)

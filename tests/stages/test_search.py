@@ -16,13 +16,12 @@ from pipeline.base.errors import InputError, StageError
 from pipeline.data.dataset import Splits
 from pipeline.stages import replicas, search
 from pipeline.stages.replicas import fold_replicas
-from pipeline.stages.searching import generations
+from pipeline.stages.searching import batches
+from pipeline.stages.searching.batches import result_of
 from pipeline.stages.searching.config import SearchConfig, inputs
-from pipeline.stages.searching.generations import result_of
 from pipeline.stages.stage import Sampling
 from pipeline.tasks.digit_pairs.dataset import DigitSet
 from pipeline.tasks.registry import get_variant
-from pipeline.tracking.memory import MemoryTracker
 from pipeline.training.compute import Compute
 from pipeline.training.machine import this_machine
 from pipeline.training.plan import Job, Outcome
@@ -30,6 +29,7 @@ from pipeline.training.pool import Trainer
 from pipeline.tuning.lease import LeaseLostError, leases
 from pipeline.tuning.storage import LEASES, open_storage
 from pipeline.tuning.trials import TrialResult
+from tests.memory import MemoryTracker
 from tests.stages.runs import run_of, table_of, trained_in, trials_of, without_finite_digits
 from tests.stages.silent import Silent
 
@@ -184,7 +184,7 @@ def test_a_study_that_another_process_has_taken_over_is_left_to_it(
             connection.execute(update(LEASES).values(token=LEASES.c.token + 1, owner="elsewhere:1:a.b.c.1"))
         return result_of(*arguments)
 
-    monkeypatch.setattr(generations, "result_of", taken_over)
+    monkeypatch.setattr(batches, "result_of", taken_over)
     tracker = MemoryTracker()
     with pytest.raises(LeaseLostError, match="what it had not told yet is discarded"):
         search.run(replace(config, study="busy"), tracker, Silent())

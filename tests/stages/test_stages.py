@@ -20,8 +20,8 @@ from pipeline.stages.replicas import fold_replicas, round_replicas
 from pipeline.stages.searching.config import SearchConfig
 from pipeline.stages.stage import Sampling, StageResult
 from pipeline.tasks.registry import get_variant
-from pipeline.tracking.memory import MemoryTracker
 from pipeline.training.compute import Compute
+from tests.memory import MemoryTracker
 from tests.stages.runs import run_of
 from tests.stages.silent import Silent
 

@@ -16,8 +16,8 @@ from pipeline.stages import prepare, search
 from pipeline.stages.prepare import PrepareConfig
 from pipeline.stages.searching.config import SearchConfig
 from pipeline.stages.stage import Sampling
-from pipeline.tracking.memory import MemoryRun, MemoryTracker
 from pipeline.tuning.trials import SELECTIONS
+from tests.memory import MemoryRun, MemoryTracker
 from tests.stages.runs import (
     Make,
     config_of,

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 from pipeline.tasks.registry import get_variant
-from pipeline.tracking.memory import MemoryRun, MemoryTracker
 from pipeline.training.cost import nominal_seconds
+from tests.memory import MemoryRun, MemoryTracker
 from tests.stages.runs import Make, config_of, rows_of, searched, trials_of
 
 LAYERS = """

@@ -13,8 +13,8 @@ import pytest
 from pipeline.stages import search
 from pipeline.stages.searching import trial_runs
 from pipeline.stages.searching.config import SearchConfig
-from pipeline.tracking.memory import MemoryTracker
 from pipeline.tracking.port import RunQuery, RunRecord, RunStart
+from tests.memory import MemoryTracker
 from tests.stages.runs import Make, config_of, runs_with, searched, table_of, trials_of
 from tests.stages.silent import Silent
 
@@ -63,7 +63,7 @@ def test_the_files_of_a_study_are_kept_in_the_folder_of_artifacts(config: Search
 
 
 class Interrupting(Silent):
-    """A person who stops a search while its second generation trains."""
+    """A person who stops a search while its second batch trains."""
 
     def __init__(self, tracker: MemoryTracker) -> None:
         self.tracker = tracker

@@ -29,8 +29,8 @@ from pipeline.stages.searching.config import SearchConfig
 from pipeline.stages.stage import Sampling
 from pipeline.tasks.api import Task
 from pipeline.tasks.registry import get_variant, tasks
-from pipeline.tracking.memory import MemoryTracker
 from pipeline.training.compute import Compute
+from tests.memory import MemoryTracker
 from tests.stages.runs import run_of, trials_of
 from tests.stages.silent import Silent
 

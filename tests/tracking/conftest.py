@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 
 from pipeline.tasks.registry import factor_names
-from pipeline.tracking.memory import MemoryTracker
 from pipeline.tracking.mlflow_tracker import MlflowTracker
 from pipeline.tracking.port import Tracker
+from tests.memory import MemoryTracker
 
 VARIABLES = ("MLFLOW_RUN_ID", "MLFLOW_EXPERIMENT_ID", "MLFLOW_EXPERIMENT_NAME")
 

@@ -15,14 +15,14 @@ from pipeline.tuning.dimensions import Choice, Dimension
 from pipeline.tuning.space import Space
 from pipeline.tuning.space_file import load_space
 from pipeline.tuning.strategies import Sampled, Strategy
-from pipeline.tuning.trials import Generation, PlannedTrial, State, TrialRecord, TrialResult, selection_score
+from pipeline.tuning.trials import PlannedTrial, State, TrialBatch, TrialRecord, TrialResult, selection_score
 
 EPOCHS = 8
 FOLDS = 5
 DIVERGES = 100
 """The batch size with which every training fails."""
 TRIALS = 15
-"""Enough for the sampler to leave its random start; the last generation is cut."""
+"""Enough for the sampler to leave its random start; the last batch is cut."""
 SAMPLED: Strategy = Sampled(TRIALS)
 
 
@@ -73,7 +73,7 @@ def record(
     samples: int = 0,
     draw: int = 0,
     cost: float | None = None,
-    generation: Generation | None = None,
+    batch: TrialBatch | None = None,
 ) -> TrialRecord:
     """A finished trial with this error, or with the last errors of its folds; failed if it has none.
 
@@ -93,7 +93,7 @@ def record(
         draw=draw,
         curves={} if error is None else {"validation_error": [error]},
         fold_errors=[[fold] for fold in folds],
-        generation=generation or (number, number + 1),
+        batch=batch or (number, number + 1),
         started=datetime.now(),
         ended=datetime.now(),
     )

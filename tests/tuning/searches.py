@@ -105,8 +105,8 @@ def study_at(path: Path) -> optuna.Study:
 
 
 def steps(ledger: Ledger, plan: Plan = BY_TPE) -> Iterator[list[PlannedTrial]]:
-    """Search; yields what was asked after each generation is asked, and nothing after each trial is told."""
-    while asked := ledger.next_generation():
+    """Search; yields what was asked after each batch is asked, and nothing after each trial is told."""
+    while asked := ledger.next_batch():
         yield asked
         for trial in asked:
             if not trial.told:
@@ -127,7 +127,7 @@ def table(ledger: Ledger) -> list[TrialRecord]:
 def one_at_a_time(plan: Plan, path: Path) -> Any:
     """Search with a new ledger for every answer."""
     storage = open_storage(f"sqlite:///{path}")
-    while asked := (ledger := plan.open_in(storage)).next_generation():
+    while asked := (ledger := plan.open_in(storage)).next_batch():
         plan.tell(ledger, next(trial for trial in asked if not trial.told))
     return table(plan.open(path))
 

@@ -35,14 +35,14 @@ GIVEN = {"lr": 2e-3, "batch_size": 50}
 
 @pytest.fixture(scope="module")
 def first(tmp_path_factory: pytest.TempPathFactory, empty_studies: Path) -> Search:
-    """A search of one generation."""
+    """A search of one batch."""
     plan = replace(BY_TPE, strategy=Sampled(POPULATION))
     return Search(plan, tmp_path_factory.mktemp("first"), empty_studies)
 
 
 @pytest.fixture
 def begun(path: Path, first: Search) -> Path:
-    """A study that has had its first generation."""
+    """A study that has had its first batch."""
     shutil.copy(first.copies[-1], path)
     return path
 
@@ -81,7 +81,7 @@ def test_a_search_with_an_enqueued_trial_that_dies_while_it_is_taken_up_ends_as_
         ledger = open_ledger(again, strategy=MORE)
         die_before_transaction(ledger, transactions)
         try:
-            ledger.next_generation()
+            ledger.next_batch()
             break
         except Death:
             deaths += 1
@@ -105,7 +105,7 @@ def test_what_does_not_fit_is_refused_and_the_search_goes_on(begun: Path, caplog
         refused = study_at(begun).trials[number]
         assert refused.state is TrialState.FAIL
         assert refused.user_attrs["reason"].startswith(reason)
-    assert open_ledger(begun, strategy=MORE).next_generation() == []
+    assert open_ledger(begun, strategy=MORE).next_batch() == []
 
 
 def test_what_the_constraints_of_the_space_rule_out_is_refused(path: Path) -> None:
@@ -153,7 +153,7 @@ def test_all_combinations_are_all_combinations(path: Path) -> None:
     assert study_at(path).trials[0].state is TrialState.FAIL
 
 
-def test_a_trial_that_is_added_while_a_generation_is_asked_for_takes_its_number(
+def test_a_trial_that_is_added_while_a_batch_is_asked_for_takes_its_number(
     begun: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     ledger = open_ledger(begun)
@@ -165,6 +165,6 @@ def test_a_trial_that_is_added_while_a_generation_is_asked_for_takes_its_number(
         add(self, number, trial)
 
     monkeypatch.setattr(Ledger, "_add", meanwhile)
-    asked = ledger.next_generation()
+    asked = ledger.next_batch()
     assert [trial.number for trial in asked] == list(range(POPULATION, 2 * POPULATION))
     assert [trial.number for trial in asked if trial.enqueued] == [POPULATION + 1]

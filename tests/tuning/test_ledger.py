@@ -52,7 +52,7 @@ def proposed(asked: list[PlannedTrial]) -> list[tuple[int, Hyperparameters]]:
     return [(trial.number, trial.hyper) for trial in asked]
 
 
-def test_generations_have_the_stated_sizes_and_end_with_the_total(whole: Search) -> None:
+def test_batches_have_the_stated_sizes_and_end_with_the_total(whole: Search) -> None:
     assert [[trial.number for trial in asked] for asked in whole.asked] == [
         [0, 1, 2, 3],
         [4, 5, 6, 7],
@@ -84,23 +84,23 @@ def test_the_number_of_trials_is_a_total(path: Path) -> None:
     assert list(steps(ledger)) == []
     assert sum(map(len, steps(open_ledger(path, strategy=Sampled(3))))) == 2
     assert [record.number for record in open_ledger(path).records()] == [0, 1, 2]
-    assert open_ledger(path, strategy=Sampled(3)).next_generation() == []
+    assert open_ledger(path, strategy=Sampled(3)).next_batch() == []
 
 
 def test_a_search_that_was_made_shorter_leaves_alone_what_was_running_beyond_its_end(path: Path, whole: Search) -> None:
     shutil.copy(whole.copies[1], path)  # trial 0 is told, and 1 to 3 are running
     shorter = open_ledger(path, strategy=Sampled(3))
-    assert proposed(shorter.next_generation()) == proposed(whole.asked[0][1:3])
+    assert proposed(shorter.next_batch()) == proposed(whole.asked[0][1:3])
     assert finish(shorter) == whole.table[:3]
-    assert open_ledger(path, strategy=Sampled(2)).next_generation() == []
+    assert open_ledger(path, strategy=Sampled(2)).next_batch() == []
     assert finish(open_ledger(path)) == whole.table
 
 
 def test_a_search_asks_again_for_what_was_not_told(path: Path, whole: Search) -> None:
     shutil.copy(whole.copies[1], path)  # trial 0 is told
-    first = proposed(open_ledger(path).next_generation())
+    first = proposed(open_ledger(path).next_batch())
     assert len(first) == POPULATION
-    assert proposed(open_ledger(path).next_generation()) == first
+    assert proposed(open_ledger(path).next_batch()) == first
 
 
 def test_a_search_opened_anew_after_every_step_gives_the_same(path: Path, whole: Search) -> None:
@@ -121,22 +121,22 @@ def test_a_search_that_died_between_any_two_transactions_ends_as_one_that_ran_th
     assert table(open_ledger(path)) == whole.table
 
 
-def test_an_interrupted_generation_is_asked_for_as_a_whole(path: Path, whole: Search) -> None:
+def test_an_interrupted_batch_is_asked_for_as_a_whole(path: Path, whole: Search) -> None:
     shutil.copy(whole.copies[2], path)  # trials 0 and 1 are told
-    asked = open_ledger(path).next_generation()
+    asked = open_ledger(path).next_batch()
     assert [(trial.number, trial.told) for trial in asked] == [(0, True), (1, True), (2, False), (3, False)]
     assert proposed(asked) == proposed(whole.asked[0])
-    assert {trial.generation for trial in asked} == {(0, 4)}
+    assert {trial.batch for trial in asked} == {(0, 4)}
 
 
 def test_what_was_told_of_a_search_that_was_shorter_is_not_asked_for(path: Path, whole: Search) -> None:
     finish(open_ledger(path, strategy=Sampled(6)))
     for _ in range(2):
         ledger = open_ledger(path)
-        asked = ledger.next_generation()
+        asked = ledger.next_batch()
         assert proposed(asked) == proposed(whole.asked[1][2:])
     BY_TPE.tell(ledger, asked[0])
-    assert [(trial.number, trial.told) for trial in open_ledger(path).next_generation()] == [(6, True), (7, False)]
+    assert [(trial.number, trial.told) for trial in open_ledger(path).next_batch()] == [(6, True), (7, False)]
     assert [row.hyper for row in finish(open_ledger(path))] == [row.hyper for row in whole.table]
 
 
@@ -158,13 +158,13 @@ def test_a_study_whose_proposals_differ_is_refused(path: Path) -> None:
     with pytest.raises(
         InputError, match=r"goes on with the proposals .*trial 0 of 'study' was .*; choose another --st"
     ):
-        open_ledger(path).next_generation()
+        open_ledger(path).next_batch()
 
 
 def test_a_study_of_which_another_seed_proposes_others_is_refused(path: Path, whole: Search) -> None:
     shutil.copy(whole.copies[2], path)
     with pytest.raises(InputError, match=r"but trial 1 of 'study' was .*'lr': .*, and this version proposes .*'lr'"):
-        open_ledger(path, seed=4).next_generation()
+        open_ledger(path, seed=4).next_batch()
 
 
 @pytest.mark.parametrize(
@@ -203,7 +203,7 @@ def test_a_study_that_died_before_it_had_a_protocol_takes_the_present_one(path: 
 )
 def test_records_keep_what_was_told(path: Path, state: State, reason: str, error: float | None) -> None:
     ledger = open_ledger(path)
-    asked, *_ = ledger.next_generation()
+    asked, *_ = ledger.next_batch()
     before = datetime.now()
     ledger.tell(
         0,
@@ -227,7 +227,7 @@ def test_records_keep_what_was_told(path: Path, state: State, reason: str, error
 
 def test_a_trial_does_not_end_before_it_began(path: Path) -> None:
     ledger = open_ledger(path)
-    ledger.next_generation()
+    ledger.next_batch()
     tomorrow = datetime.now() + timedelta(days=1)
     with contextlib.closing(sqlite3.connect(path)) as database:  # as if the clock had been set back since
         database.execute("UPDATE trials SET datetime_start = ?", (str(tomorrow),))
@@ -243,7 +243,7 @@ def test_a_trial_does_not_end_before_it_began(path: Path) -> None:
 @pytest.mark.parametrize("state", ["complete", "pruned", "failed"])
 def test_records_keep_where_a_trial_comes_from_and_what_it_took(path: Path, state: State, source: str) -> None:
     ledger = open_ledger(path)
-    ledger.next_generation()
+    ledger.next_batch()
     found = TrialResult(
         curves={"validation_error": [0.5]}, fold_errors=[[0.5]], state=state, source=source, replica_epochs=40
     )
@@ -251,12 +251,12 @@ def test_records_keep_where_a_trial_comes_from_and_what_it_took(path: Path, stat
     for records in (ledger.records(), open_ledger(path).records(), [open_ledger(path).record(0)]):
         [kept] = records
         assert (kept.source, kept.replica_epochs, kept.seconds, kept.cost) == (source, 40, 1.235, None)
-        assert (kept.draw, kept.generation) == (0, (0, 4))
+        assert (kept.draw, kept.batch) == (0, (0, 4))
 
 
 def test_a_study_of_two_objectives_keeps_both(path: Path) -> None:
     ledger = open_ledger(path, sampler="nsga2", objectives=2, select="mean+std")
-    ledger.next_generation()
+    ledger.next_batch()
     found = TrialResult(curves={"validation_error": [0.25]}, fold_errors=[[0.2], [0.3]], state="complete")
     ledger.tell(0, found, cost=123.4)
     [kept] = open_ledger(path, sampler="nsga2", objectives=2).records()
@@ -266,7 +266,7 @@ def test_a_study_of_two_objectives_keeps_both(path: Path) -> None:
 
 def test_people_see_what_a_trial_gave(path: Path) -> None:
     ledger = open_ledger(path)
-    asked, *_ = ledger.next_generation()
+    asked, *_ = ledger.next_batch()
     ledger.attach(0, "mlflow_run", "http://127.0.0.1:5000/run")
     running = study_at(path).trials[0]
     assert running.state is TrialState.RUNNING
@@ -349,7 +349,7 @@ def test_only_studies_that_are_measured_alike_are_known(path: Path) -> None:
 def test_what_has_not_been_trained_by_itself_is_not_known_elsewhere(path: Path) -> None:
     plan = replace(BY_TPE, space=grid_space(), strategy=Sampled(9), replicate=True)
     ledger = plan.open(path, name="other")
-    for asked in itertools.islice(iter(ledger.next_generation, []), 3):
+    for asked in itertools.islice(iter(ledger.next_batch, []), 3):
         for trial in asked:
             found = result(trial)
             if trial.number == 2:
@@ -376,7 +376,7 @@ def test_finished_trials_are_read_without_opening_the_study(path: Path, whole: S
 
 def test_a_trial_that_is_read_off_a_record_is_the_same_as_read_off_what_was_found(path: Path) -> None:
     ledger = open_ledger(path)
-    ledger.next_generation()
+    ledger.next_batch()
     curve = [1 / 3, 2 / 7]
     ledger.tell(0, TrialResult(curves={"validation_error": curve}, fold_errors=[curve, curve], state="complete"))
     (record,) = open_ledger(path).records()
@@ -388,7 +388,7 @@ def test_a_trial_that_is_read_off_a_record_is_the_same_as_read_off_what_was_foun
 @pytest.mark.parametrize("seen", [[], [0.5, math.nan]], ids=["nothing seen", "ends with nan"])
 def test_a_failed_trial_may_have_seen_little(path: Path, seen: list[float]) -> None:
     ledger = open_ledger(path)
-    ledger.next_generation()
+    ledger.next_batch()
     ledger.tell(
         0, TrialResult(curves={"validation_error": seen}, fold_errors=[seen], state="failed", reason="diverged")
     )
@@ -398,7 +398,7 @@ def test_a_failed_trial_may_have_seen_little(path: Path, seen: list[float]) -> N
 
 def test_folds_of_a_failed_trial_may_have_ended_after_different_epochs(path: Path) -> None:
     ledger = open_ledger(path)
-    ledger.next_generation()
+    ledger.next_batch()
     folds = [[0.5], [0.5, 0.4, 0.3]]
     ledger.tell(0, TrialResult(curves={"validation_error": [0.5]}, fold_errors=folds, state="failed", reason="fold 0"))
     (record,) = open_ledger(path).records()
@@ -438,7 +438,7 @@ def test_the_score_is_the_mean_over_folds_to_which_their_standard_deviation_may_
 @pytest.mark.parametrize(("select", "score"), [("mean", 0.25), ("mean+std", 0.320711)])
 def test_a_study_minimises_the_score_and_keeps_the_mean_error(path: Path, select: str, score: float) -> None:
     ledger = open_ledger(path, select=select)
-    ledger.next_generation()
+    ledger.next_batch()
     folds = [[0.9, 0.2], [0.1, 0.3]]
     ledger.tell(0, TrialResult(curves={"validation_error": [0.5, 0.25]}, fold_errors=folds, state="complete"))
     for records in (ledger.records(), open_ledger(path, select=select).records()):
@@ -446,7 +446,7 @@ def test_a_study_minimises_the_score_and_keeps_the_mean_error(path: Path, select
     assert study_at(path).best_value == score
 
 
-def test_a_stop_rule_compares_with_earlier_generations_alone(whole: Search) -> None:
+def test_a_stop_rule_compares_with_earlier_batches_alone(whole: Search) -> None:
     rules = [[trial.stop for trial in asked] for asked in whole.asked]
     compared = [{len(rule.earlier) for rule in asked if isinstance(rule, MedianRule)} for asked in rules]
     complete = [row.number for row in whole.table if row.state == "complete"]
@@ -455,7 +455,7 @@ def test_a_stop_rule_compares_with_earlier_generations_alone(whole: Search) -> N
 
 
 def test_without_a_pruner_nothing_is_stopped(path: Path) -> None:
-    asked = open_ledger(path, pruner="none").next_generation()
+    asked = open_ledger(path, pruner="none").next_batch()
     assert [trial.stop for trial in asked] == [None] * POPULATION
 
 

@@ -27,14 +27,14 @@ HYPER = Hyperparameters(lr=1e-3, batch_size=25, epochs=10)
 
 
 def asked(number: int, epochs: int, hyper: Hyperparameters = HYPER, *, samples: int = 0, draw: int = 0) -> PlannedTrial:
-    """A trial of a generation."""
+    """A trial of a batch."""
     return PlannedTrial(
         number=number,
         hyper=replace(hyper, epochs=epochs),
         samples=samples,
         draw=draw,
         stop=None,
-        generation=(number, number + 1),
+        batch=(number, number + 1),
     )
 
 
@@ -92,7 +92,7 @@ def divided(
     return [trial.number for trial in trained], names
 
 
-def test_the_longest_of_a_generation_is_trained_for_all_on_its_path() -> None:
+def test_the_longest_of_a_batch_is_trained_for_all_on_its_path() -> None:
     assert divided([asked(1, 5), asked(2, 20), asked(3, 10)]) == ([2], {1: 2, 3: 2})
 
 
@@ -140,7 +140,7 @@ def test_a_shorter_earlier_trial_gives_nothing() -> None:
     assert divided([asked(5, 10), asked(6, 3)], [record(1, 9)]) == ([5], {6: "trial 1"})
 
 
-def test_a_training_of_an_earlier_generation_that_ended_early_gives_what_it_reached() -> None:
+def test_a_training_of_an_earlier_batch_that_ended_early_gives_what_it_reached() -> None:
     stopped = record(2, 20, result(3, "pruned"))
     assert divided([asked(3, 3), asked(4, 4)], [stopped]) == ([4], {3: "trial 2"})
 
@@ -216,7 +216,7 @@ def test_a_cosine_over_all_epochs_is_never_read_off_another_length() -> None:
     assert divided([asked(5, 10, restarts), asked(6, 20, restarts)]) == ([6], {5: 6})
 
 
-def test_paths_learn_from_generation_to_generation() -> None:
+def test_paths_learn_from_batch_to_batch() -> None:
     paths, records = Paths(), [record(0, 5)]
     paths.learn(records)
     assert paths.divide([asked(1, 10)])[1] == {}
@@ -288,7 +288,7 @@ def train(trial: PlannedTrial) -> TrialResult:
 def search(ledger: Ledger) -> Iterator[int]:
     """Search as the stage does; yields the number of each trial that was told."""
     paths = Paths()
-    while asked := ledger.next_generation():
+    while asked := ledger.next_batch():
         numbers = {trial.number for trial in asked}
         paths.learn(record for record in ledger.records() if record.number not in numbers)
         trained, sources = paths.divide(asked)

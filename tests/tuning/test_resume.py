@@ -85,10 +85,10 @@ def test_what_was_asked_is_what_was_recorded(whole: Search) -> None:
     asked = [(trial.number, trial.hyper, trial.samples, trial.draw) for trial in itertools.chain(*whole.asked)]
     assert asked == [(record.number, record.hyper, record.samples, record.draw) for record in whole.records]
     for trials in whole.asked:
-        assert {trial.generation for trial in trials} == {(trials[0].number, trials[-1].number + 1)}
+        assert {trial.batch for trial in trials} == {(trials[0].number, trials[-1].number + 1)}
 
 
-def test_no_generation_begins_before_the_step_before_it_is_finished(whole: Search) -> None:
+def test_no_batch_begins_before_the_step_before_it_is_finished(whole: Search) -> None:
     ends = set(itertools.accumulate(map(len, whole.plan.strategy.steps(whole.plan.space, whole.records))))
     for asked in whole.asked:
         numbers = [trial.number for trial in asked]
@@ -115,7 +115,7 @@ def test_a_search_that_died_between_any_two_transactions_ends_as_one_that_ran_th
 
 def test_a_trial_that_was_half_told_is_told_again(path: Path, whole: Search) -> None:
     shutil.copy(whole.copies[-2], path)
-    [*told, last] = whole.plan.open(path).next_generation()
+    [*told, last] = whole.plan.open(path).next_batch()
     assert all(trial.told for trial in told)
     study = study_at(path)
     half = optuna.Trial(study, study.trials[last.number]._trial_id)

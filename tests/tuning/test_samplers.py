@@ -46,14 +46,14 @@ def proposer(name: str, space: Space = SPACE, *, seed: int = 7, objectives: int 
     return Proposer(name, space, seed=seed, population=POPULATION, objectives=objectives or two)
 
 
-def outcome(number: int, hyper: Hyperparameters, generation: tuple[int, int], objectives: int) -> TrialRecord:
+def outcome(number: int, hyper: Hyperparameters, batch: tuple[int, int], objectives: int) -> TrialRecord:
     """What a trial gave: some are pruned, and some fail."""
     error = 0.1 + abs(hyper.lr - 2e-3) * 50 + 0.05 * float(numpy_generator(0, "error", number).random())
     state: State = "failed" if hyper.batch_size == 10 else "complete"
     if number % 5 == 3 and objectives == 1:
         state = "pruned"
     cost = hyper.epochs / hyper.batch_size if objectives == 2 else None
-    return record(number, error, state=state, hyper=hyper, cost=cost, generation=generation)
+    return record(number, error, state=state, hyper=hyper, cost=cost, batch=batch)
 
 
 def given_first(number: int) -> bool:
@@ -61,23 +61,23 @@ def given_first(number: int) -> bool:
 
 
 def search(name: str, count: int, space: Space = SPACE, objectives: int = 1) -> list[TrialRecord]:
-    """A search by one process, which learns generation by generation."""
+    """A search by one process, which learns batch by batch."""
     proposing, records = proposer(name, space, objectives=objectives), list[TrialRecord]()
     while len(records) < count:
         begin = len(records)
         numbers = range(begin, min(begin + (POPULATION if begin else 1), count))
         proposing.learn(records, given_first)
         proposed = [proposing.propose(number, None if number else space.preset_parameters) for number in numbers]
-        generation = begin, numbers[-1] + 1
+        batch = begin, numbers[-1] + 1
         records += [
-            outcome(number, space.hyper(each), generation, objectives)
+            outcome(number, space.hyper(each), batch, objectives)
             for number, each in zip(numbers, proposed, strict=True)
         ]
     return records
 
 
 def next_after(proposing: Proposer, records: Sequence[TrialRecord], count: int = POPULATION) -> list[dict[str, Value]]:
-    """The first trials of the generation after these."""
+    """The first trials of the batch after these."""
     proposing.learn(records, given_first)
     return [proposing.propose(len(records) + index, None) for index in range(count)]
 

@@ -45,7 +45,7 @@ class Cell:
 
     measured: Measured
     name: str
-    report: Figure
+    printed: Figure
     rounds: int
     """Of the report."""
 
@@ -57,28 +57,28 @@ class Cell:
     @property
     def deviation(self) -> float:
         """Our mean less the report's in standard errors of the difference; NaN where they are not known."""
-        if self.ours is None or self.report.std is None or self.name in OF_THE_MACHINE:
+        if self.ours is None or self.printed.std is None or self.name in OF_THE_MACHINE:
             return math.nan
-        difference = self.ours.mean - self.report.mean
-        error = math.hypot(self.ours.standard_error, self._report_error)
+        difference = self.ours.mean - self.printed.mean
+        error = math.hypot(self.ours.standard_error, self._printed_error)
         if error == 0:
             return math.copysign(math.inf, difference) if abs(difference) > 0.005 else 0.0
         return difference / error
 
     @property
-    def _report_error(self) -> float:
+    def _printed_error(self) -> float:
         """The standard error of the report's mean."""
         if self.measured.row.draws and self.ours is not None:
             # Its deviation is one of trainings alone; how far a draw of test samples can be off, our rounds tell.
             return self.ours.std / math.sqrt(self.measured.row.draws)
-        return (self.report.std or 0.0) / math.sqrt(self.rounds)
+        return (self.printed.std or 0.0) / math.sqrt(self.rounds)
 
     @property
     def limit(self) -> float:
         """The deviation that chance exceeds in one of twenty cells, by Welch's t test (of draws by Student's)."""
         if self.measured.row.draws and self.ours is not None and self.ours.n > 1:
             return float(stats.t.isf(LEVEL / 2, self.ours.n - 1))
-        ours, its = (self.ours.standard_error if self.ours else 0.0) ** 2, self._report_error**2
+        ours, its = (self.ours.standard_error if self.ours else 0.0) ** 2, self._printed_error**2
         parts = [(ours, (self.ours.n if self.ours else 1) - 1), (its, self.rounds - 1)]
         if any(variance and not freedom for variance, freedom in parts):
             return math.inf  # a spread of a single measurement is none
@@ -91,8 +91,8 @@ class Cell:
         if self.ours is None or self.name in OF_THE_MACHINE:
             return NOT_COMPARED
         if self.name in EXACT:
-            return AGREES if math.isclose(self.ours.mean, self.report.mean) else DIFFERS
-        if self.report.std is None or self.name.endswith(EXTREMES):
+            return AGREES if math.isclose(self.ours.mean, self.printed.mean) else DIFFERS
+        if self.printed.std is None or self.name.endswith(EXTREMES):
             return NO_SPREAD
         if math.isnan(self.deviation):
             return NOT_COMPARED
@@ -113,13 +113,13 @@ class Cell:
     def is_about(self) -> tuple[object, ...]:
         """Equal for a figure, in whichever table it stands, and the experiments that try what it can come from."""
         row = self.measured.row.about or self.measured.row
-        return row.model, row.hyper.canonical, row.epoch, self._read_as, self.report.mean
+        return row.model, row.hyper.canonical, row.epoch, self._read_as, self.printed.mean
 
 
 def cells_of(table: PublishedTable, measured: Sequence[Measured]) -> list[Cell]:
     """All figures that a table prints, row by row."""
     return [
-        Cell(measured=each, name=name, report=figure, rounds=each.row.rounds or table.protocol.rounds)
+        Cell(measured=each, name=name, printed=figure, rounds=each.row.rounds or table.protocol.rounds)
         for each in measured
         for name, figure in each.row.figures.items()
     ]
@@ -133,9 +133,9 @@ def cell_table(cells: Sequence[Cell]) -> Table:
             [
                 cell.measured.row.label,
                 cell.name.replace("_", " "),
-                _text(cell.report.mean, cell.report.std, cell.name),
+                _text(cell.printed.mean, cell.printed.std, cell.name),
                 "-" if cell.ours is None else _text(cell.ours.mean, cell.ours.std, cell.name),
-                "-" if cell.ours is None else f"{cell.ours.mean - cell.report.mean:+.4g}",
+                "-" if cell.ours is None else f"{cell.ours.mean - cell.printed.mean:+.4g}",
                 "-" if math.isnan(cell.deviation) else f"{cell.deviation:+.1f}",
                 cell.agreement,
             ]

@@ -135,7 +135,7 @@ def _section(each: Reproduced) -> str:
     table = each.table
     lines = [
         f"## {table.id}: {table.title}\n",
-        f"{table.report}; {table.source}. {_capital(each.protocol)}; "
+        f"{table.paper}; {table.source}. {_capital(each.protocol)}; "
         f"{show_seconds(each.seconds)} on one core. {_capital(counted(each.cells))}.\n",
         *(f"{CAPTIONS[name]}\n\n{found.markdown()}" for name, found in each.tables.items()),
         *(f"- {note}" for note in table.notes),

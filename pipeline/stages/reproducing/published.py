@@ -1,6 +1,6 @@
 """What the reports print: reads `published/*.yaml`.
 
-A file holds the tables of one report, and each table what was measured, how, and what the report concludes from it:
+A file holds the tables of one paper, and each table what was measured, how, and what the report concludes from it:
 
     report: "007"
     title: Title of the report
@@ -161,8 +161,8 @@ class PublishedTable:
 
     id: str
     """Report and table, such as `000/table-2`."""
-    report: str
-    """Title of the report."""
+    paper: str
+    """Its title."""
     authors: str
     title: str
     source: str
@@ -198,7 +198,7 @@ def _read_report(path: Path) -> list[PublishedTable]:
     return [_table(tables.part(name, "a table"), f"{report}/{name}", title, authors) for name in tables.fields]
 
 
-def _table(part: Part, name: str, report: str, authors: str) -> PublishedTable:
+def _table(part: Part, name: str, paper: str, authors: str) -> PublishedTable:
     part.only({"title", "source", "protocol", "rows"}, {"pictures", "claims", "experiments", "notes"})
     protocol = _protocol(part.part("protocol", "a protocol"))
     rows: dict[str, Row] = {}
@@ -209,7 +209,7 @@ def _table(part: Part, name: str, report: str, authors: str) -> PublishedTable:
         _add(rows, _experiment(each, dict(islice(rows.items(), count)), protocol), each)
     return PublishedTable(
         id=name,
-        report=report,
+        paper=paper,
         authors=authors,
         title=part.text("title"),
         source=part.text("source"),

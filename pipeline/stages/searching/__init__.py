@@ -1,1 +1,1 @@
-"""The parts of the stage `search`: what it is told, its generations, its last check, and what it shows of them."""
+"""The parts of the stage `search`: what it is told, its batches, its last check, and what it shows of them."""

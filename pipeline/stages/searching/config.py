@@ -67,7 +67,7 @@ class SearchConfig(FoldsConfig):
     budget: float = 0.0
     """Seconds that the trials of the study may take, all starts together; 0 for no limit."""
     timeout: float = 0.0
-    """Seconds after which this start begins no further generation; 0 for no limit."""
+    """Seconds after which this start begins no further batch; 0 for no limit."""
     study: str = ""
     """Name of the study; empty for one that is named after the protocol, so that the same command resumes it."""
     storage: str = "sqlite:///optuna.db"

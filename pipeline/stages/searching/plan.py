@@ -40,7 +40,7 @@ def plan(config: SearchConfig) -> list[Work]:
             hyper=space.hyper(proposer.propose(number, proposal.parameters)),
             samples=proposal.samples,
             stop=None,
-            generation=(len(records), len(records) + len(left)),
+            batch=(len(records), len(records) + len(left)),
         )
         for number, proposal in enumerate(left[:SAMPLE] if sampled else left)
     ]
@@ -58,7 +58,7 @@ def plan(config: SearchConfig) -> list[Work]:
 
     # The trials of a step that depends on another one's are timed, and counted, with the preset.
     later = config.make_strategy().total(space, records) - len(records) - len(left)
-    first = PlannedTrial(number=0, hyper=space.preset, stop=None, generation=(0, 1))
+    first = PlannedTrial(number=0, hyper=space.preset, stop=None, batch=(0, 1))
     jobs = [*(job(trial) for trial in trained), *[job(first)] * later]
     again = min(config.recheck, len(records) + len(left) + later)
     whole = [job(replace(trial, samples=0)) for trial in asked[: again or 1]]

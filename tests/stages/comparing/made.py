@@ -12,8 +12,8 @@ from pipeline.stages import compare
 from pipeline.stages.compare import CompareConfig
 from pipeline.stages.stage import StageResult
 from pipeline.tasks.registry import get_variant
-from pipeline.tracking.memory import MemoryTracker
 from pipeline.tracking.port import Metric, RunStart, config_tags, curve, variant_params
+from tests.memory import MemoryTracker
 from tests.stages.silent import Silent
 
 MLPS = ("mlp", "mlp_ws", "mlp_al", "mlp_ws_al")

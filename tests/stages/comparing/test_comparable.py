@@ -7,7 +7,7 @@ import pytest
 from pipeline.base.errors import InputError
 from pipeline.stages import compare
 from pipeline.stages.compare import CompareConfig
-from pipeline.tracking.memory import MemoryTracker
+from tests.memory import MemoryTracker
 from tests.stages.comparing.made import MLPS, column, compared, errors, evaluated, said_of
 from tests.stages.runs import run_of
 

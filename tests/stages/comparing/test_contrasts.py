@@ -9,7 +9,7 @@ from scipy import stats
 from pipeline.base.errors import InputError, UnknownNameError
 from pipeline.reports.contrasts import holm, permutation_p
 from pipeline.stages.stage import StageResult
-from pipeline.tracking.memory import MemoryTracker
+from tests.memory import MemoryTracker
 from tests.stages.comparing.made import MLPS, compared, errors, evaluated, said_of
 
 MODELS = (*MLPS, "convnet", "convnet_ws", "linear_digits", "disc_mlp")

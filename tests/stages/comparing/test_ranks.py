@@ -9,7 +9,7 @@ from pipeline.base.errors import InputError, UnknownNameError
 from pipeline.reports.contrasts import permutation_p
 from pipeline.reports.statistics import summarise
 from pipeline.stages.stage import StageResult
-from pipeline.tracking.memory import MemoryTracker
+from tests.memory import MemoryTracker
 from tests.stages.comparing.made import MLPS, column, compared, errors, evaluated, said_of
 from tests.stages.runs import run_of
 

@@ -7,8 +7,8 @@ import pytest
 from pipeline.reports.statistics import summarise
 from pipeline.tasks.digit_pairs.dataset import CLASSES
 from pipeline.tasks.registry import get_variant
-from pipeline.tracking.memory import MemoryRun, MemoryTracker
 from pipeline.tracking.port import RunRecord
+from tests.memory import MemoryRun, MemoryTracker
 from tests.stages.comparing.made import MLPS, compared, errors, evaluated
 from tests.stages.runs import config_of, run_of, runs_with
 

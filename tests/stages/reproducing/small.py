@@ -12,9 +12,9 @@ from pipeline.stages.reproducing.published import Claim, Protocol, PublishedTabl
 from pipeline.stages.reproducing.runner import Measure, Measured, TableRunner
 from pipeline.stages.reproducing.runners import runner_of
 from pipeline.stages.stage import Reporter, Sampling
-from pipeline.tracking.memory import MemoryTracker
 from pipeline.tracking.port import RunRecord, RunStart, stage_run
 from pipeline.training.compute import Compute
+from tests.memory import MemoryTracker
 from tests.stages.silent import Silent
 
 EVALUATED = Protocol(stage="evaluate", rounds=2)
@@ -22,7 +22,7 @@ EVALUATED = Protocol(stage="evaluate", rounds=2)
 
 def table_of(*rows: Row, protocol: Protocol = EVALUATED, **parts: Any) -> PublishedTable:
     """A table with these rows."""
-    texts = {"report": "Wide networks", "authors": "A, B", "title": "Final results", "source": "Table 1"}
+    texts = {"paper": "Wide networks", "authors": "A, B", "title": "Final results", "source": "Table 1"}
     return PublishedTable(**{"id": "007/table-1", **texts, **parts, "protocol": protocol, "rows": rows})
 
 

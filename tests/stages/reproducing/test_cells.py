@@ -36,7 +36,7 @@ SPREADS = st.floats(0.01, 30)
 
 
 def cell(name: str, report: Figure, ours: Measure | None, rounds: int = ROUNDS) -> Cell:
-    return Cell(measured=measured(figures={name: ours} if ours else {}), name=name, report=report, rounds=rounds)
+    return Cell(measured=measured(figures={name: ours} if ours else {}), name=name, printed=report, rounds=rounds)
 
 
 @pytest.mark.parametrize(
@@ -117,7 +117,7 @@ def test_a_mean_on_one_draw_of_test_pairs_agrees_where_our_next_round_would_be(
     measure = Measure(mean=ours, std=std, n=n)
     figure = Figure(mean=report, std=printed)
     found = Cell(
-        measured=measured(row=row, figures={"test_error": measure}), name="test_error", report=figure, rounds=n
+        measured=measured(row=row, figures={"test_error": measure}), name="test_error", printed=figure, rounds=n
     )
     low, high = stats.t.interval(0.95, n - 1, loc=ours, scale=std * math.sqrt(1 + 1 / n))
     assert (found.agreement == AGREES) == (low <= report <= high)
@@ -157,7 +157,7 @@ def test_a_table_has_a_cell_for_each_printed_figure_with_the_rounds_of_its_repor
     last = Row(label="Shared", model="mlp_ws", figures={"lr": Figure(mean=3)}, rounds=10)
     table = table_of(first, silent, last, protocol=Protocol(stage="evaluate", rounds=15))
     cells = cells_of(table, [measured(row=row) for row in table.rows])
-    assert [(each.measured.row.label, each.name, each.report.mean) for each in cells] == [
+    assert [(each.measured.row.label, each.name, each.printed.mean) for each in cells] == [
         ("Plain", "test_error", 1),
         ("Plain", "parameters", 2),
         ("Shared", "lr", 3),

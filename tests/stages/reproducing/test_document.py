@@ -13,7 +13,7 @@ from pipeline.stages.reproducing.reproduced import Reproduced
 from pipeline.stages.reproducing.runner import Measure, Measured
 from pipeline.stages.stage import Sampling
 from pipeline.tasks.registry import load_splits
-from pipeline.tracking.memory import MemoryTracker
+from tests.memory import MemoryTracker
 from tests.stages.reproducing.small import claim, made_runner, measured, table_of
 
 PLAIN = Row(label="Plain", model="mlp", figures={"test_error": Figure(mean=18.3, std=3.3)})

@@ -110,7 +110,7 @@ def test_every_table_is_there_in_the_order_of_its_id() -> None:
     tables = load_published()
     assert list(tables) == [f"{report}/{name}" for report, names in TABLES.items() for name in names]
     assert [table.id for table in tables.values()] == list(tables)
-    assert len({(table.report, table.authors) for table in tables.values()}) == len(TABLES)
+    assert len({(table.paper, table.authors) for table in tables.values()}) == len(TABLES)
 
 
 def test_a_table_holds_variants_of_its_report_alone() -> None:
@@ -186,7 +186,7 @@ def test_a_file_is_read_into_tables(tmp_path: Path) -> None:
     )
     assert read(tmp_path)["007/table-2"] == PublishedTable(
         id="007/table-2",
-        report="Wide networks",
+        paper="Wide networks",
         authors="A, B",
         title="Final results",
         source="Table 2",

@@ -18,8 +18,8 @@ from pipeline.stages.planning import Work
 from pipeline.stages.reproducing.config import SCALES, ReproduceConfig
 from pipeline.stages.reproducing.published import load_published
 from pipeline.stages.stage import Answer, Reporter, Sampling
-from pipeline.tracking.memory import MemoryRun, MemoryTracker
 from pipeline.training.compute import Compute
+from tests.memory import MemoryRun, MemoryTracker
 from tests.stages.reproducing.small import Impatient, nothing_trained
 from tests.stages.runs import runs_with
 from tests.stages.silent import Silent

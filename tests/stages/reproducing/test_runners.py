@@ -22,10 +22,10 @@ from pipeline.stages.reproducing.runner import Measured
 from pipeline.stages.reproducing.runners import CrossValidateRunner
 from pipeline.stages.stage import Sampling
 from pipeline.tasks.registry import get_variant
-from pipeline.tracking.memory import MemoryRun, MemoryTracker
 from pipeline.tracking.port import RunRecord
 from pipeline.training.compute import Compute
 from pipeline.tuning import space_file
+from tests.memory import MemoryRun, MemoryTracker
 from tests.stages.reproducing.small import Impatient, made_runner, measure, nothing_trained, table_of
 from tests.stages.runs import runs_with
 from tests.stages.silent import Silent

@@ -1,4 +1,4 @@
-"""Trains a search generation by generation, and tells the ledger."""
+"""Trains a search batch by batch, and tells the ledger."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ class FinishedTrial(NamedTuple):
     seconds: float
 
 
-class Generations:
+class TrialBatches:
     """The trials of one search from where they are to where they end."""
 
     def __init__(self, context: SearchContext, runs: TrialRuns) -> None:
@@ -53,7 +53,7 @@ class Generations:
                     ended += f", after {done} of {self.ledger.planned} trials"
                     break
                 with self.clock.recording():
-                    asked = self.ledger.next_generation()
+                    asked = self.ledger.next_batch()
                 self._train(asked, found, bar)
         with self.clock.recording():
             self._tell()
@@ -68,7 +68,7 @@ class Generations:
         return ""
 
     def _train(self, asked: Sequence[PlannedTrial], found: SearchResult, bar: Progress) -> None:
-        """Train one generation; the one before is told and projected while it trains."""
+        """Train one batch; the one before is told and projected while it trains."""
         started = time.perf_counter()
         records = self.ledger.records()
         numbers = {trial.number for trial in asked}
