@@ -16,7 +16,7 @@ from pipeline.models.exported import Exported, trained_network
 from pipeline.models.hyperparameters import Hyperparameters
 from pipeline.models.variant import Variant
 from pipeline.reports.figures import error_by_epoch, learning_curves
-from pipeline.reports.statistics import Summary, summarise
+from pipeline.reports.statistics import summarise
 from pipeline.reports.tables import Table
 from pipeline.stages.comparing.evaluations import by_epoch_file
 from pipeline.stages.configurations import parse_changes
@@ -398,32 +398,30 @@ def _result(
     median: int,
     promised: Mapping[str, float],
 ) -> StageResult:
-    finals = final_values(outcomes, variant)
-    unit, (first, *_) = variant.metric.unit, variant.metrics
-    summaries = {
-        f"{part} {metric.title}": summarise(values, metric.unit)
-        for part, metric in [("test", first), ("train", first), *(("test", each) for each in variant.metrics[1:])]
-        if (values := finals.get(f"{part}_{metric.name}"))
+    first, unit, finals = variant.metric, variant.metric.unit, final_values(outcomes, variant)
+    tests = {
+        each.title: summarise(finals[f"test_{each.name}"], each.unit)
+        for each in variant.metrics
+        if f"test_{each.name}" in finals
     }
-    test = summaries[f"test {first.title}"]
-    shown = sorted(summaries.items(), key=lambda item: item[0] != f"train {first.title}")
+    train = summarise(finals[f"train_{first.name}"], unit)
+    columns = {f"train {first.title}": train, **{f"test {title}": summary for title, summary in tests.items()}}
     source = "the preset" if origin is None else f"the configuration of run {origin.name} ({origin.id})"
-    others = {name: each for name, each in summaries.items() if name != f"train {first.title}"}
     middle = unit.show(outcomes[median].held_out(first.name))
     return StageResult(
         run_id=run.id,
-        headline=f"{variant.name}: test {first.title} {test.text()}{show_others(_untested(others))} over "
+        headline=f"{variant.name}: test {first.title} {tests[first.title].text()}{show_others(tests)} over "
         f"{len(outcomes)} rounds with {show_hyper(variant, hyper)}",
         table=Table(
             [
                 "model",
-                *(title for name, _ in shown for title in (name, "95 % interval")),
+                *(title for name in columns for title in (name, "95 % interval")),
                 *(f"least test {first.title}", "parameters", "s/epoch"),
             ],
             [
                 [
                     variant.name,
-                    *(text for _, summary in shown for text in (summary.text(), summary.interval())),
+                    *(text for each in columns.values() for text in (each.text(), each.interval())),
                     unit.show(min(outcome.held_out(first.name) for outcome in outcomes)),
                     variant.count(hyper.structure),
                     f"{summarise([outcome.seconds_per_epoch for outcome in outcomes]).mean:.3f}",
@@ -433,14 +431,9 @@ def _result(
         notes=[
             f"Used {source}; fresh samples and weights in every round; the intervals are those of the means.",
             f"The logged model is that of round {median}, the median ({middle}).",
-            *_compare_with(promised, test.mean, variant),
+            *_compare_with(promised, tests[first.title].mean, variant),
         ],
     )
-
-
-def _untested(summaries: Mapping[str, Summary]) -> dict[str, Summary]:
-    """By their names alone, where all are of test samples."""
-    return {name.removeprefix("test "): summary for name, summary in summaries.items()}
 
 
 def _compare_with(promised: Mapping[str, float], final: float, variant: Variant) -> list[str]:
