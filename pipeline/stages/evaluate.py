@@ -300,7 +300,7 @@ def _keep_errors(
     run: Run, variant: Variant, splits: Splits, replicas: Sequence[Replica], outcomes: Sequence[Outcome]
 ) -> None:
     """Keep what the task shows of where the predictions for test samples were wrong."""
-    for kept in task_of(variant).views.errors(variant, splits, replicas, outcomes):
+    for kept in task_of(variant).views().errors(variant, splits, replicas, outcomes):
         if isinstance(kept.content, Table):
             run.text(f"{kept.name}.csv", kept.content.csv())
         else:

@@ -48,7 +48,7 @@ def run(config: PrepareConfig, tracker: Tracker, reporter: Reporter, parent: Run
     start = RunStart(name=f"prepare {splits.name}", role="prepare", params=sampling.params, data=splits, test_data=True)
     with stage_run(tracker, start, parent) as run:
         task, _ = dataset_named(sampling.data.dataset)
-        views, train = task.views, splits.train
+        views, train = task.views(), splits.train
         shares = {
             (part, what): share(samples) for part, samples in rounds.items() for what, share in views.shares.items()
         }

@@ -114,7 +114,8 @@ class Task:
     """All that is measured; the first one is searched and ranked by."""
     factor_titles: Mapping[str, str] = field(default_factory=dict)
     """What factors are called in words, where their names do not say it."""
-    views: Views
+    views: Callable[[], Views]
+    """Called when something is to be shown: what draws takes long to import, and most commands draw late or never."""
     example: str = ""
     """The variant in examples of commands; empty for the first one."""
 

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 import numpy as np
-from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
 from pipeline.data.config import DataConfig
@@ -15,10 +15,12 @@ from pipeline.models.metrics import BALANCED_ERROR, ERROR
 from pipeline.models.objectives import CrossEntropy
 from pipeline.models.perceptrons import perceptrons
 from pipeline.models.variant import Variant
-from pipeline.reports.figures.style import GREYS, numbers
 from pipeline.reports.tables import Table, class_table
 from pipeline.tasks.api import Kept, Source, Task, Views
 from pipeline.training.plan import Outcome, Replica
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 METRICS = (ERROR, BALANCED_ERROR)
 
@@ -52,6 +54,10 @@ def errors(_variant: Variant, splits: Splits, replicas: Sequence[Replica], outco
 
 def confusion(count_KK: NDArray[np.int64], classes: Sequence[str]) -> Figure:
     """The share of each class (rows) that was taken for each (columns)."""
+    from matplotlib.figure import Figure  # half a second to import, with what draws
+
+    from pipeline.reports.figures.style import GREYS, numbers
+
     figure = Figure(figsize=(1.6 + 0.5 * len(classes),) * 2, layout="constrained")
     axis = figure.subplots()
     seen_K1 = count_KK.sum(axis=1, keepdims=True)
@@ -78,6 +84,6 @@ TASK = Task(
         title="names the class of a sample",
     ),
     metrics=METRICS,
-    views=Views(composition=lambda splits: class_table(splits, classes_of(splits)), errors=errors),
+    views=lambda: Views(composition=lambda splits: class_table(splits, classes_of(splits)), errors=errors),
     example="mlp_classifier",
 )

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
-from matplotlib.figure import Figure
 
 from pipeline.data.config import DataConfig
 from pipeline.data.dataset import Splits
@@ -20,7 +19,6 @@ from pipeline.models.metrics import (
 from pipeline.models.objectives import SquaredError
 from pipeline.models.perceptrons import perceptrons
 from pipeline.models.variant import Variant
-from pipeline.reports.figures.style import STYLES
 from pipeline.reports.tables import Table
 from pipeline.tasks.api import Kept, Source, Task, Views
 from pipeline.training.plan import Outcome, Replica
@@ -56,6 +54,10 @@ def quantiles(splits: Splits) -> Table:
 
 def errors(_variant: Variant, splits: Splits, replicas: Sequence[Replica], outcomes: Sequence[Outcome]) -> list[Kept]:
     """Predicted against true values of all rounds."""
+    from matplotlib.figure import Figure  # half a second to import, with what draws
+
+    from pipeline.reports.figures.style import STYLES
+
     figure = Figure(figsize=(5, 5), layout="constrained")
     axis = figure.subplots()
     true_N = np.concatenate([splits.test.targets(replica.held_out) for replica in replicas])
@@ -82,6 +84,6 @@ TASK = Task(
         title="says the value of a sample",
     ),
     metrics=METRICS,
-    views=Views(composition=quantiles, errors=errors),
+    views=lambda: Views(composition=quantiles, errors=errors),
     example="mlp_regressor",
 )

@@ -58,7 +58,7 @@ def _breakdowns(ranked: Sequence[Evaluation]) -> list[Picture]:
     """What tasks show of errors, of all their variants side by side."""
     found = []
     for task in tasks().values():
-        breakdown = task.views.breakdown
+        breakdown = task.views().breakdown
         if breakdown is None:
             continue
         mine = [entry for entry in ranked if entry.variant in task.variants]

@@ -13,7 +13,6 @@ from pipeline.tasks.digit_pairs import families
 from pipeline.tasks.digit_pairs.dataset import CLASSES
 from pipeline.tasks.digit_pairs.objectives import METRICS
 from pipeline.tasks.digit_pairs.options import DATA_OPTIONS, FACTOR_TITLES
-from pipeline.tasks.digit_pairs.pictures import BREAKDOWN, errors, sample_pairs
 from pipeline.tasks.digit_pairs.prepared import is_prepared, load_digits
 
 
@@ -37,6 +36,19 @@ def lesser_or_equal(samples: Samples) -> float:
     return float(samples["target"].mean())
 
 
+def views() -> Views:
+    """Pairs, and wrong answers by pair of digits."""
+    from pipeline.tasks.digit_pairs.pictures import BREAKDOWN, errors, sample_pairs
+
+    return Views(
+        composition=lambda splits: class_table(splits, [str(digit) for digit in range(CLASSES)]),
+        shares={"lesser or equal": lesser_or_equal},
+        samples=sample_pairs,
+        errors=errors,
+        breakdown=BREAKDOWN,
+    )
+
+
 TASK = Task(
     name="digit_pairs",
     datasets={"mnist5k": _digits(), "mnist": _digits(), "idx": _digits(takes_folder=True)},
@@ -44,11 +56,5 @@ TASK = Task(
     metrics=METRICS,
     factor_titles=FACTOR_TITLES,
     example="mlp_ws_al",
-    views=Views(
-        composition=lambda splits: class_table(splits, [str(digit) for digit in range(CLASSES)]),
-        shares={"lesser or equal": lesser_or_equal},
-        samples=sample_pairs,
-        errors=errors,
-        breakdown=BREAKDOWN,
-    ),
+    views=views,
 )

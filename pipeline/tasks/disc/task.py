@@ -7,7 +7,6 @@ from pipeline.models.metrics import ERROR
 from pipeline.reports.tables import class_table
 from pipeline.tasks.api import Source, Task, Views
 from pipeline.tasks.disc.family import VARIANTS
-from pipeline.tasks.disc.pictures import errors, sample_picture
 from pipeline.tasks.disc.points import disc_splits
 
 
@@ -16,15 +15,22 @@ def inside(samples: Samples) -> float:
     return float(samples["target"].mean())
 
 
+def views() -> Views:
+    """Points, and those on the wrong side of the circle."""
+    from pipeline.tasks.disc.pictures import errors, sample_picture
+
+    return Views(
+        composition=lambda splits: class_table(splits, ["outside", "inside"]),
+        shares={"inside": inside},
+        samples=sample_picture,
+        errors=errors,
+    )
+
+
 TASK = Task(
     name="disc",
     datasets={"disc": Source(load=disc_splits, constants={"pooling": "average"})},
     variants=VARIANTS,
     metrics=(ERROR,),
-    views=Views(
-        composition=lambda splits: class_table(splits, ["outside", "inside"]),
-        shares={"inside": inside},
-        samples=sample_picture,
-        errors=errors,
-    ),
+    views=views,
 )
