@@ -1,6 +1,6 @@
 """The ledger: an Optuna study as the record of a search, from which everything else can be made again.
 
-A search proceeds in the steps of its strategy, and each step in *batches*: `population` trials at a time, asked
+A search proceeds in the steps of its sampler, and each step in *batches*: `population` trials at a time, asked
 for together, trained together and told in the order of their numbers. What is proposed, and what a trial is compared
 with when it may be pruned, depends on earlier batches alone. So a search that is killed anywhere and started again
 asks for the same configurations as one that ran through: trials that were running are taken up under their own numbers.
@@ -38,7 +38,7 @@ from pipeline.tuning.records import BEGUN, FOUND, count_trials, finished_since, 
 from pipeline.tuning.samplers import SAMPLERS, Proposer
 from pipeline.tuning.space import Space
 from pipeline.tuning.storage import Storage
-from pipeline.tuning.strategies import Proposal, Strategy
+from pipeline.tuning.trial_samplers import Proposal, TrialSampler
 from pipeline.tuning.trials import (
     PlannedTrial,
     Recheck,
@@ -61,7 +61,7 @@ class Method:
     """How a study is searched."""
 
     space: Space
-    strategy: Strategy
+    trial_sampler: TrialSampler
     sampler: str = "tpe"
     """One of `SAMPLERS`, or another name where all combinations are tried."""
     population: int
@@ -104,7 +104,7 @@ class Ledger:
         self._records: dict[int, TrialRecord] = {}
         self._read_from = 0
         """All trials below this number have ended, and were read."""
-        self._foreign = ForeignTrials(storage, self._name, method.space, complete=method.strategy.complete)
+        self._foreign = ForeignTrials(storage, self._name, method.space, complete=method.trial_sampler.complete)
         self._noted: list[dict[str, Any]] | None = None
         """What the study remembers of machines, once it was read."""
 
@@ -153,7 +153,7 @@ class Ledger:
     @property
     def planned(self) -> int:
         """How many trials the study will have, as far as can be known."""
-        return self._method.strategy.total(self._method.space, self.records())
+        return self._method.trial_sampler.total(self._method.space, self.records())
 
     def next_batch(self) -> list[PlannedTrial]:
         """The configurations to try next; empty when the study has all.
@@ -168,7 +168,7 @@ class Ledger:
     def _next_batch(self) -> list[PlannedTrial]:
         records, population = self.records(), self._method.population
         begin, proposals = 0, list[Proposal]()
-        for step in self._method.strategy.steps(self._method.space, records):
+        for step in self._method.trial_sampler.steps(self._method.space, records):
             proposals += step
             if len(proposals) > len(records):
                 break
@@ -185,12 +185,12 @@ class Ledger:
         self._proposer.learn(earlier, lambda number: places[number].parameters is not None)
         draws = _Draws(earlier, self._method.replicate)
         rule = stop_rules(self._method.pruner, earlier, self._method.epochs)
-        asked = [
+        trials = [
             self._ask(number, places[number], batch, draws, rule, self._trial(number) if number < size else None)
             for number in together
         ]
         # What was told of a search that was shorter has not been interrupted.
-        return [trial for trial in asked if not trial.told or self._records[trial.number].batch == batch]
+        return [trial for trial in trials if not trial.is_recorded or self._records[trial.number].batch == batch]
 
     def _places(self, proposals: Sequence[Proposal], size: int) -> dict[int, Proposal]:
         """Number of a trial -> what is proposed for it, as many as there are proposals; of the trials `size` exist.
@@ -263,7 +263,7 @@ class Ledger:
             stop=rule(number),
             batch=batch,
             enqueued=proposal.enqueued,
-            told=number in self._records,
+            is_recorded=number in self._records,
         )
 
     def _add(self, number: int, trial: FrozenTrial) -> None:

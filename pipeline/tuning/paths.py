@@ -48,22 +48,22 @@ class Paths:
                 self._trained[path_of(record)].append(Known(f"trial {record.number}", record))
             self._seen.add(record.number)
 
-    def divide(self, asked: Sequence[PlannedTrial]) -> tuple[list[PlannedTrial], dict[int, Known | PlannedTrial]]:
+    def divide(self, trials: Sequence[PlannedTrial]) -> tuple[list[PlannedTrial], dict[int, Known | PlannedTrial]]:
         """Which trials of a batch to train, and for each other one, by number, what to read it off.
 
         That is a known training which went far enough, or the longest of the batch, however far that goes.
         """
         longest: dict[Path, PlannedTrial] = {}
-        for trial in sorted(asked, key=lambda trial: -trial.hyper.epochs):
+        for trial in sorted(trials, key=lambda trial: -trial.hyper.epochs):
             longest.setdefault(path_of(trial), trial)
         sources: dict[int, Known | PlannedTrial] = {}
-        for trial in asked:
+        for trial in trials:
             path, epochs = path_of(trial), trial.hyper.epochs
             known = (one for one in (*self._trained[path], *self._elsewhere[path]) if reaches(one.record, epochs))
             source = next(known, None) or longest[path]
             if source is not trial:
                 sources[trial.number] = source
-        return [trial for trial in asked if trial.number not in sources], sources
+        return [trial for trial in trials if trial.number not in sources], sources
 
 
 def reaches(found: TrialResult | TrialRecord, epochs: int) -> bool:

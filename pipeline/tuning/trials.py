@@ -34,7 +34,7 @@ class PlannedTrial:
     batch: TrialBatch
     enqueued: Mapping[str, Value] | None = None
     """What somebody has asked for, where the trial was enqueued by hand; the sampler has chosen the rest."""
-    told: bool = False
+    is_recorded: bool = False
     """Whether its result is kept already: it trains once more only for the sake of those beside it."""
     started: datetime = field(default_factory=datetime.now, compare=False)
 

@@ -14,7 +14,7 @@ from pipeline.tasks.registry import get_variant
 from pipeline.tuning.dimensions import Choice, Dimension
 from pipeline.tuning.space import Space
 from pipeline.tuning.space_file import load_space
-from pipeline.tuning.strategies import Sampled, Strategy
+from pipeline.tuning.trial_samplers import Sampled, TrialSampler
 from pipeline.tuning.trials import PlannedTrial, State, TrialBatch, TrialRecord, TrialResult, selection_score
 
 EPOCHS = 8
@@ -23,7 +23,7 @@ DIVERGES = 100
 """The batch size with which every training fails."""
 TRIALS = 15
 """Enough for the sampler to leave its random start; the last batch is cut."""
-SAMPLED: Strategy = Sampled(TRIALS)
+SAMPLED: TrialSampler = Sampled(TRIALS)
 
 
 def space() -> Space:
@@ -100,7 +100,7 @@ def record(
 
 
 def records(space: Space, proposed: Iterable[Any], errors: Iterable[float | None]) -> list[TrialRecord]:
-    """The trials that a strategy proposed, finished with these errors, as far as there are any."""
+    """The trials that a sampler proposed, finished with these errors, as far as there are any."""
     return [
         record(number, error, hyper=space.preset.replaced(proposal.parameters), samples=proposal.samples)
         for number, (proposal, error) in enumerate(zip(proposed, errors, strict=False))

@@ -20,7 +20,7 @@ from pipeline.tuning.ledger import Ledger, Method
 from pipeline.tuning.paths import pooled
 from pipeline.tuning.space import Space
 from pipeline.tuning.storage import Storage, open_storage
-from pipeline.tuning.strategies import Strategy
+from pipeline.tuning.trial_samplers import TrialSampler
 from pipeline.tuning.trials import PlannedTrial, TrialRecord
 from tests.tuning.results import SAMPLED, result, space
 
@@ -33,7 +33,7 @@ BEGINNING = datetime(2000, 1, 1)
 class Plan:
     """What is searched and how; `open` is what a new process does."""
 
-    strategy: Strategy = SAMPLED
+    trial_sampler: TrialSampler = SAMPLED
     space: Space = field(default_factory=space)
     sampler: str = "tpe"
     seed: int = SEED
@@ -48,7 +48,7 @@ class Plan:
     def open_in(self, storage: Storage, protocol: dict[str, Any] | None = None, name: str = "study") -> Ledger:
         method = Method(
             space=self.space,
-            strategy=self.strategy,
+            trial_sampler=self.trial_sampler,
             sampler=self.sampler,
             population=POPULATION,
             seed=self.seed,
@@ -109,7 +109,7 @@ def steps(ledger: Ledger, plan: Plan = BY_TPE) -> Iterator[list[PlannedTrial]]:
     while asked := ledger.next_batch():
         yield asked
         for trial in asked:
-            if not trial.told:
+            if not trial.is_recorded:
                 plan.tell(ledger, trial)
                 yield []
 
@@ -128,7 +128,7 @@ def one_at_a_time(plan: Plan, path: Path) -> Any:
     """Search with a new ledger for every answer."""
     storage = open_storage(f"sqlite:///{path}")
     while asked := (ledger := plan.open_in(storage)).next_batch():
-        plan.tell(ledger, next(trial for trial in asked if not trial.told))
+        plan.tell(ledger, next(trial for trial in asked if not trial.is_recorded))
     return table(plan.open(path))
 
 

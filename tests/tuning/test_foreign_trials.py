@@ -15,7 +15,7 @@ from optuna.trial import TrialState, create_trial
 
 from pipeline.tuning.constraints import Constraint
 from pipeline.tuning.ledger import Ledger
-from pipeline.tuning.strategies import Grid, Sampled
+from pipeline.tuning.trial_samplers import Grid, Sampled
 from pipeline.tuning.trials import TrialRecord
 from tests.tuning.results import grid_space, space
 from tests.tuning.searches import (
@@ -36,7 +36,7 @@ GIVEN = {"lr": 2e-3, "batch_size": 50}
 @pytest.fixture(scope="module")
 def first(tmp_path_factory: pytest.TempPathFactory, empty_studies: Path) -> Search:
     """A search of one batch."""
-    plan = replace(BY_TPE, strategy=Sampled(POPULATION))
+    plan = replace(BY_TPE, trial_sampler=Sampled(POPULATION))
     return Search(plan, tmp_path_factory.mktemp("first"), empty_studies)
 
 
@@ -55,11 +55,11 @@ def tried(records: list[TrialRecord], number: int) -> dict[str, Any]:
 @pytest.mark.parametrize("sampler", ["tpe", "cmaes"])
 def test_what_somebody_enqueues_is_tried_with_what_the_sampler_adds(begun: Path, sampler: str) -> None:
     begun.unlink()
-    ledger = open_ledger(begun, sampler=sampler, strategy=Sampled(POPULATION))
+    ledger = open_ledger(begun, sampler=sampler, trial_sampler=Sampled(POPULATION))
     finish(ledger)
     study_at(begun).enqueue_trial(GIVEN, user_attrs={"by": "me"})
-    finish(open_ledger(begun, sampler=sampler, strategy=MORE))
-    records = open_ledger(begun, sampler=sampler, strategy=MORE).records()
+    finish(open_ledger(begun, sampler=sampler, trial_sampler=MORE))
+    records = open_ledger(begun, sampler=sampler, trial_sampler=MORE).records()
     assert [record.number for record in records] == list(range(MORE.n_trials))
     assert tried(records, POPULATION).items() >= GIVEN.items()
     assert [record.number for record in records if record.enqueued] == [POPULATION]
@@ -75,10 +75,10 @@ def test_a_search_with_an_enqueued_trial_that_dies_while_it_is_taken_up_ends_as_
     again = Path(shutil.copy(begun, tmp_path / "again.db"))
     for each in (begun, again):
         study_at(each).enqueue_trial(GIVEN)
-    whole = finish(open_ledger(begun, strategy=MORE))
+    whole = finish(open_ledger(begun, trial_sampler=MORE))
     deaths = 0
     for transactions in itertools.count():
-        ledger = open_ledger(again, strategy=MORE)
+        ledger = open_ledger(again, trial_sampler=MORE)
         die_before_transaction(ledger, transactions)
         try:
             ledger.next_batch()
@@ -86,7 +86,7 @@ def test_a_search_with_an_enqueued_trial_that_dies_while_it_is_taken_up_ends_as_
         except Death:
             deaths += 1
     assert deaths > 5
-    assert finish(open_ledger(again, strategy=MORE)) == whole
+    assert finish(open_ledger(again, trial_sampler=MORE)) == whole
 
 
 def test_what_does_not_fit_is_refused_and_the_search_goes_on(begun: Path, caplog: pytest.LogCaptureFixture) -> None:
@@ -98,22 +98,22 @@ def test_what_does_not_fit_is_refused_and_the_search_goes_on(begun: Path, caplog
     ]
     for enqueued, _ in unfit:
         study_at(begun).enqueue_trial(enqueued)
-    records = finish(open_ledger(begun, strategy=MORE))
+    records = finish(open_ledger(begun, trial_sampler=MORE))
     assert len(records) == MORE.n_trials  # those that were refused are not among them
     for number, (_, reason) in enumerate(unfit, start=POPULATION):
         assert f"trial {number} of study study was added by hand and is marked as failed: {reason}" in caplog.text
         refused = study_at(begun).trials[number]
         assert refused.state is TrialState.FAIL
         assert refused.user_attrs["reason"].startswith(reason)
-    assert open_ledger(begun, strategy=MORE).next_batch() == []
+    assert open_ledger(begun, trial_sampler=MORE).next_batch() == []
 
 
 def test_what_the_constraints_of_the_space_rule_out_is_refused(path: Path) -> None:
     few = replace(grid_space(), constraints=(Constraint("lr * batch_size < 0.15"),))
-    ledger = open_ledger(path, space=few, strategy=Sampled(3))
+    ledger = open_ledger(path, space=few, trial_sampler=Sampled(3))
     finish(ledger)
     study_at(path).enqueue_trial({"lr": 2e-3, "batch_size": 100})
-    assert len(finish(open_ledger(path, space=few, strategy=Sampled(4)))) == 4
+    assert len(finish(open_ledger(path, space=few, trial_sampler=Sampled(4)))) == 4
     assert "lr" in study_at(path).trials[3].user_attrs["reason"]
 
 
@@ -136,7 +136,7 @@ def test_what_another_program_adds_is_left_out_by_name(
     begun: Path, caplog: pytest.LogCaptureFixture, add: Callable[[optuna.Study], None]
 ) -> None:
     add(study_at(begun))
-    records = finish(open_ledger(begun, strategy=MORE))
+    records = finish(open_ledger(begun, trial_sampler=MORE))
     assert len(records) == MORE.n_trials
     assert f"trial {POPULATION} of study study was added by hand" in caplog.text
     numbers = [record.number for record in open_ledger(begun).records()]
@@ -144,7 +144,7 @@ def test_what_another_program_adds_is_left_out_by_name(
 
 
 def test_all_combinations_are_all_combinations(path: Path) -> None:
-    plan: dict[str, Any] = {"space": grid_space(), "strategy": Grid(), "sampler": "grid"}
+    plan: dict[str, Any] = {"space": grid_space(), "trial_sampler": Grid(), "sampler": "grid"}
     ledger = open_ledger(path, **plan)
     study_at(path).enqueue_trial({"lr": 1e-3})
     finish(ledger)

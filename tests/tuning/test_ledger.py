@@ -26,7 +26,7 @@ from pipeline.tuning.ledger import finished_trials
 from pipeline.tuning.pruning import STARTUP_TRIALS, MedianRule
 from pipeline.tuning.records import BEGUN, STATES, finished_since
 from pipeline.tuning.storage import open_storage
-from pipeline.tuning.strategies import Sampled
+from pipeline.tuning.trial_samplers import Sampled
 from pipeline.tuning.trials import PlannedTrial, Recheck, State, TrialResult, best_of, selection_score
 from tests.tuning.results import TRIALS, grid_space, record, result, space
 from tests.tuning.searches import (
@@ -79,20 +79,20 @@ def test_every_configuration_lies_in_the_space(whole: Search) -> None:
 
 
 def test_the_number_of_trials_is_a_total(path: Path) -> None:
-    ledger = open_ledger(path, strategy=Sampled(1))
+    ledger = open_ledger(path, trial_sampler=Sampled(1))
     assert sum(map(len, steps(ledger))) == 1
     assert list(steps(ledger)) == []
-    assert sum(map(len, steps(open_ledger(path, strategy=Sampled(3))))) == 2
+    assert sum(map(len, steps(open_ledger(path, trial_sampler=Sampled(3))))) == 2
     assert [record.number for record in open_ledger(path).records()] == [0, 1, 2]
-    assert open_ledger(path, strategy=Sampled(3)).next_batch() == []
+    assert open_ledger(path, trial_sampler=Sampled(3)).next_batch() == []
 
 
 def test_a_search_that_was_made_shorter_leaves_alone_what_was_running_beyond_its_end(path: Path, whole: Search) -> None:
     shutil.copy(whole.copies[1], path)  # trial 0 is told, and 1 to 3 are running
-    shorter = open_ledger(path, strategy=Sampled(3))
+    shorter = open_ledger(path, trial_sampler=Sampled(3))
     assert proposed(shorter.next_batch()) == proposed(whole.asked[0][1:3])
     assert finish(shorter) == whole.table[:3]
-    assert open_ledger(path, strategy=Sampled(2)).next_batch() == []
+    assert open_ledger(path, trial_sampler=Sampled(2)).next_batch() == []
     assert finish(open_ledger(path)) == whole.table
 
 
@@ -124,19 +124,19 @@ def test_a_search_that_died_between_any_two_transactions_ends_as_one_that_ran_th
 def test_an_interrupted_batch_is_asked_for_as_a_whole(path: Path, whole: Search) -> None:
     shutil.copy(whole.copies[2], path)  # trials 0 and 1 are told
     asked = open_ledger(path).next_batch()
-    assert [(trial.number, trial.told) for trial in asked] == [(0, True), (1, True), (2, False), (3, False)]
+    assert [(trial.number, trial.is_recorded) for trial in asked] == [(0, True), (1, True), (2, False), (3, False)]
     assert proposed(asked) == proposed(whole.asked[0])
     assert {trial.batch for trial in asked} == {(0, 4)}
 
 
 def test_what_was_told_of_a_search_that_was_shorter_is_not_asked_for(path: Path, whole: Search) -> None:
-    finish(open_ledger(path, strategy=Sampled(6)))
+    finish(open_ledger(path, trial_sampler=Sampled(6)))
     for _ in range(2):
         ledger = open_ledger(path)
         asked = ledger.next_batch()
         assert proposed(asked) == proposed(whole.asked[1][2:])
     BY_TPE.tell(ledger, asked[0])
-    assert [(trial.number, trial.told) for trial in open_ledger(path).next_batch()] == [(6, True), (7, False)]
+    assert [(trial.number, trial.is_recorded) for trial in open_ledger(path).next_batch()] == [(6, True), (7, False)]
     assert [row.hyper for row in finish(open_ledger(path))] == [row.hyper for row in whole.table]
 
 
@@ -297,11 +297,11 @@ def test_a_study_remembers_on_what_its_trials_were_computed(path: Path) -> None:
     def machine(name: str) -> dict[str, str]:
         return {**UNKNOWN, "processor": name}
 
-    ledger = open_ledger(path, strategy=Sampled(2))
+    ledger = open_ledger(path, trial_sampler=Sampled(2))
     assert ledger.machine_of(0) == UNKNOWN
     finish(ledger)  # as by a version that did not note it
     for name, trials in (("first", 2), ("second", 3), ("third", 3), ("second", 4), ("second", 5)):
-        ledger = open_ledger(path, strategy=Sampled(trials))
+        ledger = open_ledger(path, trial_sampler=Sampled(trials))
         ledger.note_machine(machine(name))
         finish(ledger)
     again = open_ledger(path)
@@ -330,7 +330,7 @@ def test_only_studies_that_are_measured_alike_are_known(path: Path) -> None:
         "other pairs": {"pairs": 50, "folds": 5, "n_trials": 9},
         "no folds": {"pairs": 100, "n_trials": 9},
     }
-    plan = replace(BY_TPE, strategy=Sampled(2))
+    plan = replace(BY_TPE, trial_sampler=Sampled(2))
     ledgers = {name: plan.open(path, protocol, name) for name, protocol in protocols.items()}
     for ledger in ledgers.values():
         finish(ledger)
@@ -347,7 +347,7 @@ def test_only_studies_that_are_measured_alike_are_known(path: Path) -> None:
 
 
 def test_what_has_not_been_trained_by_itself_is_not_known_elsewhere(path: Path) -> None:
-    plan = replace(BY_TPE, space=grid_space(), strategy=Sampled(9), replicate=True)
+    plan = replace(BY_TPE, space=grid_space(), trial_sampler=Sampled(9), replicate=True)
     ledger = plan.open(path, name="other")
     for asked in itertools.islice(iter(ledger.next_batch, []), 3):
         for trial in asked:

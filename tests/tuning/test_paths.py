@@ -20,7 +20,7 @@ from pipeline.tuning.ledger import Ledger, Method
 from pipeline.tuning.paths import Known, Paths, pooled, reaches, read_off
 from pipeline.tuning.space import Space
 from pipeline.tuning.storage import open_storage
-from pipeline.tuning.strategies import Sampled
+from pipeline.tuning.trial_samplers import Sampled
 from pipeline.tuning.trials import PlannedTrial, State, TrialRecord, TrialResult
 
 HYPER = Hyperparameters(lr=1e-3, batch_size=25, epochs=10)
@@ -263,7 +263,7 @@ def space() -> Space:
 
 def open_ledger(path: Path) -> Ledger:
     """As a new process would open it."""
-    method = Method(space=space(), strategy=Sampled(TRIALS), population=POPULATION, seed=SEED, pruner="median")
+    method = Method(space=space(), trial_sampler=Sampled(TRIALS), population=POPULATION, seed=SEED, pruner="median")
     return Ledger.open(open_storage(f"sqlite:///{path}"), "study", {}, method)
 
 
@@ -300,7 +300,7 @@ def search(ledger: Ledger) -> Iterator[int]:
                 case PlannedTrial() as longer:
                     longest = found[longer.number]
                     found[trial.number] = read_off(longest, f"trial {longer.number}", trial.hyper.epochs)
-            if not trial.told:
+            if not trial.is_recorded:
                 ledger.tell(trial.number, found[trial.number])
                 yield trial.number
 

@@ -17,7 +17,7 @@ from pipeline.tuning.constraints import Constraint
 from pipeline.tuning.dimensions import Choice, FloatRange, IntRange
 from pipeline.tuning.records import BEGUN, FOUND
 from pipeline.tuning.space import Condition, Space
-from pipeline.tuning.strategies import STRATEGIES, Grid, Sampled, Screen, TwoStep
+from pipeline.tuning.trial_samplers import TRIAL_SAMPLERS, Grid, Sampled, Screen, TwoStep
 from tests.tuning.results import DIVERGES, FOLDS, grid_space, result
 from tests.tuning.searches import Plan, Search, finish, lives, one_at_a_time, study_at, table
 
@@ -43,22 +43,22 @@ SWITCHES = Space(
 LASTING = replace(MIXED, dimensions={**MIXED.dimensions, "batch_size": Choice(values=(10, 25))})
 """In which no training fails, so that samplers and pruners have something to go by soon."""
 PLANS = {
-    "tpe": Plan(strategy=Sampled(11), sampler="tpe", space=grid_space(), seed=4, replicate=True),
-    "random": Plan(strategy=Sampled(11), sampler="random", space=LASTING, pruner="halving"),
-    "qmc": Plan(strategy=Sampled(11), sampler="qmc", space=LASTING, pruner="hyperband"),
-    "cmaes": Plan(strategy=Sampled(11), sampler="cmaes", space=LASTING, pruner="wilcoxon"),
-    "gp": Plan(strategy=Sampled(13), sampler="gp", space=LASTING, pruner="none"),  # it begins after ten trials
-    "nsga2": Plan(strategy=Sampled(9), sampler="nsga2", space=MIXED, pruner="none", objectives=2),
-    "grid": Plan(strategy=Grid(), sampler="grid", space=grid_space(), pruner="none"),
+    "tpe": Plan(trial_sampler=Sampled(11), sampler="tpe", space=grid_space(), seed=4, replicate=True),
+    "random": Plan(trial_sampler=Sampled(11), sampler="random", space=LASTING, pruner="halving"),
+    "qmc": Plan(trial_sampler=Sampled(11), sampler="qmc", space=LASTING, pruner="hyperband"),
+    "cmaes": Plan(trial_sampler=Sampled(11), sampler="cmaes", space=LASTING, pruner="wilcoxon"),
+    "gp": Plan(trial_sampler=Sampled(13), sampler="gp", space=LASTING, pruner="none"),  # it begins after ten trials
+    "nsga2": Plan(trial_sampler=Sampled(9), sampler="nsga2", space=MIXED, pruner="none", objectives=2),
+    "grid": Plan(trial_sampler=Grid(), sampler="grid", space=grid_space(), pruner="none"),
     "two-step": Plan(
-        strategy=TwoStep(), sampler="two-step", space=grid_space(alpha=ALPHA), pruner="none", select="mean+std"
+        trial_sampler=TwoStep(), sampler="two-step", space=grid_space(alpha=ALPHA), pruner="none", select="mean+std"
     ),
-    "screen": Plan(strategy=Screen(samples=60, keep=3), sampler="screen", space=SWITCHES, pruner="none"),
+    "screen": Plan(trial_sampler=Screen(samples=60, keep=3), sampler="screen", space=SWITCHES, pruner="none"),
 }
 
 
 def test_every_way_to_search_is_here() -> None:
-    assert set(PLANS) == set(STRATEGIES)
+    assert set(PLANS) == set(TRIAL_SAMPLERS)
 
 
 @pytest.fixture(scope="module", params=PLANS)
@@ -68,11 +68,11 @@ def whole(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFacto
 
 def test_the_total_is_the_number_of_trials_that_are_made(whole: Search) -> None:
     assert [record.number for record in whole.records] == list(range(whole.planned))
-    assert whole.plan.strategy.total(whole.plan.space, whole.records) == whole.planned
+    assert whole.plan.trial_sampler.total(whole.plan.space, whole.records) == whole.planned
 
 
 def test_every_trial_is_what_the_strategy_proposed(whole: Search) -> None:
-    steps = whole.plan.strategy.steps(whole.plan.space, whole.records)
+    steps = whole.plan.trial_sampler.steps(whole.plan.space, whole.records)
     proposals = list(itertools.chain(*steps))
     assert len(proposals) == len(whole.records)
     for proposal, record in zip(proposals, whole.records, strict=True):
@@ -89,7 +89,7 @@ def test_what_was_asked_is_what_was_recorded(whole: Search) -> None:
 
 
 def test_no_batch_begins_before_the_step_before_it_is_finished(whole: Search) -> None:
-    ends = set(itertools.accumulate(map(len, whole.plan.strategy.steps(whole.plan.space, whole.records))))
+    ends = set(itertools.accumulate(map(len, whole.plan.trial_sampler.steps(whole.plan.space, whole.records))))
     for asked in whole.asked:
         numbers = [trial.number for trial in asked]
         assert numbers == list(range(numbers[0], numbers[0] + len(numbers)))
@@ -116,7 +116,7 @@ def test_a_search_that_died_between_any_two_transactions_ends_as_one_that_ran_th
 def test_a_trial_that_was_half_told_is_told_again(path: Path, whole: Search) -> None:
     shutil.copy(whole.copies[-2], path)
     [*told, last] = whole.plan.open(path).next_batch()
-    assert all(trial.told for trial in told)
+    assert all(trial.is_recorded for trial in told)
     study = study_at(path)
     half = optuna.Trial(study, study.trials[last.number]._trial_id)
     half.storage.set_trial_system_attr(half._trial_id, FOUND, "half of it")

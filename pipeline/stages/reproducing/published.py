@@ -44,8 +44,8 @@ from pipeline.models.variant import Variant
 from pipeline.stages.configurations import parse_changes
 from pipeline.stages.reproducing.part import Part
 from pipeline.tasks.registry import check_dataset, data_options, dataset_named, get_variant, tasks, variants
-from pipeline.tuning.strategies import STRATEGIES
 from pipeline.tuning.strict_yaml import read_yaml
+from pipeline.tuning.trial_samplers import TRIAL_SAMPLERS
 
 PUBLISHED = resource_folder("published")
 BEST_EPOCH: Literal["best"] = "best"
@@ -230,7 +230,7 @@ def _protocol(part: Part) -> Protocol:
         stage=stage,
         rounds=part.whole("rounds", 1),
         folds=part.whole("folds", 2) if "folds" in part.fields else None,
-        sampler=part.choice("sampler", STRATEGIES, ""),
+        sampler=part.choice("sampler", TRIAL_SAMPLERS, ""),
         data=_data(part, dataset),
         dataset=dataset,
     )

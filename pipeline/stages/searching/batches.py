@@ -26,7 +26,7 @@ from pipeline.tuning.trials import PlannedTrial, State, TrialRecord, TrialResult
 
 
 class FinishedTrial(NamedTuple):
-    """What the ledger is to be told of a trial."""
+    """What the ledger is to record of a trial."""
 
     trial: PlannedTrial
     result: TrialResult
@@ -41,7 +41,7 @@ class TrialBatches:
         self.config, self.variant, self.splits = context.config, context.variant, context.splits
         self.ledger, self.trainer, self.clock = context.ledger, context.trainer, context.clock
         self.reporter, self.runs = context.reporter, runs
-        self.untold: list[FinishedTrial] = []
+        self.finished: list[FinishedTrial] = []
         self.paths = Paths(self.ledger.elsewhere(MEASUREMENT) if self.config.reuse == "storage" else ())
 
     def go_on(self, found: SearchResult) -> str:
@@ -53,8 +53,8 @@ class TrialBatches:
                     ended += f", after {done} of {self.ledger.planned} trials"
                     break
                 with self.clock.recording():
-                    asked = self.ledger.next_batch()
-                self._train(asked, found, bar)
+                    trials = self.ledger.next_batch()
+                self._train(trials, found, bar)
         with self.clock.recording():
             self._tell()
         return ended
@@ -67,24 +67,24 @@ class TrialBatches:
             return f"stopped at --timeout {show_seconds(config.timeout)}"
         return ""
 
-    def _train(self, asked: Sequence[PlannedTrial], found: SearchResult, bar: Progress) -> None:
-        """Train one batch; the one before is told and projected while it trains."""
+    def _train(self, trials: Sequence[PlannedTrial], found: SearchResult, bar: Progress) -> None:
+        """Train one batch; the one before is recorded and projected while it trains."""
         started = time.perf_counter()
         records = self.ledger.records()
-        numbers = {trial.number for trial in asked}
+        numbers = {trial.number for trial in trials}
         note = found.with_records(records).progress()
         bar.update(len(records), note)
         self.paths.learn(record for record in records if record.number not in numbers)
-        trained, sources = self.paths.divide(asked)
+        trained, sources = self.paths.divide(trials)
 
         def meanwhile() -> None:
             with self.clock.training():
                 self._tell()
-                self.runs.keep_up(asked, self.trainer.is_busy)
+                self.runs.keep_up(trials, self.trainer.is_busy)
 
         outcomes = self.trainer.run(
             [self._job(trial) for trial in trained],
-            lambda done, planned: bar.update(len(records) + len(asked) * done / max(planned, 1), note),
+            lambda done, planned: bar.update(len(records) + len(trials) * done / max(planned, 1), note),
             meanwhile,
         )
         self.clock.waited(self.trainer.waited)
@@ -93,21 +93,21 @@ class TrialBatches:
             for trial, folds in zip(trained, outcomes, strict=True)
         }
         before = {(record.hyper.canonical, record.samples, record.draw): record for record in records}
-        seconds = (time.perf_counter() - started) / len(asked)
-        for trial in asked:
+        seconds = (time.perf_counter() - started) / len(trials)
+        for trial in trials:
             result = self._finding(trial, sources.get(trial.number), results, before)
-            if not trial.told:
-                told = FinishedTrial(trial, result, self._cost(trial.hyper), seconds)
-                self.ledger.expect(trial, result, cost=told.cost, seconds=seconds)
-                self.untold.append(told)
+            if not trial.is_recorded:
+                ended = FinishedTrial(trial, result, self._cost(trial.hyper), seconds)
+                self.ledger.expect(trial, result, cost=ended.cost, seconds=seconds)
+                self.finished.append(ended)
             before[trial.hyper.canonical, trial.samples, trial.draw] = self.ledger.record(trial.number)
 
     def _tell(self) -> None:
         """Let the ledger keep what is known so far."""
-        for told in self.untold:
-            self.runs.before_told(told.trial, told.result)
-            self.ledger.tell(told.trial.number, told.result, cost=told.cost, seconds=told.seconds)
-        self.untold.clear()
+        for ended in self.finished:
+            self.runs.before_told(ended.trial, ended.result)
+            self.ledger.tell(ended.trial.number, ended.result, cost=ended.cost, seconds=ended.seconds)
+        self.finished.clear()
 
     def _finding(
         self,

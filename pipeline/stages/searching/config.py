@@ -22,7 +22,7 @@ from pipeline.tuning.pruning import LEAST_FOLDS, PRUNERS
 from pipeline.tuning.samplers import TWO_OBJECTIVES
 from pipeline.tuning.space import Space
 from pipeline.tuning.space_file import SPACES, family_space, listed_models, load_space, space_path
-from pipeline.tuning.strategies import ALPHA, COMPLETE, STRATEGIES, Strategy, make_strategy
+from pipeline.tuning.trial_samplers import ALPHA, COMPLETE, TRIAL_SAMPLERS, TrialSampler, make_trial_sampler
 
 MAX_TRIALS = 100_000
 MAX_POPULATION = 1000
@@ -77,7 +77,7 @@ class SearchConfig(FoldsConfig):
     def __post_init__(self) -> None:
         super().__post_init__()
         for kind, value, known in (
-            ("sampler", self.sampler, STRATEGIES),
+            ("sampler", self.sampler, TRIAL_SAMPLERS),
             ("pruner", self.pruner, PRUNERS),
             ("reuse", self.reuse, REUSES),
             ("trade-off", self.trade_off or COSTS[0], COSTS),
@@ -130,15 +130,16 @@ class SearchConfig(FoldsConfig):
                 f"choose another --folds, or --pruner none"
             )
 
-    def make_strategy(self) -> Strategy:
+    def make_trial_sampler(self) -> TrialSampler:
         """Which trials this search consists of."""
-        return make_strategy(self.sampler, n_trials=self.n_trials, screen_samples=self.screen_samples, keep=self.keep)
+        sizes = {"n_trials": self.n_trials, "screen_samples": self.screen_samples, "keep": self.keep}
+        return make_trial_sampler(self.sampler, **sizes)
 
     def method(self, space: Space) -> Method:
         """How the study is searched."""
         return Method(
             space=space,
-            strategy=self.make_strategy(),
+            trial_sampler=self.make_trial_sampler(),
             sampler=self.sampler,
             population=self.population,
             seed=self.sampling.seed,
@@ -222,7 +223,7 @@ def space_of(config: SearchConfig) -> Space:
         raise InputError(f"there is no space to screen {variant.name} over; give one with --space")
     if os.path.exists(path):
         listed_models(path, variants())  # raises for one that there is not
-    space = load_space(variant, path, complete=config.make_strategy().complete)
+    space = load_space(variant, path, complete=config.make_trial_sampler().complete)
     alpha = space.dimensions.get(ALPHA)
     if config.sampler == "two-step" and alpha is not None and space.preset.alpha not in alpha:
         raise InputError(

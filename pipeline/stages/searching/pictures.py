@@ -12,7 +12,7 @@ from pipeline.stages.searching.result import SearchResult, error_of
 from pipeline.stages.stage import show_hyper, show_value
 from pipeline.tracking.port import Run
 from pipeline.tuning.dashboard import StudyPages
-from pipeline.tuning.strategies import ALPHA
+from pipeline.tuning.trial_samplers import ALPHA
 from pipeline.tuning.trials import TrialRecord
 
 COST_LABELS = {"parameters": "parameters", "time": "time of a training (nominal seconds)"}

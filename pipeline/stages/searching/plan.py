@@ -30,11 +30,11 @@ def plan(config: SearchConfig) -> list[Work]:
     if is_there(config.storage):
         with closing(open_storage(config.storage)) as storage:
             records = finished_trials(storage, name)
-    steps = config.make_strategy().steps(space, records)
+    steps = config.make_trial_sampler().steps(space, records)
     left = [proposal for step in steps for proposal in step][len(records) :]
     sampled = config.sampler in SAMPLERS
     proposer = Proposer("random", space, seed=config.sampling.seed, population=config.population)
-    asked = [
+    trials = [
         PlannedTrial(
             number=len(records) + number,
             hyper=space.hyper(proposer.propose(number, proposal.parameters)),
@@ -44,11 +44,11 @@ def plan(config: SearchConfig) -> list[Work]:
         )
         for number, proposal in enumerate(left[:SAMPLE] if sampled else left)
     ]
-    trained, read_off = asked, 0
+    trained, read_off = trials, 0
     if not sampled:
         paths = Paths()
         paths.learn(records)
-        trained, sources = paths.divide(asked)
+        trained, sources = paths.divide(trials)
         read_off = len(sources)
 
     def job(trial: PlannedTrial) -> Job:
@@ -57,18 +57,18 @@ def plan(config: SearchConfig) -> list[Work]:
         return Job(variant=variant, replicas=replicas)
 
     # The trials of a step that depends on another one's are timed, and counted, with the preset.
-    later = config.make_strategy().total(space, records) - len(records) - len(left)
+    later = config.make_trial_sampler().total(space, records) - len(records) - len(left)
     first = PlannedTrial(number=0, hyper=space.preset, stop=None, batch=(0, 1))
     jobs = [*(job(trial) for trial in trained), *[job(first)] * later]
     again = min(config.recheck, len(records) + len(left) + later)
-    whole = [job(replace(trial, samples=0)) for trial in asked[: again or 1]]
+    whole = [job(replace(trial, samples=0)) for trial in trials[: again or 1]]
     folds = f"{config.folds} folds" + (f" x {config.rounds} rounds" if config.rounds > 1 else "")
     works = [
         Work(
             what=f"search {variant.name}",
             trainings=f"{len(left) + later} trials x {folds}",
             jobs=jobs,
-            share=len(asked) / len(left) if left else 1.0,
+            share=len(trials) / len(left) if left else 1.0,
             done=_done(records, read_off),
             note=_note(config, name, sampled=sampled),
         )

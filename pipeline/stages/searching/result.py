@@ -149,8 +149,8 @@ class SearchResult:
     def table(self, records: Sequence[TrialRecord]) -> Table:
         """Trials with what was searched, and with what in the preset is not the default."""
         shown, defaults = self.variant.shown(self.variant.preset), self.variant.defaults
-        told = {*self.space.dimensions, *(name for name, value in shown.items() if value != defaults.get(name))}
-        names = [name for name in self.variant.hyperparameters if name in told]
+        named = {*self.space.dimensions, *(name for name, value in shown.items() if value != defaults.get(name))}
+        names = [name for name in self.variant.hyperparameters if name in named]
         more = self._more()
         return Table(
             ["trial", "state", f"validation {self.variant.metric.title}", *more, *names],

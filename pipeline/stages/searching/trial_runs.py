@@ -32,7 +32,7 @@ from pipeline.tracking.port import (
     variant_tags,
 )
 from pipeline.tuning.ledger import LoggedRuns
-from pipeline.tuning.strategies import COMPLETE
+from pipeline.tuning.trial_samplers import COMPLETE
 from pipeline.tuning.trials import PlannedTrial, State, TrialRecord, TrialResult
 
 log = logging.getLogger(__name__)
@@ -121,9 +121,9 @@ class TrialRuns:
         self._at_once(partial(self._begin, begun))
         self._at_once(partial(self.project, len(begun), is_busy))
 
-    def _begin(self, asked: Sequence[PlannedTrial]) -> None:
-        for trial in asked:
-            if not trial.told:
+    def _begin(self, trials: Sequence[PlannedTrial]) -> None:
+        for trial in trials:
+            if not trial.is_recorded:
                 self._opened(trial, trial.started.astimezone(UTC))
 
     def _at_once(self, call: Callable[[], None]) -> None:

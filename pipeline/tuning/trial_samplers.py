@@ -1,6 +1,6 @@
-"""How a search chooses what to try: by a sampler, or all combinations in one of three ways.
+"""How a search chooses what to try: by one of Optuna's samplers, or all combinations in one of three ways.
 
-A strategy proposes *steps*: lists of trials of which a step is known once the ones before it are finished. What it
+A trial sampler proposes *steps*: lists of trials of which a step is known once the ones before it are finished. What it
 proposes depends on finished trials alone, so a search that was killed goes on with the same proposals.
 """
 
@@ -17,8 +17,8 @@ from pipeline.tuning.space import Space
 from pipeline.tuning.trials import TrialRecord, best_of, ranking
 
 COMPLETE = ("grid", "two-step", "screen")
-"""The strategies that try all combinations."""
-STRATEGIES = (*SAMPLERS, *COMPLETE)
+"""The samplers that try all combinations."""
+TRIAL_SAMPLERS = (*SAMPLERS, *COMPLETE)
 ALPHA = "alpha"
 
 
@@ -34,7 +34,7 @@ class Proposal:
     """Training samples of a round; 0 for as many as the search has."""
 
 
-class Strategy(ABC):
+class TrialSampler(ABC):
     """Which trials a search consists of."""
 
     complete: ClassVar[bool] = True
@@ -50,7 +50,7 @@ class Strategy(ABC):
 
 
 @dataclass(frozen=True)
-class Sampled(Strategy):
+class Sampled(TrialSampler):
     """The preset first, then what one of Optuna's samplers proposes, `n_trials` in all."""
 
     n_trials: int
@@ -63,7 +63,7 @@ class Sampled(Strategy):
 
 
 @dataclass(frozen=True)
-class Grid(Strategy):
+class Grid(TrialSampler):
     """All combinations, and those that failed once more, with other initial weights."""
 
     def steps(self, space: Space, records: Sequence[TrialRecord]) -> list[list[Proposal]]:
@@ -75,7 +75,7 @@ class Grid(Strategy):
 
 
 @dataclass(frozen=True)
-class TwoStep(Strategy):
+class TwoStep(TrialSampler):
     """Report 003: all combinations of everything but alpha, which has its preset's value; then alpha by itself."""
 
     def steps(self, space: Space, records: Sequence[TrialRecord]) -> list[list[Proposal]]:
@@ -105,7 +105,7 @@ class TwoStep(Strategy):
 
 
 @dataclass(frozen=True)
-class Screen(Strategy):
+class Screen(TrialSampler):
     """Report 001: all combinations on few samples, then the best of them again on all."""
 
     samples: int
@@ -129,7 +129,7 @@ class Screen(Strategy):
         return known if len(records) >= first else first + min(self.keep, first)
 
 
-def make_strategy(name: str, *, n_trials: int, screen_samples: int, keep: int) -> Strategy:
-    """The strategy of this name, which is one of `STRATEGIES`."""
-    by_name: dict[str, Strategy] = {"grid": Grid(), "two-step": TwoStep(), "screen": Screen(screen_samples, keep)}
+def make_trial_sampler(name: str, *, n_trials: int, screen_samples: int, keep: int) -> TrialSampler:
+    """The sampler of this name, which is one of `TRIAL_SAMPLERS`."""
+    by_name: dict[str, TrialSampler] = {"grid": Grid(), "two-step": TwoStep(), "screen": Screen(screen_samples, keep)}
     return by_name.get(name) or Sampled(n_trials)

@@ -1,4 +1,4 @@
-"""What each strategy proposes."""
+"""What each sampler proposes."""
 
 from __future__ import annotations
 
@@ -14,7 +14,16 @@ from pipeline.tuning.constraints import Constraint
 from pipeline.tuning.dimensions import Choice, FloatRange
 from pipeline.tuning.samplers import SAMPLERS
 from pipeline.tuning.space import Space
-from pipeline.tuning.strategies import COMPLETE, STRATEGIES, Grid, Proposal, Sampled, Screen, TwoStep, make_strategy
+from pipeline.tuning.trial_samplers import (
+    COMPLETE,
+    TRIAL_SAMPLERS,
+    Grid,
+    Proposal,
+    Sampled,
+    Screen,
+    TwoStep,
+    make_trial_sampler,
+)
 from tests.tuning.results import DIVERGES, grid_space, record, records
 
 ALPHA = FloatRange(low=0.5, high=2.0, step=0.5)
@@ -33,15 +42,15 @@ def told(step: Sequence[Proposal]) -> list[dict[str, Value] | None]:
 class TestSampled:
     @pytest.mark.parametrize("n_trials", [1, 2, 30])
     def test_tries_the_preset_and_leaves_the_others_to_the_sampler(self, n_trials: int) -> None:
-        space, strategy = grid_space(alpha=ALPHA), Sampled(n_trials)
-        [step] = strategy.steps(space, [])
+        space, trial_sampler = grid_space(alpha=ALPHA), Sampled(n_trials)
+        [step] = trial_sampler.steps(space, [])
         assert told(step) == [{"lr": 1e-3, "batch_size": 25, "alpha": 1.0}, *[None] * (n_trials - 1)]
         assert {proposal.samples for proposal in step} == {0}
-        assert strategy.total(space, []) == n_trials
+        assert trial_sampler.total(space, []) == n_trials
 
     def test_proposes_the_same_whatever_was_found(self) -> None:
-        space, strategy = grid_space(), Sampled(5)
-        assert strategy.steps(space, [record(0, 0.1), record(1, None)]) == strategy.steps(space, [])
+        space, trial_sampler = grid_space(), Sampled(5)
+        assert trial_sampler.steps(space, [record(0, 0.1), record(1, None)]) == trial_sampler.steps(space, [])
 
 
 class TestGrid:
@@ -154,42 +163,42 @@ class TestScreen:
 
     @pytest.mark.parametrize("keep", [1, 2, 4])
     def test_then_tries_the_best_of_them_on_all_samples(self, keep: int) -> None:
-        space, strategy = grid_space(), Screen(samples=350, keep=keep)
-        [proposed] = strategy.steps(space, [])
-        first, second = strategy.steps(space, records(space, proposed, ERRORS))
+        space, trial_sampler = grid_space(), Screen(samples=350, keep=keep)
+        [proposed] = trial_sampler.steps(space, [])
+        first, second = trial_sampler.steps(space, records(space, proposed, ERRORS))
         assert first == proposed
         assert told(second) == [CELLS[index] for index in (2, 4, 5, 0)][:keep]  # the earlier one of equals first
         assert {proposal.samples for proposal in second} == {0}
-        assert len(first) + len(second) == strategy.total(space, [])
+        assert len(first) + len(second) == trial_sampler.total(space, [])
 
     @pytest.mark.parametrize("finished", range(len(CELLS)))
     def test_waits_until_all_combinations_are_tried(self, finished: int) -> None:
-        space, strategy = grid_space(), Screen(samples=350, keep=2)
-        [proposed] = strategy.steps(space, [])
-        assert strategy.steps(space, records(space, proposed, ERRORS[:finished])) == [proposed]
+        space, trial_sampler = grid_space(), Screen(samples=350, keep=2)
+        [proposed] = trial_sampler.steps(space, [])
+        assert trial_sampler.steps(space, records(space, proposed, ERRORS[:finished])) == [proposed]
 
     def test_keeps_what_is_complete_and_no_more(self) -> None:
-        space, strategy = grid_space(), Screen(samples=350, keep=4)
-        [proposed] = strategy.steps(space, [])
-        _, second = strategy.steps(space, records(space, proposed, [None, 0.2, None, 0.1, None, None]))
+        space, trial_sampler = grid_space(), Screen(samples=350, keep=4)
+        [proposed] = trial_sampler.steps(space, [])
+        _, second = trial_sampler.steps(space, records(space, proposed, [None, 0.2, None, 0.1, None, None]))
         assert told(second) == [CELLS[3], CELLS[1]]
 
     def test_ranks_by_the_combinations_alone(self) -> None:
-        space, strategy = grid_space(), Screen(samples=350, keep=2)
-        [proposed] = strategy.steps(space, [])
-        known = strategy.steps(space, records(space, proposed, ERRORS))
-        assert strategy.steps(space, records(space, itertools.chain(*known), [*ERRORS, 0.01])) == known
+        space, trial_sampler = grid_space(), Screen(samples=350, keep=2)
+        [proposed] = trial_sampler.steps(space, [])
+        known = trial_sampler.steps(space, records(space, proposed, ERRORS))
+        assert trial_sampler.steps(space, records(space, itertools.chain(*known), [*ERRORS, 0.01])) == known
 
     def test_keeps_at_most_as_many_as_there_are(self) -> None:
         assert Screen(samples=350, keep=100).total(grid_space(), []) == 12
 
 
 def test_every_strategy_is_made_by_its_name() -> None:
-    made = {name: make_strategy(name, n_trials=30, screen_samples=350, keep=3) for name in STRATEGIES}
+    made = {name: make_trial_sampler(name, n_trials=30, screen_samples=350, keep=3) for name in TRIAL_SAMPLERS}
     assert made == {
         **dict.fromkeys(SAMPLERS, Sampled(30)),
         "grid": Grid(),
         "two-step": TwoStep(),
         "screen": Screen(samples=350, keep=3),
     }
-    assert {name for name, strategy in made.items() if strategy.complete} == set(COMPLETE)
+    assert {name for name, sampler in made.items() if sampler.complete} == set(COMPLETE)
