@@ -122,7 +122,7 @@ BAD: Sequence[tuple[str, list[str], str]] = [
     ),
     ("study storage", ["search", "--model", "mlp", "--storage", "sqlite:////dev/null/x.db"], "--storage must be"),
     ("sampler", ["search", "--model", "mlp", "--sampler", "two_step"], "unknown sampler 'two_step'; did you mean two-"),
-    ("sampler", ["search", "--model", "mlp", "--sampler", "tpe"], "No such option '--sampler'"),
+    ("strategy", ["search", "--model", "mlp", "--strategy", "tpe"], "No such option '--strategy'"),
     ("pruner", ["search", "--model", "mlp", "--pruner", "hyperbrand"], "did you mean hyperband?"),
     ("trade-off", ["search", "--model", "mlp", "--sampler", "nsga2", "--trade-off", "tim"], "did you mean time?"),
     ("one objective", ["search", "--model", "mlp", "--trade-off", "time"], "only nsga2 minimises two things"),
