@@ -123,7 +123,8 @@ def _of_family(members: Sequence[Variant], titles: Mapping[str, str]) -> list[Co
     for effect in effects:
         if matched := _differing(cells, *effect):
             name = _title(effect, levels, titles)
-            contrasts.append(Contrast(name=name, family=members[0].family, weights=_mean_difference(matched)))
+            weights = _mean_difference([(cells[one], cells[two]) for one, two in matched])
+            contrasts.append(Contrast(name=name, family=members[0].family, weights=weights))
     crossed = [(one, two) for one, two in itertools.combinations(effects, 2) if one[0] != two[0]]
     for one, two in crossed:
         weights = _interaction(cells, one, two)
@@ -145,29 +146,20 @@ def _title(effect: Effect, levels: Mapping[str, Sequence[Level]], titles: Mappin
     return title if len(levels[factor]) == 2 and isinstance(level, bool) else f"{title} {level} or {base}"
 
 
-def _differing(cells: Mapping[Cell, str], factor: str, base: Level, level: Level) -> list[tuple[str, str]]:
+def _differing(cells: Mapping[Cell, object], factor: str, base: Level, level: Level) -> list[tuple[Cell, Cell]]:
     """Two and two variants that differ in this alone: (with the level, with the base)."""
-    found = []
-    for cell, name in cells.items():
-        if (factor, base) in cell:
-            other = tuple((each, level) if each == factor else (each, value) for each, value in cell)
-            if other in cells:
-                found.append((cells[other], name))
-    return found
+    with_base = [cell for cell in cells if (factor, base) in cell]
+    both = [(tuple((each, level if each == factor else value) for each, value in cell), cell) for cell in with_base]
+    return [(other, cell) for other, cell in both if other in cells]
 
 
 def _interaction(cells: Mapping[Cell, str], one: Effect, two: Effect) -> dict[str, float]:
     """How much more the first does where the second is there; empty where no four variants say so."""
     factor, base, level = two
-    apart: dict[Level, dict[Cell, tuple[str, str]]] = {base: {}, level: {}}
-    for match in _differing(cells, *one):
-        cell = next(cell for cell, name in cells.items() if name == match[1])
-        value = dict(cell)[factor]
-        if value in apart:
-            apart[value][tuple(each for each in cell if each[0] != factor)] = match
-    shared = apart[base].keys() & apart[level].keys()
-    matched = [apart[level][rest] for rest in apart[level] if rest in shared]
-    matched += [apart[base][rest][::-1] for rest in apart[base] if rest in shared]
+    effects = {cell: (cells[other], cells[cell]) for other, cell in _differing(cells, *one)}
+    matched = []
+    for there, absent in _differing(effects, factor, base, level):
+        matched += [effects[there], effects[absent][::-1]]
     return {name: 2 * weight for name, weight in _mean_difference(matched).items()} if matched else {}
 
 

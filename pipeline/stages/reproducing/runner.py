@@ -66,7 +66,7 @@ class TableRunner(ABC):
     def __init__(self, config: ReproduceConfig, table: PublishedTable, tracker: Tracker) -> None:
         self.config, self.table, self.tracker = config, table, tracker
         self.rounds = config.rounds_of(table)
-        self._pools: dict[DataConfig, Splits] = {}
+        self._splits: dict[DataConfig, Splits] = {}
 
     @property
     def overlap(self) -> float:
@@ -98,9 +98,9 @@ class TableRunner(ABC):
     def splits(self, row: Row) -> Splits:
         """The samples of a row."""
         data = self.sampling(row).data
-        if data not in self._pools:
-            self._pools[data] = load_splits(data)
-        return self._pools[data]
+        if data not in self._splits:
+            self._splits[data] = load_splits(data)
+        return self._splits[data]
 
     def measure(self, reporter: Reporter, parent: Run) -> list[Measured]:
         """Every row, in its order; what was not measured before is measured now, if that is wanted."""

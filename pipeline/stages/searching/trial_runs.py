@@ -184,11 +184,9 @@ class TrialRuns:
 
     def _project(self, record: TrialRecord) -> None:
         ended = record.ended.astimezone(UTC)
-        shown = (
-            record.state
-            if record.error is None
-            else f"err {self._unit.scale * record.error:.1f} {self._unit.symbol}".rstrip()
-        )
+        unit = self.variant.metric.unit
+        error = "" if record.error is None else f"err {unit.scale * record.error:.1f} {unit.symbol}".rstrip()
+        shown = error or record.state
         run = self._opened(record, record.started.astimezone(UTC))
         text = self._describe(record)
         link, name = self.pages.link(record.number), f"trial {record.number:03d} · {shown}"
