@@ -5,7 +5,7 @@ BIN := .venv/bin
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 export MLFLOW_TRACKING_URI ?= sqlite:///mlflow.db
 
-QUICK := $(addprefix tests/,data mini models reports test_project.py $(addprefix base/test_,errors.py files.py locks.py seeds.py) \
+QUICK := $(addprefix tests/,data models reports tasks/disc/mini test_architecture.py test_project.py $(addprefix base/test_,errors.py files.py locks.py seeds.py) \
 	$(addprefix tuning/test_,constraints.py dimensions.py space.py strict_yaml.py))
 
 .PHONY: help search evaluate compare test check test-quick test-faults test-lowest audit test-ui screenshots bench bench-search format lock ui clean
