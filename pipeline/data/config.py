@@ -6,6 +6,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from pipeline.base.errors import UnknownNameError
+from pipeline.data.labelled import Labelled
+
 
 @dataclass(frozen=True, kw_only=True)
 class DataConfig:
@@ -15,9 +18,11 @@ class DataConfig:
     data_dir: str = ""
     """A folder of files, for data sets that are read from some."""
     options: Mapping[str, str] = field(default_factory=dict, hash=False)
-    """How it is prepared: option of its task -> value; what is left out has its default."""
+    """How it is read and prepared: option -> value; what is left out has its default."""
     cache_dir: Path
     """Where downloads and prepared data are kept."""
+    given: Labelled | None = None
+    """The samples themselves, where a program has them in memory."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -25,10 +30,22 @@ class DataOption:
     """Something that data sets can be told on the command line, such as `--pooling max`."""
 
     name: str
+    """With underscores; the command line has hyphens in their place."""
     default: str
-    choices: tuple[str, ...]
+    choices: tuple[str, ...] = ()
+    """What it may be; empty for any text."""
     help: str
+
+    @property
+    def flag(self) -> str:
+        """As it is typed."""
+        return f"--{self.name.replace('_', '-')}"
 
     def of(self, config: DataConfig) -> str:
         """What it is told."""
         return config.options.get(self.name, self.default)
+
+    def check(self, value: str) -> None:
+        """Raise UnknownNameError with the near misses unless it may be told this."""
+        if self.choices and value not in self.choices:
+            raise UnknownNameError(self.flag[2:], value, self.choices)

@@ -6,9 +6,8 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from pipeline.base.errors import InputError, UnknownNameError
-from pipeline.data.config import DataConfig, DataOption
 from pipeline.data.dataset import Samples, Splits
+from pipeline.data.source import Source
 from pipeline.models.metrics import Metric
 from pipeline.models.variant import Variant
 from pipeline.reports.tables import Table
@@ -16,42 +15,6 @@ from pipeline.training.plan import Outcome, Replica
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
-
-
-def always_prepared(_config: DataConfig) -> bool:
-    """Of a data set that is made in a moment."""
-    return True
-
-
-@dataclass(frozen=True, kw_only=True)
-class Source:
-    """A data set that can be had by name."""
-
-    load: Callable[[DataConfig], Splits]
-    """Raises InputError or DataError when it cannot be had."""
-    is_prepared: Callable[[DataConfig], bool] = always_prepared
-    """Whether it need not be built or downloaded."""
-    options: tuple[DataOption, ...] = ()
-    """Those that it takes."""
-    takes_folder: bool = False
-    """Whether it is read from files in `--data-dir`."""
-    constants: Mapping[str, str] = field(default_factory=dict)
-    """What is logged with it although it cannot be chosen: the names of studies depend on it."""
-
-    def params(self, config: DataConfig) -> dict[str, str]:
-        """What is logged of the data, besides its name."""
-        return {**self.constants, **{option.name: option.of(config) for option in self.options}}
-
-    def check(self, config: DataConfig) -> None:
-        """Raise InputError, or UnknownNameError with the near misses, for what it does not take."""
-        known = {option.name: option for option in self.options}
-        for name, value in config.options.items():
-            if name not in known:
-                raise InputError(f"--dataset {config.dataset} takes no --{name}, but got {value!r}")
-            if value not in known[name].choices:
-                raise UnknownNameError(name, value, known[name].choices)
-        if config.data_dir and not self.takes_folder:
-            raise InputError(f"--dataset {config.dataset} takes no --data-dir, but got {config.data_dir!r}")
 
 
 @dataclass(frozen=True, kw_only=True)

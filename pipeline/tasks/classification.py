@@ -11,12 +11,13 @@ from numpy.typing import NDArray
 from pipeline.data.config import DataConfig
 from pipeline.data.dataset import Splits
 from pipeline.data.halves import halves
+from pipeline.data.source import Source
 from pipeline.models.metrics import BALANCED_ERROR, ERROR
 from pipeline.models.objectives import CrossEntropy
 from pipeline.models.perceptrons import perceptrons
 from pipeline.models.variant import Variant
 from pipeline.reports.tables import Table, class_table
-from pipeline.tasks.api import Kept, Source, Task, Views
+from pipeline.tasks.api import Kept, Task, Views
 from pipeline.training.plan import Outcome, Replica
 
 if TYPE_CHECKING:

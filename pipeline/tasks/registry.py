@@ -16,12 +16,13 @@ from typing import TYPE_CHECKING
 
 from pipeline import tasks as rooms
 from pipeline.base.errors import InputError, UnknownNameError
+from pipeline.data.dataset import Splits
 
 if TYPE_CHECKING:
     from pipeline.data.config import DataConfig, DataOption
-    from pipeline.data.dataset import Splits
+    from pipeline.data.source import Source
     from pipeline.models.variant import Variant
-    from pipeline.tasks.api import Source, Task
+from pipeline.tasks.api import Task
 
 NO_ROOMS = ("api", "registry")
 
@@ -98,10 +99,12 @@ def load_splits(config: DataConfig) -> Splits:
     """A data set. Raises InputError or DataError when it cannot be had."""
     _, source = dataset_named(config.dataset)
     source.check(config)
-    if _kept is None:
-        return source.load(config)
-    if config not in _kept:
-        _kept[config] = source.load(config)
+    if _kept is None or config not in _kept:
+        splits = source.load(config)
+        assert isinstance(splits, Splits)
+        if _kept is None:
+            return splits
+        _kept[config] = splits
     return _kept[config]
 
 

@@ -9,6 +9,7 @@ import numpy as np
 from pipeline.data.config import DataConfig
 from pipeline.data.dataset import Splits
 from pipeline.data.halves import halves
+from pipeline.data.source import Source
 from pipeline.models.metrics import (
     Metric,
     Unit,
@@ -20,7 +21,7 @@ from pipeline.models.objectives import SquaredError
 from pipeline.models.perceptrons import perceptrons
 from pipeline.models.variant import Variant
 from pipeline.reports.tables import Table
-from pipeline.tasks.api import Kept, Source, Task, Views
+from pipeline.tasks.api import Kept, Task, Views
 from pipeline.training.plan import Outcome, Replica
 
 METRICS = (

@@ -6,9 +6,10 @@ import importlib
 import pkgutil
 
 from pipeline.data.dataset import Samples
+from pipeline.data.source import Source
 from pipeline.models.variant import Variant
 from pipeline.reports.tables import class_table
-from pipeline.tasks.api import Source, Task, Views
+from pipeline.tasks.api import Task, Views
 from pipeline.tasks.digit_pairs import families
 from pipeline.tasks.digit_pairs.dataset import CLASSES
 from pipeline.tasks.digit_pairs.objectives import METRICS

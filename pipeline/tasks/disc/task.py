@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from pipeline.data.dataset import Samples
+from pipeline.data.source import Source
 from pipeline.models.metrics import ERROR
 from pipeline.reports.tables import class_table
-from pipeline.tasks.api import Source, Task, Views
+from pipeline.tasks.api import Task, Views
 from pipeline.tasks.disc.family import VARIANTS
 from pipeline.tasks.disc.points import disc_splits
 
