@@ -29,7 +29,8 @@ from pipeline.tasks.digit_pairs.objectives import (
     TwoLogits,
     TwoSigmoids,
 )
-from pipeline.tasks.registry import get_variant, load_splits
+from pipeline.tasks.registry import get_variant
+from pipeline.tasks.subjects import load_splits
 
 SEED = 0
 LEARNING_RATE = 1e-3

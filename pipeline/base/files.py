@@ -16,8 +16,21 @@ NO_SPACE = ("disk is full", "disk I/O error", *map(os.strerror, FULL))
 the memory that processes share."""
 
 
+FOLDER = "VARIANTLAB_FOLDER"
+"""The variable that names the folder in which a command was given, where that is not the working folder."""
 PROBE_BYTES = 1 << 20
 """What has to fit on a disk that is not full."""
+
+
+def given_path(text: str) -> Path:
+    """The file or folder that a person means: what is relative begins where they gave the command, which `mlflow run`
+    carries out in the project's folder."""
+    try:
+        path = Path(text).expanduser()
+    except RuntimeError as error:  # "~somebody" without a home
+        raise InputError(f"a path must lead to a file or folder, but got {text}: {error}") from error
+    folder = os.environ.get(FOLDER)
+    return Path(folder) / path if folder else path
 
 
 def no_space(place: Path | str) -> StoreError:

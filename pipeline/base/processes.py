@@ -37,6 +37,20 @@ def process_tag(pid: int | None = None) -> str:
     return f"{socket.gethostname()}:{process.pid}:{'.'.join(_machine())}.{_started(process)}"
 
 
+def cores() -> int:
+    """How many this process may use."""
+    affinity = getattr(os, "sched_getaffinity", None)
+    return len(affinity(0)) if affinity else os.cpu_count() or 1
+
+
+def folder_of(pid: int) -> str:
+    """The working folder of a process; empty where the system does not say."""
+    try:
+        return psutil.Process(pid).cwd()
+    except (psutil.Error, OSError):
+        return ""
+
+
 def is_dead(tag: str) -> bool | None:
     """Whether the process of this tag runs no more; None of processes on other machines, of which nothing is known."""
     try:

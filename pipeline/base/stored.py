@@ -6,7 +6,11 @@ STREAM = "pairs"
 """In the names of all draws of samples: what was measured with a seed can be drawn again."""
 SAMPLES, TEST_SAMPLES, SCREEN_SAMPLES = "pairs", "test_pairs", "screen_pairs"
 """Params of runs, and parts of a study's protocol and of its trials: how many samples a round has."""
-OLD_OPTIONS = {"--samples": "--pairs", "--test-samples": "--test-pairs", "--screen-samples": "--screen-pairs"}
+OLD_OPTIONS = {
+    "--train-size": ("--samples", "--pairs"),
+    "--test-samples": ("--test-pairs",),
+    "--screen-samples": ("--screen-pairs",),
+}
 """What options of the command line were called."""
 TRIAL_BATCH = "generation"
 """Part of what a study knows of a trial: which trials were asked for, and trained, together."""

@@ -10,6 +10,7 @@ import atexit
 import gc
 import logging
 import os
+import shlex
 import socket
 import sys
 import traceback
@@ -21,6 +22,7 @@ import click
 
 from pipeline import __version__
 from pipeline.base.errors import InputError, StageError, UnknownNameError, VariantlabError, hide_secrets, one_line
+from pipeline.base.files import FOLDER
 from pipeline.base.interruptions import raise_on_signals
 from pipeline.base.stored import OLD_OPTIONS
 from pipeline.base.stores import not_written
@@ -77,9 +79,10 @@ class Group(click.Group):
         try:
             raise_on_signals()
             if launcher := os.environ.get(LAUNCHER):
-                from pipeline.base.processes import end_with
+                from pipeline.base.processes import end_with, folder_of
 
                 end_with(int(launcher))  # at once, if it has ended
+                os.environ.setdefault(FOLDER, folder_of(int(launcher)))
             super().main(*args, **{**kwargs, "standalone_mode": False})
         except click.exceptions.NoArgsIsHelpError as error:
             error.show()
@@ -136,20 +139,39 @@ def main() -> None:
     """
 
 
+@main.command("new")
+@click.argument("name")
+def new_command(name: str) -> None:
+    """Make the folder NAME with a small study of your own to begin with: models, data and a search space."""
+    from pipeline.stages import new
+
+    made = new.run(name)
+    width = max(len(file) for file, _ in made)
+    for file, what in made:
+        click.echo(f"{file.ljust(width)}  {what}")
+    data = "--dataset csv --data-file leaves.csv --target species"
+    show_next(
+        [
+            (f"cd {shlex.quote(name)}", "and read README.md"),
+            (f"{own_command('search')} --model models.py:Wide {data}", "find its hyperparameters"),
+        ]
+    )
+
+
 @main.command("prepare")
 @data_options
 @dry_run_option
 def prepare_command(dry_run: bool, **options: Any) -> None:
     """Build or check the cached data, and log what is in them."""
     from pipeline.stages import prepare
-    from pipeline.tasks.registry import example_of
+    from pipeline.tasks.subjects import example_of
 
     config = prepare.PrepareConfig(sampling=_sampling(options))
     if dry_run:
         _show_plan(prepare.plan(config), config.sampling)
         return
     Terminal().show(prepare.run(config, _tracker(), Terminal()))
-    model = example_of(config.sampling.data.dataset)
+    model = example_of(config.sampling.data) or "models.py:NAME"
     show_next([(stage_command("search", model=model, **_again(config.sampling)), "search hyperparameters"), _look()])
 
 
@@ -202,7 +224,7 @@ def cross_validate_command(dry_run: bool, **options: Any) -> None:
 )
 @click.option(
     "--screen-samples",
-    OLD_OPTIONS["--screen-samples"],
+    *OLD_OPTIONS["--screen-samples"],
     "screen_samples",
     type=int,
     default=350,
@@ -260,9 +282,14 @@ def search_command(dry_run: bool, **options: Any) -> None:
 @main.command("evaluate")
 @model_option
 @click.option("--rounds", type=int, default=20, show_default=True, help="Fresh draws of samples and weights.")
-@click.option("--preset", default="best", show_default=True, help="best (of the newest finished search) or report.")
+@click.option(
+    "--preset", default="best", show_default=True, help="best (of the newest finished search), or report or default."
+)
 @click.option("--from-run", default="", help="Take the configuration of this run instead.")
 @click.option("--changes", default="", help="Values to change in it, such as 'optimiser=sgd batch_norm=on'.")
+@click.option(
+    "--resampling", default="none", show_default=True, help="Of a round's training samples: none, or bootstrap."
+)
 @register_option
 @data_options
 @compute_options
@@ -528,14 +555,17 @@ def _sampling(options: dict[str, Any]) -> Sampling:
     """Take the options that all stages share out of `options`."""
     from pipeline.data.config import DataConfig
     from pipeline.stages.stage import Sampling
+    from pipeline.tasks.subjects import usual_samples
 
     cache_dir = _cache(options.pop("cache_dir"))
     given = {name: options.pop(name) for name in options_of_data() if name in options}
     told = {name: value for name, value in given.items() if value != options_of_data()[name].default}
-    sources = {name: options.pop(name) for name in ("dataset", "data_dir") if name in options}
+    sources = {name: options.pop(name) for name in ("dataset", "data_dir", "task", "metric") if name in options}
     data = DataConfig(cache_dir=cache_dir, options=told, **sources)
-    drawn = {name: options.pop(name) for name in ("seed", "samples", "test_samples") if name in options}
-    return Sampling(data=data, **drawn)
+    drawn = {name: options.pop(name) for name in ("seed", "test_samples") if name in options}
+    if "train_size" in options and (count := options.pop("train_size")) >= 0:
+        return Sampling(data=data, samples=count, **drawn)
+    return Sampling(data=data, samples=usual_samples(data), **drawn)
 
 
 def _cache(given: str) -> Path:
@@ -553,11 +583,15 @@ def _compute(options: dict[str, Any]) -> Compute:
 
 def _again(sampling: Sampling) -> dict[str, str]:
     """The options of data and seed that the next command needs as well: those that are not the default."""
+    from pipeline.tasks.subjects import usual_samples
+
     given = {
         "dataset": sampling.data.dataset,
         "data_dir": sampling.data.data_dir,
+        "task": sampling.data.task,
+        "metric": sampling.data.metric,
         **sampling.data.options,
-        "samples": str(sampling.samples or "all"),
+        **({} if sampling.samples == usual_samples(sampling.data) else {"train_size": str(sampling.samples or "all")}),
         "test_samples": str(sampling.test_samples or "same"),
         "seed": str(sampling.seed),
     }

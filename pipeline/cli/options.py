@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, TypeVar
 
 import click
 
+from pipeline.base.processes import cores
 from pipeline.base.stored import OLD_OPTIONS
 from pipeline.tasks.registry import data_options as options_of_data
 
@@ -36,18 +37,20 @@ class Duration(click.ParamType[float]):
 
 
 class Samples(click.ParamType[int]):
-    """A number of samples, or a word for 0."""
+    """A number of samples, or a word for 0, or a second one for -1."""
 
-    def __init__(self, word: str) -> None:
-        self.name = f"{word}|integer"
-        self.word = word
+    def __init__(self, words: Sequence[str]) -> None:
+        self.name = "|".join([*words, "integer"])
+        self.words = {word: -number for number, word in enumerate(words)}
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:
         """Read the number."""
-        if value in (0, self.word):  # 0 is what it has become when it is converted again
-            return 0
+        if value in self.words.values():  # what a word has become when it is converted again
+            return int(value)
+        if value in self.words:
+            return self.words[value]
         if not (WHOLE.fullmatch(str(value)) and int(value) >= 1):
-            self.fail(f"must be {self.word} or a number of at least 1, but got {value!r}", param, ctx)
+            self.fail(f"must be {' or '.join(self.words)} or a number of at least 1, but got {value!r}", param, ctx)
         return int(value)
 
 
@@ -59,8 +62,7 @@ class Workers(click.ParamType[int]):
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:
         """Read the number."""
         if value == "auto":
-            affinity = getattr(os, "sched_getaffinity", None)
-            return len(affinity(0)) if affinity else os.cpu_count() or 1
+            return cores()
         if not (WHOLE.fullmatch(str(value)) and 1 <= int(value) <= 256):
             self.fail(f"must be auto or a number from 1 to 256, but got {value!r}", param, ctx)
         return int(value)
@@ -85,19 +87,30 @@ class DatabaseUrl(click.ParamType[str]):
         return str(value)
 
 
-def counted(option: str, word: str, default: str, text: str) -> Callable[[Command], Command]:
+def counted(option: str, words: Sequence[str], default: str, text: str) -> Callable[[Command], Command]:
     """A number of samples, by its option's present name or an older one."""
-    name = option.lstrip("-").replace("-", "_")
-    names = (option, OLD_OPTIONS[option], name)
-    return click.option(*names, type=Samples(word), default=default, show_default=True, help=text)
+    names = (option, *OLD_OPTIONS[option], option.lstrip("-").replace("-", "_"))
+    return click.option(*names, type=Samples(words), default=default, show_default=True, help=text)
 
 
-DATASET, DATA_DIR, CACHE_DIR, SAMPLES, TEST_SAMPLES, SEED = (
-    click.option("--dataset", default="mnist5k", show_default=True, help="Data set of the model's task, by name."),
+DATASET, DATA_DIR, CACHE_DIR, TASK, METRIC, TRAIN_SIZE, TEST_SAMPLES, SEED = (
+    click.option(
+        "--dataset",
+        default="mnist5k",
+        show_default=True,
+        help="csv, parquet, npz, folder, idx, mnist, mnist5k, torchvision:NAME, sklearn:NAME, module:function, or that of a "
+        "model's task.",
+    ),
     click.option("--data-dir", default="", help="Folder of the data set's files, where it is read from some."),
     click.option("--cache-dir", default="", help="Where prepared data is kept.  [default: $VARIANTLAB_CACHE]"),
-    counted("--samples", "all", "1000", "Training samples of a round."),
-    counted("--test-samples", "same", "same", "Test samples of a round."),
+    click.option(
+        "--task", default="", help="classification, regression, pairs or module:TASK.  [default: by the target]"
+    ),
+    click.option("--metric", default="", help="What is searched and ranked by.  [default: the task's first metric]"),
+    counted(
+        "--train-size", ("all", "auto"), "auto", "Training samples of a round; auto: 1000 of the reports' data, all of others."
+    ),
+    counted("--test-samples", ("same",), "same", "Test samples of a round; same: as many, all if all train."),
     click.option("--seed", type=click.IntRange(0, 2**53), default=0, show_default=True, help="Root of every draw."),
 )
 
@@ -105,10 +118,10 @@ DATASET, DATA_DIR, CACHE_DIR, SAMPLES, TEST_SAMPLES, SEED = (
 def data_options(command: Command) -> Command:
     """The options of every stage that draws data."""
     of_tasks = [
-        click.option(f"--{option.name}", default=option.default, show_default=True, help=option.help)
+        click.option(option.flag, default=option.default, show_default=bool(option.default), help=option.help)
         for option in options_of_data().values()
     ]
-    return _all(command, DATASET, DATA_DIR, CACHE_DIR, *of_tasks, SAMPLES, TEST_SAMPLES, SEED)
+    return _all(command, DATASET, DATA_DIR, CACHE_DIR, *of_tasks, TASK, METRIC, TRAIN_SIZE, TEST_SAMPLES, SEED)
 
 
 def full_data_options(command: Command) -> Command:
@@ -125,7 +138,8 @@ def _all(command: Command, *options: Callable[[Command], Command]) -> Command:
 
 def model_option(command: Command) -> Command:
     """The variant, required."""
-    return click.option("--model", required=True, help="Name of the model variant, such as mlp_ws_al.")(command)
+    text = "Name of a model variant, such as mlp_ws_al, or your own: file.py:Class or package.module:Class."
+    return click.option("--model", required=True, help=text)(command)
 
 
 def select_option(command: Command) -> Command:

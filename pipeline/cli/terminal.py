@@ -67,9 +67,8 @@ class Terminal:
 
     def show(self, result: Answer) -> None:
         """Print what was found, or what would be done."""
-        notes = ["\n".join(f"  {note}" for note in result.notes)] if result.notes else []
         click.echo()
-        show_parts([result.headline, result.table, *result.more, *notes])
+        show_parts(result.parts)
 
 
 def show_parts(parts: Sequence[Part]) -> None:

@@ -23,6 +23,16 @@ class DataConfig:
     """Where downloads and prepared data are kept."""
     given: Labelled | None = None
     """The samples themselves, where a program has them in memory."""
+    task: str = ""
+    """What is learned from it; empty for what it is made for, or what its target says."""
+    metric: str = ""
+    """What is searched and ranked by; empty for the first metric of the task."""
+
+
+    @property
+    def is_grouped(self) -> bool:
+        """Whether samples are said to belong to groups, which splits and folds keep together."""
+        return bool(self.options.get("group")) or (self.given is not None and self.given.group is not None)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -32,6 +32,9 @@ class Source:
     constants: Mapping[str, str] = field(default_factory=dict)
     """What is logged with it although it cannot be chosen: the names of studies depend on it."""
 
+    samples: int = 0
+    """Training samples of a round where nobody says how many; 0 for all."""
+
     def params(self, config: DataConfig) -> dict[str, str]:
         """What is logged of the data, besides its name."""
         return {**self.constants, **{option.name: option.of(config) for option in self.options}}

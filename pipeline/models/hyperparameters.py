@@ -7,12 +7,15 @@ import json
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, fields, replace
+from numbers import Number
 from typing import Any
 
 from pipeline.base.errors import InputError, UnknownNameError
 
 MAX_EPOCHS = 10_000
 MAX_BATCH_SIZE = 100_000
+LARGEST = 2.0**53
+"""The greatest whole number that JSON keeps."""
 
 OPTIMISERS = ("adam", "sgd", "rmsprop")
 SCHEDULES = ("constant", "cosine", "cosine_restarts")
@@ -144,14 +147,19 @@ HYPERPARAMETERS: dict[str, type] = {
 """The hyperparameters that all variants have, with their types."""
 
 
+NONE = "none"
+"""How it is said that an optional value is left out."""
+SWITCH = {"on": True, "true": True, "off": False, "false": False}
+
+
 @dataclass(frozen=True, kw_only=True)
 class Option:
-    """One choice in a family's structure, which can be searched like a hyperparameter."""
+    """One choice in a variant's structure, which can be searched like a hyperparameter."""
 
     name: str
     meaning: str
     kind: type
-    """`bool`, `int` or `float`."""
+    """`bool`, `int`, `float`, `str`, or `Number` for either kind of number as it is given."""
     default: Value | None = None
     """What it is in ordinary networks; None where there is no such thing."""
     low: float = 0
@@ -159,27 +167,62 @@ class Option:
     """Bounds of a number, both included."""
     odd: bool = False
     """Whether the number must be odd, as kernels that are centred on a pixel."""
+    choices: tuple[str, ...] = ()
+    """The names that it may be; empty for any."""
+    optional: bool = False
+    """Whether it may also be `none`."""
     enables: frozenset[str] = frozenset()
     """Hyperparameters that have no effect while a `bool` is off."""
 
     def check(self, value: Value) -> None:
         """Raise InputError unless the option may have this value."""
+        if self.optional and value == NONE:
+            return
         if self.kind is bool:
             if not isinstance(value, bool):
                 raise InputError(f"{self.name} must be on or off, but got {self.name}={value}")
+        elif self.kind is str:
+            if not isinstance(value, str):
+                raise InputError(f"{self.name} must be a name, but got {self.name}={value}")
+            if self.choices and value not in self.choices:
+                raise UnknownNameError(self.name, value, self.choices)
         elif self.kind is int:
-            check_integer(self.name, value, int(self.low), int(self.high))
+            check_integer(self.name, value, *(int(min(max(end, -LARGEST), LARGEST)) for end in (self.low, self.high)))
             if self.odd and not int(value) % 2:
                 raise InputError(f"{self.name} must be odd, but got {self.name}={value}")
         else:
+            if isinstance(value, bool | str):
+                raise InputError(f"{self.name} must be a number, but got {self.name}={value}")
             _check_number(self.name, float(value), low=self.low, high=self.high)
 
     @property
     def admitted(self) -> str:
         """What it may be, in words."""
         if self.kind is bool:
-            return "on, off"
-        return f"{self.low:g} to {self.high:g}" + (", odd" if self.odd else "")
+            text = "on, off"
+        elif self.kind is str:
+            text = ", ".join(self.choices) or "any name"
+        elif math.isinf(self.low):
+            text = "any whole number" if self.kind is int else "any number"
+        else:
+            text = f"{self.low:g} to {self.high:g}" + (", odd" if self.odd else "")
+        return f"{text}, {NONE}" if self.optional else text
+
+
+def read_value(name: str, text: str, kind: type) -> Value:
+    """A value of this kind as it is typed. Raises InputError."""
+    if kind is bool:
+        if text.lower() not in SWITCH:
+            raise InputError(f"{name} must be on or off, but got {text!r}")
+        return SWITCH[text.lower()]
+    rule = "a whole number" if kind is int else "a number"
+    for number in (int, float) if kind is Number else (kind,):
+        try:
+            value: Value = number(text)
+        except ValueError:
+            continue
+        return value
+    raise InputError(f"{name} must be {rule}, but got {text!r}")
 
 
 BATCH_NORM = Option(name="batch_norm", kind=bool, default=False, meaning="batch normalisation after every hidden layer")

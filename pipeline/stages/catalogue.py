@@ -7,12 +7,14 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from pipeline.models.own.definition import FILLED, Definition
 from pipeline.models.variant import Variant
 from pipeline.reports.layout import Part
 from pipeline.reports.tables import Table
 from pipeline.stages.searching.config import default_space
 from pipeline.stages.stage import show_hyper, show_value
-from pipeline.tasks.registry import get_variant, task_of, variants
+from pipeline.tasks.registry import task_of, variants
+from pipeline.tasks.subjects import find_model, installed_models
 from pipeline.tuning.space_file import SPACES
 
 
@@ -30,12 +32,17 @@ def list_variants() -> list[Part]:
         for variant in sorted(variants().values(), key=lambda variant: variant.paper or "~")
     ]
     table = Table(["model", "task", "family", "report", "parameters", "options"], rows)
-    return [table, f"{len(rows)} variants; `variantlab models NAME` shows one."]
+    shown = f"{len(rows)} variants; `variantlab models NAME` shows one, and so does file.py:Class of a model of your own."
+    own = [f"Installed packages bring {', '.join(installed)}."] if (installed := list(installed_models())) else []
+    return [table, shown, *own]
 
 
 def describe(name: str) -> list[Part]:
-    """One variant: source, layers, sizes, options, preset and search spaces. Raises UnknownNameError."""
-    variant = get_variant(name)
+    """One variant: source, layers, sizes, options, preset and search spaces; of a person's own model, which has a size
+    only with data, what can be said without. Raises UnknownNameError."""
+    variant = find_model(name)
+    if isinstance(variant, Definition):
+        return _describe_own(variant)
     options = Table(
         ["option", "preset", "admits", "meaning"],
         [
@@ -52,6 +59,24 @@ def describe(name: str) -> list[Part]:
         f"Preset: {show_hyper(variant, variant.preset)}",
         f"Hyperparameters for --grid, --changes and search spaces: {', '.join(common)}, and the options above.",
         *_spaces(variant),
+    ]
+
+
+def _describe_own(definition: Definition) -> list[Part]:
+    factors = ", ".join(f"{factor}={show_value(level)}" for factor, level in definition.factors.items())
+    kind = "an estimator, fitted one by one" if definition.is_estimator else "a network"
+    options = Table(
+        ["argument", "default", "admits"],
+        [
+            [option.name, "-" if option.default is None else show_value(option.default), option.admitted]
+            for option in definition.options()
+        ],
+    )
+    return [
+        f"{definition.name} ({definition.reference}): {kind}" + (f" with {factors}" if factors else ""),
+        definition.source or "It has no docstring.",
+        options,
+        f"Arguments called {', '.join(FILLED)} are filled in from the data.",
     ]
 
 
@@ -74,7 +99,7 @@ def _layers(variant: Variant) -> Table:
         if not any(module.children()):
             module.register_forward_hook(note)
     with torch.inference_mode():
-        network.eval()(torch.zeros(1, *variant.input_shape))
+        network.eval()(variant.example())
     return Table(headers, rows)
 
 

@@ -6,11 +6,10 @@ import itertools
 import math
 
 from pipeline.base.errors import InputError
-from pipeline.models.hyperparameters import Hyperparameters, Value
+from pipeline.models.hyperparameters import NONE, Hyperparameters, Value, read_value
 from pipeline.models.variant import Variant
 
 MAX_CELLS = 1000
-SWITCH = {"on": True, "true": True, "off": False, "false": False}
 
 
 def parse_grid(text: str, variant: Variant) -> list[Hyperparameters]:
@@ -56,18 +55,11 @@ def _parse(text: str, variant: Variant) -> dict[str, list[Value]]:
         kind = variant.kind_of(name)
         if name in values:
             raise InputError(f"each hyperparameter is named once, but {name} stands twice")
-        values[name] = [_value(name, item, kind) for item in listed.split(",")]
+        values[name] = [
+            NONE if _is_none(name, item, variant) else read_value(name, item, kind) for item in listed.split(",")
+        ]
     return values
 
 
-def _value(name: str, text: str, kind: type) -> Value:
-    if kind is bool:
-        if text.lower() not in SWITCH:
-            raise InputError(f"{name} must be on or off, but got {text!r}")
-        return SWITCH[text.lower()]
-    try:
-        value: Value = kind(text)
-    except ValueError:
-        rule = "a whole number" if kind is int else "a number"
-        raise InputError(f"{name} must be {rule}, but got {text!r}") from None
-    return value
+def _is_none(name: str, text: str, variant: Variant) -> bool:
+    return text == NONE and any(option.name == name and option.optional for option in variant.options)

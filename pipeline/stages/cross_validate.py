@@ -20,7 +20,7 @@ from pipeline.reports.statistics import Summary, summarise
 from pipeline.reports.tables import Table
 from pipeline.stages.configurations import parse_grid
 from pipeline.stages.planning import Work
-from pipeline.stages.replicas import FoldsConfig, curves_of, fold_replicas, metric_series, open_splits
+from pipeline.stages.replicas import FoldsConfig, curves_of, explained, fold_replicas, metric_series, open_stage
 from pipeline.stages.stage import (
     Reporter,
     StageResult,
@@ -30,6 +30,7 @@ from pipeline.stages.stage import (
     show_others,
     show_value,
 )
+from pipeline.tasks.subjects import Subject
 from pipeline.tracking.port import (
     Metric,
     Run,
@@ -122,11 +123,11 @@ class Cell:
         return [math.nan if self.diverged or not values else values[-1] for values in curves]
 
 
-def inputs(config: CrossValidateConfig) -> tuple[Variant, list[Hyperparameters], Splits, list[Job]]:
-    """The variant, the cells of its grid, the splits, and the trainings that give all cells."""
-    variant = config.variant
-    cells = parse_grid(config.grid, variant)
-    splits = open_splits(variant, config.sampling, config.compute)
+def inputs(config: CrossValidateConfig) -> tuple[Subject, list[Hyperparameters], list[Job]]:
+    """The variant with its data, the cells of its grid, and the trainings that give all cells."""
+    cells = parse_grid(config.grid, config.variant)
+    subject = open_stage(config.model, config.sampling, config.compute)
+    variant, splits = subject.variant, subject.splits
     jobs = [
         Job(
             variant=variant,
@@ -142,12 +143,13 @@ def inputs(config: CrossValidateConfig) -> tuple[Variant, list[Hyperparameters],
         )
         for trained, epochs in _trainings(cells).items()
     ]
-    return variant, cells, splits, jobs
+    return subject, cells, jobs
 
 
 def plan(config: CrossValidateConfig) -> list[Work]:
     """The folds of all cells."""
-    variant, cells, _, jobs = inputs(config)
+    subject, cells, jobs = inputs(config)
+    variant = subject.variant
     read_off = len(cells) - len(jobs)
     return [
         Work(
@@ -155,6 +157,7 @@ def plan(config: CrossValidateConfig) -> list[Work]:
             trainings=f"{len(jobs)} cells x {config.rounds} rounds x {config.folds} folds",
             jobs=jobs,
             done=f"{read_off} cells read off others" if read_off else "-",
+            note=" ".join(f"{line}." for line in explained(subject)),
         )
     ]
 
@@ -162,8 +165,11 @@ def plan(config: CrossValidateConfig) -> list[Work]:
 def run(config: CrossValidateConfig, tracker: Tracker, reporter: Reporter, parent: Run | None = None) -> StageResult:
     """Train every fold of every round for every cell; log curves, table and figures, a child run for each cell."""
     sampling = config.sampling
-    variant, cells, splits, jobs = inputs(config)
+    subject, cells, jobs = inputs(config)
+    variant, splits = subject.variant, subject.splits
     open_store(tracker, reporter)
+    for line in explained(subject):
+        reporter.say(line)
     start = RunStart(
         name=f"cross_validate {variant.name}",
         role="cross_validate",

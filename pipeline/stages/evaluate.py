@@ -22,7 +22,7 @@ from pipeline.stages.comparing.evaluations import by_epoch_file
 from pipeline.stages.configurations import parse_changes
 from pipeline.stages.planning import Work
 from pipeline.stages.registering import check_name, register
-from pipeline.stages.replicas import curves_of, metric_series, open_splits, round_replicas
+from pipeline.stages.replicas import RESAMPLINGS, curves_of, explained, metric_series, open_stage, round_replicas
 from pipeline.stages.stage import (
     Reporter,
     Sampling,
@@ -32,7 +32,7 @@ from pipeline.stages.stage import (
     show_hyper,
     show_others,
 )
-from pipeline.tasks.registry import get_variant, task_of
+from pipeline.tasks.subjects import Model, Subject, variant_for
 from pipeline.tracking.port import (
     Metric,
     ModelToLog,
@@ -50,7 +50,7 @@ from pipeline.training.compute import Compute
 from pipeline.training.plan import Job, Outcome, Replica
 from pipeline.training.pool import Trainer
 
-PRESETS = ("best", "report")
+PRESETS = ("best", "report", "default")
 EXAMPLES = 4
 
 
@@ -59,40 +59,46 @@ class EvaluateConfig:
     """What to evaluate."""
 
     sampling: Sampling
-    model: str
+    model: Model
     rounds: int = 20
     preset: str = "best"
-    """`best`: of the newest finished search of this model on this data set; `report`: its preset."""
+    """`best`: of the newest finished search of this model on this data set; `report` or `default`: its preset."""
     from_run: str = ""
     """Id of a run whose configuration to take instead: a search, trial, cross_validate, cell or evaluate run."""
     register: str = ""
     """Name of a registered model whose next version the median round's network becomes; empty for none."""
     changes: str = ""
     """Values to change in that configuration, such as `optimiser=sgd batch_norm=on`."""
+    resampling: str = "none"
+    """What a round does with its training samples: `none`, or `bootstrap`, as many drawn from them with replacement."""
     compute: Compute = field(default_factory=Compute)
 
     def __post_init__(self) -> None:
         if not 1 <= self.rounds <= 10_000:
             raise InputError(f"--rounds must be between 1 and 10000, but got {self.rounds}")
-        if self.preset not in PRESETS:
-            raise UnknownNameError("preset", self.preset, PRESETS)
+        for kind, value, known in (("preset", self.preset, PRESETS), ("resampling", self.resampling, RESAMPLINGS)):
+            if value not in known:
+                raise UnknownNameError(kind, value, known)
         check_name(self.register)
 
 
-def inputs(config: EvaluateConfig) -> tuple[Variant, Splits]:
-    """The variant and the splits, which suffice for the samples that are asked for."""
-    variant = get_variant(config.model)
+def inputs(config: EvaluateConfig) -> Subject:
+    """The variant with its data, which suffice for the samples that are asked for."""
+    variant = variant_for(config.model, config.sampling.data)
     parse_changes(config.changes, variant.preset, variant)
-    splits = open_splits(variant, config.sampling, config.compute)
-    round_replicas(splits, config.sampling, variant.preset, rounds=1)
-    return variant, splits
+    subject = open_stage(config.model, config.sampling, config.compute)
+    round_replicas(subject.splits, config.sampling, subject.variant.preset, rounds=1, resampling=config.resampling)
+    return subject
 
 
 def plan(config: EvaluateConfig, tracker: Tracker) -> list[Work]:
     """All rounds."""
-    variant, splits = inputs(config)
+    subject = inputs(config)
+    variant, splits = subject.variant, subject.splits
     hyper, origin = _configuration(config, variant, splits, tracker)
-    replicas = round_replicas(splits, config.sampling, hyper, rounds=config.rounds)
+    replicas = round_replicas(
+        splits, config.sampling, hyper, rounds=config.rounds, resampling=config.resampling
+    )
     source = "the preset" if origin is None else f"the configuration of run {origin.name}"
     return [
         Work(
@@ -100,18 +106,22 @@ def plan(config: EvaluateConfig, tracker: Tracker) -> list[Work]:
             trainings=f"{config.rounds} rounds",
             jobs=[Job(variant=variant, replicas=replicas)],
             test_data=True,
-            note=f"Takes {source}: {show_hyper(variant, hyper)}.",
+            note=" ".join(
+                [f"Takes {source}: {show_hyper(variant, hyper)}.", *(f"{line}." for line in explained(subject))]
+            ),
         )
     ]
 
 
 def run(config: EvaluateConfig, tracker: Tracker, reporter: Reporter, parent: Run | None = None) -> StageResult:
     """Train and test in every round; log metrics with intervals, curves, what the task shows, and the median model."""
-    sampling = config.sampling
-    variant, splits = inputs(config)
+    sampling, subject = config.sampling, inputs(config)
+    variant, splits = subject.variant, subject.splits
     hyper, origin = _configuration(config, variant, splits, tracker)
-    replicas = round_replicas(splits, sampling, hyper, rounds=config.rounds)
+    replicas = round_replicas(splits, sampling, hyper, rounds=config.rounds, resampling=config.resampling)
     open_store(tracker, reporter)
+    for line in explained(subject):
+        reporter.say(line)
     start = RunStart(
         name=f"evaluate {variant.name}",
         role="evaluate",
@@ -121,6 +131,7 @@ def run(config: EvaluateConfig, tracker: Tracker, reporter: Reporter, parent: Ru
             **variant.shown(hyper),
             **config.compute.params,
             "rounds": config.rounds,
+            **({"resampling": config.resampling} if config.resampling != "none" else {}),
             **search_budget(origin),
         },
         tags={**variant_tags(variant), **config_tags(hyper), **_origin_tags(origin)},
@@ -140,7 +151,7 @@ def run(config: EvaluateConfig, tracker: Tracker, reporter: Reporter, parent: Ru
         _log_outcomes(run, variant, hyper, outcomes)
         promised = {} if origin is None or config.changes else _promised(origin, variant)
         run.log(metrics=_optimism(promised, outcomes, variant))
-        _keep_errors(run, variant, splits, replicas, outcomes)
+        _keep_errors(run, subject, replicas, outcomes)
         log_composition(run, trainer)
         median = _median_round(outcomes, variant)
         run.model(_model(variant, splits, replicas[median], outcomes[median]))
@@ -180,14 +191,14 @@ def _choose(
                 f"{record.tags.get('role', 'another')} run of {record.tags.get('model', 'no model')}"
             )
         return variant.check(variant.completed(record.config)), record
-    if config.preset == "report":
+    if config.preset != "best":
         return variant.preset, None
     for record in tracker.find("search", model=variant.name, dataset_digest=splits.digest):
         if record.status == "FINISHED" and record.config is not None:
             return variant.check(variant.completed(record.config)), record
     raise InputError(
         f"--preset best needs a finished search of {variant.name} on these data ({splits.label}), but there is none; "
-        f"run search first, or choose --preset report"
+        f"run search first, or choose --preset {'default' if variant.foreign else 'report'}"
     )
 
 
@@ -296,11 +307,9 @@ def _log_outcomes(run: Run, variant: Variant, hyper: Hyperparameters, outcomes: 
     run.figure("error_by_epoch.png", error_by_epoch(train, test.mean(0), test.std(0), test.min(0), title, first))
 
 
-def _keep_errors(
-    run: Run, variant: Variant, splits: Splits, replicas: Sequence[Replica], outcomes: Sequence[Outcome]
-) -> None:
+def _keep_errors(run: Run, subject: Subject, replicas: Sequence[Replica], outcomes: Sequence[Outcome]) -> None:
     """Keep what the task shows of where the predictions for test samples were wrong."""
-    for kept in task_of(variant).views().errors(variant, splits, replicas, outcomes):
+    for kept in subject.task.views().errors(subject.variant, subject.splits, replicas, outcomes):
         if isinstance(kept.content, Table):
             run.text(f"{kept.name}.csv", kept.content.csv())
         else:

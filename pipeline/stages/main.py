@@ -38,7 +38,7 @@ def plan(config: MainConfig, tracker: Tracker) -> list[Work]:
 def run(config: MainConfig, tracker: Tracker, reporter: Reporter, shown: Callable[[StageResult], None]) -> None:
     """Run the stages; `shown` is given the result of each as soon as it is there."""
     variant = config.search.variant
-    splits, _ = prepare.inputs(config.prepare)
+    data, _ = prepare.inputs(config.prepare)
     cross_validate.inputs(config.cross_validate)
     search_config.inputs(config.search)
     evaluate.inputs(config.evaluate)
@@ -47,7 +47,7 @@ def run(config: MainConfig, tracker: Tracker, reporter: Reporter, shown: Callabl
         role="main",
         params={**variant_params(variant), **config.search.sampling.params},
         tags=variant_tags(variant),
-        data=splits,
+        data=data.splits,
         test_data=True,
     )
     with stage_run(tracker, start) as run:

@@ -10,7 +10,7 @@ from pipeline.base.durations import show_seconds
 from pipeline.data.config import DataConfig
 from pipeline.reports.tables import Table
 from pipeline.stages.stage import Answer, Reporter, Sampling
-from pipeline.tasks.registry import load_splits
+from pipeline.tasks.subjects import load_splits
 from pipeline.training.compute import Compute
 from pipeline.training.estimate import (
     Kind,

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from pipeline.data.dataset import Samples, Splits
+from pipeline.data.dataset import Samples
 from pipeline.data.rounds import draw_samples
 from pipeline.stages.planning import Work
 from pipeline.stages.stage import Reporter, Sampling, StageResult, open_store
-from pipeline.tasks.registry import dataset_named, load_splits
+from pipeline.tasks.subjects import Data, find_dataset, open_data
 from pipeline.tracking.port import Metric, Run, RunStart, Tracker, stage_run
 
 
@@ -19,15 +19,16 @@ class PrepareConfig:
     sampling: Sampling
 
 
-def inputs(config: PrepareConfig) -> tuple[Splits, dict[str, Samples]]:
-    """The splits, and the training and test samples of round 0."""
+def inputs(config: PrepareConfig) -> tuple[Data, dict[str, Samples]]:
+    """The data, and the training and test samples of round 0."""
     sampling = config.sampling
-    splits = load_splits(sampling.data)
+    data = open_data(sampling.data)
+    splits = data.splits
     parts = {
         "train": (splits.train, sampling.train_count(splits)),
         "test": (splits.test, sampling.test_count(splits)),
     }
-    return splits, {
+    return data, {
         part: pool.gather(draw_samples(part, pool, count, seed=sampling.seed, round_=0))
         for part, (pool, count) in parts.items()
     }
@@ -35,7 +36,7 @@ def inputs(config: PrepareConfig) -> tuple[Splits, dict[str, Samples]]:
 
 def plan(config: PrepareConfig) -> list[Work]:
     """Nothing to train; whether the splits are there already."""
-    _, source = dataset_named(config.sampling.data.dataset)
+    _, source = find_dataset(config.sampling.data)
     done = "prepared" if source.is_prepared(config.sampling.data) else "-"
     return [Work(what=f"prepare {config.sampling.data.dataset}", done=done)]
 
@@ -43,12 +44,12 @@ def plan(config: PrepareConfig) -> list[Work]:
 def run(config: PrepareConfig, tracker: Tracker, reporter: Reporter, parent: Run | None = None) -> StageResult:
     """Prepare the splits and log their digest, class and target balance, and a picture of samples."""
     sampling = config.sampling
-    splits, rounds = inputs(config)
+    data, rounds = inputs(config)
+    splits = data.splits
     open_store(tracker, reporter)
     start = RunStart(name=f"prepare {splits.name}", role="prepare", params=sampling.params, data=splits, test_data=True)
     with stage_run(tracker, start, parent) as run:
-        task, _ = dataset_named(sampling.data.dataset)
-        views, train = task.views(), splits.train
+        views, train = data.task.views(), splits.train
         shares = {
             (part, what): share(samples) for part, samples in rounds.items() for what, share in views.shares.items()
         }
@@ -73,6 +74,7 @@ def run(config: PrepareConfig, tracker: Tracker, reporter: Reporter, parent: Run
             table=composition,
             notes=[
                 f"Source: {splits.source}{prepared}.",
+                *([f"What is learned is {data.guessed}; --task says otherwise."] if data.guessed else []),
                 *(
                     f"In round 0, {shares['train', what]:.1%} of the training {train.sample_name}s and "
                     f"{shares['test', what]:.1%} of the test {train.sample_name}s are {what}."

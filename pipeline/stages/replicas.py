@@ -6,18 +6,21 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from pipeline.base.errors import InputError, UnknownNameError
-from pipeline.data.dataset import Splits
+from pipeline.data.dataset import Indices, Splits
 from pipeline.data.folds import check_folds, split_folds
-from pipeline.data.rounds import draw_samples
+from pipeline.data.rounds import draw_samples, resampled
 from pipeline.models.hyperparameters import Hyperparameters
 from pipeline.models.variant import Variant
 from pipeline.stages.stage import Sampling
-from pipeline.tasks.registry import check_dataset, get_variant, load_splits
+from pipeline.tasks.subjects import Model, Subject, open_subject, variant_for
 from pipeline.training.compute import Compute
 from pipeline.training.plan import Outcome, Replica
+from pipeline.training.ways import float32_only, way_of
 from pipeline.tuning.trials import SELECTIONS
 
 MAX_ROUNDS = 1000
+RESAMPLINGS = ("none", "bootstrap")
+"""What is done with the training samples of a round before it is trained on them."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -25,7 +28,7 @@ class FoldsConfig:
     """What every stage that cross-validates is told."""
 
     sampling: Sampling
-    model: str
+    model: Model
     folds: int
     rounds: int = 1
     select: str = "mean"
@@ -34,8 +37,8 @@ class FoldsConfig:
 
     @property
     def variant(self) -> Variant:
-        """The model of this name. Raises UnknownNameError."""
-        return get_variant(self.model)
+        """The model, for which data are had if it is a person's own. Raises UnknownNameError."""
+        return variant_for(self.model, self.sampling.data)
 
     def __post_init__(self) -> None:
         if self.sampling.samples:
@@ -46,15 +49,26 @@ class FoldsConfig:
             raise UnknownNameError("selection", self.select, SELECTIONS)
 
 
-def open_splits(variant: Variant, sampling: Sampling, compute: Compute) -> Splits:
-    """The data set, which this variant can learn from.
+def open_stage(model: Model, sampling: Sampling, compute: Compute) -> Subject:
+    """A model with data that it can learn from.
 
-    Raises InputError where data, variant and precision do not go together.
+    Raises InputError where data, model and precision do not go together.
     """
-    check_dataset(variant, sampling.data.dataset)
-    if variant.make_step is not None and compute.precision != "float32":
-        raise InputError(f"{variant.name} trains in float32 only, but got --precision {compute.precision}")
-    return load_splits(sampling.data)
+    subject = open_subject(model, sampling.data)
+    if compute.precision != "float32" and (why := float32_only(subject.variant)):
+        raise InputError(f"{why} in float32 only, but got --precision {compute.precision}")
+    return subject
+
+
+def explained(subject: Subject) -> list[str]:
+    """What a person should know who brought the model, or did not say what is learned."""
+    variant, found = subject.variant, list[str]()
+    if subject.guessed:
+        found.append(f"what is learned is {subject.guessed}; --task says otherwise")
+    if variant.foreign:
+        trained = way_of(variant, variant.preset.structure)
+        found.append(f"{variant.name} trains {trained}")
+    return found
 
 
 def fold_replicas(
@@ -72,7 +86,7 @@ def fold_replicas(
     """K-fold cross validation of the training samples of each round, round by round; the test pool takes no part."""
     replicas = []
     for round_ in range(first_round, first_round + rounds):
-        samples = draw_samples("train", splits.train, sampling.train_count(splits), seed=sampling.seed, round_=round_)
+        samples = draw_samples("train", splits.train, sampling.fold_count(splits, folds), seed=sampling.seed, round_=round_)
         for fold, (train, validation) in enumerate(split_folds(samples, folds, seed=sampling.seed, round_=round_)):
             replicas.append(
                 Replica(
@@ -88,15 +102,22 @@ def fold_replicas(
     return tuple(replicas)
 
 
-def round_replicas(splits: Splits, sampling: Sampling, hyper: Hyperparameters, *, rounds: int) -> tuple[Replica, ...]:
+def round_replicas(
+    splits: Splits, sampling: Sampling, hyper: Hyperparameters, *, rounds: int, resampling: str = "none"
+) -> tuple[Replica, ...]:
     """One training a round on its training samples, held out: its test samples from the test pool."""
     train, test = sampling.train_count(splits), sampling.test_count(splits)
+
+    def samples_of(round_: int) -> Indices:
+        samples = draw_samples("train", splits.train, train, seed=sampling.seed, round_=round_)
+        return resampled(samples, seed=sampling.seed, round_=round_) if resampling == "bootstrap" else samples
+
     return tuple(
         Replica(
             seed=sampling.seed,
             name=("round", round_),
             hyper=hyper,
-            train=draw_samples("train", splits.train, train, seed=sampling.seed, round_=round_),
+            train=samples_of(round_),
             held_out=draw_samples("test", splits.test, test, seed=sampling.seed, round_=round_),
         )
         for round_ in range(rounds)

@@ -19,7 +19,7 @@ from pipeline.stages.reproducing.reproduced import Reproduced
 from pipeline.stages.reproducing.runner import TableRunner
 from pipeline.stages.reproducing.runners import runner_of
 from pipeline.stages.stage import Answer, Reporter, StageResult, open_store
-from pipeline.tasks.registry import splits_kept
+from pipeline.tasks.subjects import kept
 from pipeline.tracking.port import PUBLISHED, Metric, Run, RunStart, Tracker, stage_run
 
 NOTES = (
@@ -36,7 +36,7 @@ NOTES = (
 def plan(config: ReproduceConfig, tracker: Tracker) -> list[Work]:
     """What would have to be measured, table by table."""
     planned: set[object] = set()
-    with splits_kept():
+    with kept():
         return [work for table in config.chosen for work in runner_of(config, table, tracker).plan(planned)]
 
 

@@ -49,10 +49,6 @@ class RunsConfig:
     format: str = "table"
 
     def __post_init__(self) -> None:
-        if self.model:
-            from pipeline.tasks.registry import get_variant  # with torch, a second to import
-
-            get_variant(self.model)
         for name, value, known in (
             ("stage", self.stage or STAGES[0], STAGES),
             ("status", self.status or STATUSES[0], STATUSES),
@@ -80,11 +76,23 @@ def run(config: RunsConfig, tracker: Tracker, reporter: Reporter) -> Part:
         limit=config.limit,
     )
     found = list(tracker.search(query))
+    if config.model and not found:
+        _check_model(config.model, tracker)
     if query.metric and not found:
         alike = list(tracker.search(replace(query, metric="", reverse=False, limit=SAMPLE)))
         if alike:
             raise UnknownNameError("metric", config.sort, sorted({name for run in alike for name in run.metrics}))
     return FORMATS[config.format](found, config)
+
+
+def _check_model(name: str, tracker: Tracker) -> None:
+    """Raise UnknownNameError unless some run may be of this model: one of the registry, or of a person's own."""
+    from pipeline.tasks.registry import variants  # with torch, a second to import
+
+    recent = tracker.search(RunQuery(role="evaluate", limit=SAMPLE))
+    known = {*variants(), *(run.tags["model"] for run in recent if "model" in run.tags)}
+    if name not in known:
+        raise UnknownNameError("model", name, known)
 
 
 def _table(records: Sequence[RunRecord], config: RunsConfig) -> Part:

@@ -10,6 +10,7 @@ from contextlib import closing
 
 from pipeline.base.durations import show_seconds
 from pipeline.base.errors import StageError
+from pipeline.stages.replicas import explained
 from pipeline.stages.searching.batches import TrialBatches
 from pipeline.stages.searching.clock import Clock
 from pipeline.stages.searching.config import SearchConfig, inputs
@@ -35,8 +36,11 @@ def run(config: SearchConfig, tracker: Tracker, reporter: Reporter, parent: Run 
 
     Raises StageError when no trial is complete.
     """
-    variant, space, splits = inputs(config)
-    name, protocol = config.study_name(space, splits), config.protocol(space, splits)
+    subject, space = inputs(config)
+    variant, splits = subject.variant, subject.splits
+    name, protocol = config.study_name(space, variant, splits), config.protocol(space, variant, splits)
+    for line in explained(subject):
+        reporter.say(line)
     with closing(open_storage(config.storage)) as storage:
         open_store(tracker, reporter, storage.retry(lambda: free_abandoned(storage)))
         clock = Clock(tracker)
@@ -57,7 +61,7 @@ def run(config: SearchConfig, tracker: Tracker, reporter: Reporter, parent: Run 
             ledger.note_machine(this_machine())
             pages = StudyPages(storage, name, config.artifacts)
             found = SearchResult(
-                variant=variant, space=space, config=config, samples=config.sampling.train_count(splits)
+                variant=variant, space=space, config=config, samples=config.sampling.fold_count(splits, config.folds)
             )
             with stage_run(tracker, start, parent) as run:
                 context = SearchContext(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
@@ -13,6 +14,7 @@ from pipeline.base.stored import SAMPLES, TEST_SAMPLES
 from pipeline.data.config import DataConfig
 from pipeline.data.dataset import Splits
 from pipeline.models.hyperparameters import Hyperparameters, Value
+from pipeline.reports.layout import Part, fit
 from pipeline.reports.tables import Table
 from pipeline.tracking.port import Run, Tracker
 
@@ -39,7 +41,7 @@ class Sampling:
     samples: int = 1000
     """Training samples of a round; 0 for all that there are."""
     test_samples: int = 0
-    """Test samples of a round; 0 for as many as there are training samples, or all if there are fewer."""
+    """Test samples of a round; 0 for as many as there are training samples, or all if there are fewer or all train."""
 
     def __post_init__(self) -> None:
         for name, value in (("samples", self.samples), ("test-samples", self.test_samples)):
@@ -49,9 +51,9 @@ class Sampling:
     @property
     def params(self) -> dict[str, str | int]:
         """As they are logged."""
-        from pipeline.tasks.registry import dataset_named  # with torch, a second to import
+        from pipeline.tasks.subjects import find_dataset  # with torch, a second to import
 
-        _, source = dataset_named(self.data.dataset)
+        _, source = find_dataset(self.data)
         return {
             "dataset": self.data.dataset,
             **source.params(self.data),
@@ -66,7 +68,13 @@ class Sampling:
 
     def test_count(self, splits: Splits) -> int:
         """How many a round has."""
-        return self.test_samples or min(self.train_count(splits), splits.test.samples)
+        most = splits.test.samples
+        return self.test_samples or (min(self.samples, most) if self.samples else most)
+
+    def fold_count(self, splits: Splits, folds: int) -> int:
+        """How many of them are cross-validated: of all samples as many as give folds of equal size, as pruning needs."""
+        count = self.train_count(splits)
+        return count if self.samples or not splits.train.even_folds else max(count // folds, 1) * folds
 
 
 class Progress(Protocol):
@@ -102,6 +110,20 @@ class Answer:
         """Headline, table and notes."""
         tables = [table.markdown() for table in (self.table, *self.more)]
         return "\n".join([self.headline, "", *tables, *(f"- {note}" for note in self.notes)]).strip()
+
+    @property
+    def parts(self) -> list[Part]:
+        """Headline, tables and notes for a terminal."""
+        notes = ["\n".join(f"  {note}" for note in self.notes)] if self.notes else []
+        return [self.headline, self.table, *self.more, *notes]
+
+    def __str__(self) -> str:
+        """As the command line shows it, for a terminal of this width."""
+        return fit(self.parts, shutil.get_terminal_size((120, 24)).columns)
+
+    def _repr_markdown_(self) -> str:
+        """For notebooks."""
+        return self.markdown()
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -7,8 +7,10 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from pipeline.data.dataset import Samples, Splits
+from pipeline.data.labelled import Labelled
 from pipeline.data.source import Source
 from pipeline.models.metrics import Metric
+from pipeline.models.objectives import Objective
 from pipeline.models.variant import Variant
 from pipeline.reports.tables import Table
 from pipeline.training.plan import Outcome, Replica
@@ -66,13 +68,30 @@ class Views:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Terms:
+    """What a model that a person brings learns in a task."""
+
+    title: str
+    """In words: `names the class of a sample`."""
+    learned: str
+    """The same as it is logged: `Variant.task`."""
+    objective: Objective
+    outputs: int
+    """How many numbers a network has to give for a sample."""
+    classes: int = 0
+    """Of the target; 0 where it is a value."""
+    metrics: tuple[Metric, ...]
+    """The first one is searched and ranked by, unless a person chooses another."""
+
+
+@dataclass(frozen=True, kw_only=True)
 class Task:
     """What is learned: everything that is known of it stands in one folder or file of `pipeline.tasks`."""
 
     name: str
     datasets: Mapping[str, Source]
     """By `--dataset`."""
-    variants: Sequence[Variant]
+    variants: Sequence[Variant] = ()
     metrics: tuple[Metric, ...]
     """All that is measured; the first one is searched and ranked by."""
     factor_titles: Mapping[str, str] = field(default_factory=dict)
@@ -81,6 +100,11 @@ class Task:
     """Called when something is to be shown: what draws takes long to import, and most commands draw late or never."""
     example: str = ""
     """The variant in examples of commands; empty for the first one."""
+    split: Callable[[Labelled, float], Splits] | None = None
+    """Makes the two parts of samples that a general source gives; the number is the share of test samples, where the
+    source does not say which they are. None where the task has data sets of its own alone."""
+    terms: Callable[[Splits], Terms] | None = None
+    """How models that people bring learn; None where they cannot."""
 
     def __post_init__(self) -> None:
         """Raise ValueError where variants cannot be compared with one another."""

@@ -11,19 +11,21 @@ from numpy.typing import NDArray
 from pipeline.data.config import DataConfig
 from pipeline.data.dataset import Splits
 from pipeline.data.halves import halves
+from pipeline.data.splitting import split
 from pipeline.data.source import Source
-from pipeline.models.metrics import BALANCED_ERROR, ERROR
+from pipeline.models.metrics import BALANCED_ERROR, ERROR, LOG_LOSS
 from pipeline.models.objectives import CrossEntropy
 from pipeline.models.perceptrons import perceptrons
 from pipeline.models.variant import Variant
 from pipeline.reports.tables import Table, class_table
-from pipeline.tasks.api import Kept, Task, Views
+from pipeline.tasks.api import Kept, Task, Terms, Views
 from pipeline.training.plan import Outcome, Replica
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-METRICS = (ERROR, BALANCED_ERROR)
+METRICS = (ERROR, BALANCED_ERROR, LOG_LOSS)
+TITLE = "names the class of a sample"
 
 
 def handwritten_digits(_config: DataConfig) -> Splits:
@@ -36,8 +38,8 @@ def handwritten_digits(_config: DataConfig) -> Splits:
 
 
 def classes_of(splits: Splits) -> list[str]:
-    """Their names: the numbers from 0 on."""
-    return [str(number) for number in range(int(splits.train.labels.max()) + 1)]
+    """Their names: where the data do not say, the numbers from 0 on."""
+    return list(splits.classes) or [str(number) for number in range(int(splits.train.labels.max()) + 1)]
 
 
 def errors(_variant: Variant, splits: Splits, replicas: Sequence[Replica], outcomes: Sequence[Outcome]) -> list[Kept]:
@@ -72,6 +74,19 @@ def confusion(count_KK: NDArray[np.int64], classes: Sequence[str]) -> Figure:
     return figure
 
 
+def terms(splits: Splits) -> Terms:
+    """A score for each class."""
+    classes = len(classes_of(splits))
+    return Terms(
+        title=TITLE,
+        learned="classification",
+        objective=CrossEntropy(),
+        outputs=classes,
+        classes=classes,
+        metrics=METRICS,
+    )
+
+
 TASK = Task(
     name="classification",
     datasets={"sklearn_digits": Source(load=handwritten_digits)},
@@ -82,9 +97,11 @@ TASK = Task(
         objective=CrossEntropy(),
         metrics=METRICS,
         task="classification",
-        title="names the class of a sample",
+        title=TITLE,
     ),
     metrics=METRICS,
     views=lambda: Views(composition=lambda splits: class_table(splits, classes_of(splits)), errors=errors),
     example="mlp_classifier",
+    split=lambda data, test_size: split(data, classes=True, test_size=test_size),
+    terms=terms,
 )

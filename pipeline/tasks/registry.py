@@ -1,4 +1,4 @@
-"""Finds tasks, variants and data sets by name.
+"""Finds tasks and their variants by name.
 
 Each module of `pipeline.tasks` that defines `TASK` is a task, and so is each folder whose module `task` does. What the
 command line needs to know of them stands in a folder's module `options`, which imports nothing heavy.
@@ -9,22 +9,20 @@ from __future__ import annotations
 import importlib
 import importlib.util
 import pkgutil
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from functools import cache
 from typing import TYPE_CHECKING
 
 from pipeline import tasks as rooms
-from pipeline.base.errors import InputError, UnknownNameError
-from pipeline.data.dataset import Splits
+from pipeline.base.errors import UnknownNameError
+from pipeline.data.sources.options import DATA_OPTIONS
 
 if TYPE_CHECKING:
-    from pipeline.data.config import DataConfig, DataOption
-    from pipeline.data.source import Source
+    from pipeline.data.config import DataOption
     from pipeline.models.variant import Variant
-from pipeline.tasks.api import Task
+    from pipeline.tasks.api import Task
 
-NO_ROOMS = ("api", "registry")
+NO_ROOMS = ("adoption", "api", "registry", "subjects")
 
 
 def _rooms() -> dict[str, str]:
@@ -58,7 +56,7 @@ def variants() -> dict[str, Variant]:
 
 
 def get_variant(name: str) -> Variant:
-    """The variant of this name. Raises UnknownNameError with the near misses."""
+    """The variant of the registry of this name. Raises UnknownNameError with the near misses."""
     known = variants()
     if name not in known:
         raise UnknownNameError("model", name, known)
@@ -68,55 +66,6 @@ def get_variant(name: str) -> Variant:
 def task_of(variant: Variant) -> Task:
     """The task that a variant belongs to."""
     return next(task for task in tasks().values() if variant in task.variants)
-
-
-def dataset_named(name: str) -> tuple[Task, Source]:
-    """A data set and the task that it is of. Raises UnknownNameError with the near misses."""
-    for task in tasks().values():
-        if name in task.datasets:
-            return task, task.datasets[name]
-    raise UnknownNameError("dataset", name, [name for task in tasks().values() for name in task.datasets])
-
-
-def example_of(dataset: str) -> str:
-    """A variant that learns from this data set, for examples of commands."""
-    task, _ = dataset_named(dataset)
-    return task.example or task.variants[0].name
-
-
-def check_dataset(variant: Variant, name: str) -> None:
-    """Raise InputError unless the variant can learn from this data set."""
-    task, _ = dataset_named(name)
-    if variant not in task.variants:
-        own = " or ".join(task_of(variant).datasets)
-        raise InputError(f"{variant.name} learns from {own}, so use --dataset {own}, but got --dataset {name}")
-
-
-_kept: dict[DataConfig, Splits] | None = None
-
-
-def load_splits(config: DataConfig) -> Splits:
-    """A data set. Raises InputError or DataError when it cannot be had."""
-    _, source = dataset_named(config.dataset)
-    source.check(config)
-    if _kept is None or config not in _kept:
-        splits = source.load(config)
-        assert isinstance(splits, Splits)
-        if _kept is None:
-            return splits
-        _kept[config] = splits
-    return _kept[config]
-
-
-@contextmanager
-def splits_kept() -> Iterator[None]:
-    """Inside, a data set is loaded once and no more."""
-    global _kept
-    before, _kept = _kept, {}
-    try:
-        yield
-    finally:
-        _kept = before
 
 
 @cache
@@ -131,7 +80,7 @@ def _options(name: str) -> dict[str, object]:
 
 def data_options() -> Mapping[str, DataOption]:
     """The options of all data sets by name."""
-    return _options("DATA_OPTIONS")  # type: ignore[return-value]
+    return {**DATA_OPTIONS, **_options("DATA_OPTIONS")}  # type: ignore[dict-item]
 
 
 def factor_names() -> list[str]:

@@ -9,6 +9,7 @@ import numpy as np
 from pipeline.data.config import DataConfig
 from pipeline.data.dataset import Splits
 from pipeline.data.halves import halves
+from pipeline.data.splitting import split
 from pipeline.data.source import Source
 from pipeline.models.metrics import (
     Metric,
@@ -21,7 +22,7 @@ from pipeline.models.objectives import SquaredError
 from pipeline.models.perceptrons import perceptrons
 from pipeline.models.variant import Variant
 from pipeline.reports.tables import Table
-from pipeline.tasks.api import Kept, Task, Views
+from pipeline.tasks.api import Kept, Task, Terms, Views
 from pipeline.training.plan import Outcome, Replica
 
 METRICS = (
@@ -29,6 +30,7 @@ METRICS = (
     Metric("mae", mean_absolute_error_R, Unit("")),
     Metric("r2", r2_R, Unit("", form=".3f"), "maximize"),
 )
+TITLE = "says the value of a sample"
 CENTRE, SCALE = 150.0, 75.0
 """About the mean and the standard deviation of the progress: networks learn it at the scale of their outputs."""
 
@@ -72,6 +74,11 @@ def errors(_variant: Variant, splits: Splits, replicas: Sequence[Replica], outco
     return [Kept(name="predictions", content=figure)]
 
 
+def terms(_splits: Splits) -> Terms:
+    """One number."""
+    return Terms(title=TITLE, learned="regression", objective=SquaredError(), outputs=1, metrics=METRICS)
+
+
 TASK = Task(
     name="regression",
     datasets={"diabetes": Source(load=diabetes)},
@@ -82,9 +89,11 @@ TASK = Task(
         objective=SquaredError(CENTRE, SCALE),
         metrics=METRICS,
         task="regression",
-        title="says the value of a sample",
+        title=TITLE,
     ),
     metrics=METRICS,
     views=lambda: Views(composition=quantiles, errors=errors),
     example="mlp_regressor",
+    split=lambda data, test_size: split(data, classes=False, test_size=test_size),
+    terms=terms,
 )

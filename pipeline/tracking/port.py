@@ -288,7 +288,12 @@ def stage_run(tracker: Tracker, start: RunStart, parent: Run | None = None) -> I
 def variant_tags(variant: Variant) -> dict[str, str]:
     """A variant's name, family and origin as tags, by which runs are found, and what they are ranked by."""
     metric = {"metric": variant.metric.name, "unit": variant.metric.unit.symbol}
-    return {"model": variant.name, "family": variant.family, PAPER: variant.paper, **metric}
+    tags = {"model": variant.name, "family": variant.family, PAPER: variant.paper, **metric}
+    if not variant.foreign:
+        return tags
+    from pipeline.models.own.recorded import to_text  # with torch, a second to import
+
+    return {**tags, "variant": to_text(variant)}
 
 
 def variant_params(variant: Variant) -> dict[str, Any]:

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping
+from numbers import Number
 from typing import Any
 
 from pipeline.base.errors import InputError, SpaceError, near_misses
 from pipeline.base.stored import SIGNIFICANT_DIGITS
-from pipeline.models.hyperparameters import Value
+from pipeline.models.hyperparameters import NONE, Value
 from pipeline.models.variant import Variant
 from pipeline.tuning.dimensions import Choice, Dimension, FloatRange, IntRange, on_grid
 from pipeline.tuning.space import Condition
@@ -86,13 +87,20 @@ class DimensionReader:
 
     def _value(self, node: Node) -> Value:
         """One value of this hyperparameter."""
+        if node.value in (None, NONE) and self._is_optional:
+            return NONE
         read: dict[type, Callable[[Node], Value]] = {
             str: self._name,
             bool: self._switch,
             int: self._number,
+            Number: self._number,
             float: lambda child: float(self._number(child)),
         }
         return read[self.kind](node)
+
+    @property
+    def _is_optional(self) -> bool:
+        return any(option.name == self.key and option.optional for option in self.variant.options)
 
     def _only(self, fields: dict[str, Node], required: set[str], optional: set[str]) -> None:
         for name, node in fields.items():
@@ -175,7 +183,7 @@ class DimensionReader:
         return step
 
     def _float_range(self, fields: dict[str, Node]) -> FloatRange:
-        if self.kind is not float:
+        if self.kind not in (float, Number):
             rule = "whole numbers; use type: int or choice" if self.kind is int else USE_CHOICE[self.kind]
             raise self.fail(f"takes {rule}", fields["type"])
         self._only(fields, {"low", "high"}, {"log", "step", ROUNDING, SIGNIFICANT_DIGITS})
@@ -196,7 +204,7 @@ class DimensionReader:
         return given
 
     def _int_range(self, fields: dict[str, Node]) -> IntRange:
-        if self.kind is not int:
+        if self.kind not in (int, Number):
             rule = "real numbers; use type: float or choice" if self.kind is float else USE_CHOICE[self.kind]
             raise self.fail(f"takes {rule}", fields["type"])
         self._only(fields, {"low", "high"}, {"log", "step"})

@@ -3,25 +3,36 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import KW_ONLY, dataclass
 from typing import Any
 
 import optuna
 from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution, IntDistribution
 
+from pipeline.base.errors import InputError
 from pipeline.models.hyperparameters import Value
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True)
 class FloatRange:
-    """Real numbers from `low` to `high`; a constant if they are equal."""
+    """Real numbers from `low` to `high`; a constant if they are equal.
+
+    >>> FloatRange(1e-4, 1e-1, log=True).ends
+    (0.0001, 0.1)
+    """
 
     low: float
     high: float
+    _: KW_ONLY
     log: bool = False
+    """Whether it is searched by its logarithm; `low` must be above 0."""
     step: float | None = None
     significant_digits: int | None = None
     """Significant figures that a proposal is rounded to; None for all of them."""
+
+    def __post_init__(self) -> None:
+        """Raise InputError for a range that holds nothing."""
+        _check_range(self.low, self.high, self.step, log=self.log)
 
     @property
     def ends(self) -> tuple[float, float]:
@@ -64,14 +75,19 @@ class FloatRange:
         )
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True)
 class IntRange:
     """Whole numbers from `low` to `high` in steps of `step`; a constant if they are equal."""
 
     low: int
     high: int
+    _: KW_ONLY
     log: bool = False
     step: int = 1
+
+    def __post_init__(self) -> None:
+        """Raise InputError for a range that holds nothing."""
+        _check_range(self.low, self.high, self.step if self.low < self.high else None, log=self.log)
 
     @property
     def ends(self) -> tuple[int, int]:
@@ -137,6 +153,15 @@ class Choice:
 
 
 Dimension = FloatRange | IntRange | Choice
+
+
+def _check_range(low: float, high: float, step: float | None, *, log: bool) -> None:
+    if not (math.isfinite(low) and math.isfinite(high) and low <= high):
+        raise InputError(f"a range goes from a finite low to a high that is not below it, but got {low} and {high}")
+    if log and low <= 0:
+        raise InputError(f"a range by its logarithm begins above 0, but got {low}")
+    if step is not None and not (step > 0 and on_grid(high - low, step)):
+        raise InputError(f"a range is a whole number of steps above 0, but got {step} from {low} to {high}")
 
 
 def on_grid(distance: float, step: float) -> bool:

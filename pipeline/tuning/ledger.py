@@ -356,7 +356,7 @@ class Ledger:
         known = []
         for study in self._storage.get_all_studies():
             other = study.user_attrs.get("protocol")
-            if study.study_name == self.name or other is None or any(other.get(key) != mine[key] for key in same):
+            if study.study_name == self.name or other is None or any(other.get(key) != mine.get(key) for key in same):
                 continue
             known += [
                 Known(f"trial {record.number} of study {study.study_name}", record)

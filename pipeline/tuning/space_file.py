@@ -14,7 +14,8 @@ A file is one mapping from hyperparameter to dimension:
 What is not named keeps the value of the model's preset; the options of the model's structure are named like any other.
 `significant_digits` rounds proposals. A range whose ends are equal is a constant. `default` is tried first instead of
 the preset's value, and so is a constant. What a `when` rules out is as in the preset. What is `optional`, such as
-`alpha`, is left out for a variant that has no such hyperparameter. `constraints` are comparisons that every
+`alpha`, is left out for a variant that has no such hyperparameter, and so is a constructor argument of some of a person's
+own models. `constraints` are comparisons that every
 configuration fulfils; `models` lists the variants that a file is for, if it is not for all that have its
 hyperparameters.
 """
@@ -27,6 +28,7 @@ from collections.abc import Collection, Mapping
 from pathlib import Path
 
 from pipeline.base.errors import InputError, SpaceError, UnknownNameError, near_misses
+from pipeline.base.files import given_path
 from pipeline.base.resources import resource_folder
 from pipeline.models.hyperparameters import BATCH_NORM, HYPERPARAMETERS, Value
 from pipeline.models.variant import Variant
@@ -43,10 +45,10 @@ MAX_COMBINATIONS, MAX_CONSTRAINTS = 5000, 10
 
 def space_path(given: str) -> Path:
     """The file that a person names: their own, or one of `search_spaces/`, with or without the name of that folder."""
-    path = Path(given)
+    path, own = Path(given), given_path(given)
     parts = path.parts[1:] if path.parts[:1] == (SPACES.name,) else path.parts
-    if os.path.exists(path) or path.is_absolute() or ".." in parts:
-        return path
+    if os.path.exists(own) or path.is_absolute() or ".." in parts:
+        return own
     shipped = SPACES.joinpath(*parts)
     return shipped if os.path.isfile(shipped) else path
 
@@ -174,7 +176,7 @@ def _reader(path: str, key: str, node: Node, variant: Variant) -> DimensionReade
 def _applies(key: str, node: Node, variant: Variant) -> bool:
     """Whether a variant has a hyperparameter, or a file must not name it."""
     optional = isinstance(node.value, dict) and OPTIONAL in node.value and node.value[OPTIONAL].value is True
-    return key in variant.hyperparameters or not (optional and key in HYPERPARAMETERS)
+    return key in variant.hyperparameters or not (optional and (key in HYPERPARAMETERS or variant.foreign))
 
 
 def _constraints(path: str, node: Node | None, variant: Variant) -> tuple[Constraint, ...]:

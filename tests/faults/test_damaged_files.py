@@ -23,7 +23,8 @@ from pipeline.data.config import DataConfig
 from pipeline.data.dataset import Splits
 from pipeline.models.exported import Exported
 from pipeline.models.initial import build_network
-from pipeline.tasks.registry import get_variant, load_splits
+from pipeline.tasks.registry import get_variant
+from pipeline.tasks.subjects import load_splits
 from pipeline.tracking.mlflow_tracker import MlflowTracker
 from pipeline.tracking.port import ModelToLog, RunStart
 from tests.faults.scale import scaled

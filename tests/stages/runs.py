@@ -137,7 +137,8 @@ def _given_by_model(
     logged: ModelToLog, config: EvaluateConfig, round_: int
 ) -> tuple[NDArray[np.float32], NDArray[np.generic]]:
     """What a model gives for the test samples of a round, and what is right."""
-    variant, splits = evaluate.inputs(config)
+    subject = evaluate.inputs(config)
+    variant, splits = subject.variant, subject.splits
     replicas = round_replicas(splits, config.sampling, variant.preset, rounds=round_ + 1)
     samples = splits.test.gather(replicas[round_].held_out)
     return logged.network(torch.from_numpy(samples["x"])).detach().numpy(), samples["target"]

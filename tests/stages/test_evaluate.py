@@ -316,7 +316,8 @@ def test_evaluate_refuses_to_average_over_rounds_that_diverged(
     sampling: Sampling, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     config = EvaluateConfig(sampling=sampling, model="mlp", rounds=2, preset="report")
-    variant, splits = evaluate.inputs(config)
+    subject = evaluate.inputs(config)
+    variant, splits = subject.variant, subject.splits
     monkeypatch.setattr(evaluate, "inputs", lambda _: (variant, without_finite_digits(splits)))
     tracker = MemoryTracker()
     with pytest.raises(StageError, match="2 of 2 did not"):

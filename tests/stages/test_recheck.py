@@ -66,8 +66,9 @@ def test_the_best_are_tried_again_in_a_round_of_their_own(whole: Searched) -> No
 
 
 def test_no_trial_has_had_the_folds_of_a_recheck(config: SearchConfig, whole: Searched) -> None:
-    variant, space, splits = inputs(config)
-    records = finished_trials(open_storage(config.storage), config.study_name(space, splits))
+    subject, space = inputs(config)
+    variant, splits = subject.variant, subject.splits
+    records = finished_trials(open_storage(config.storage), config.study_name(space, variant, splits))
     tried = fold_replicas(splits, config.sampling, variant.preset, rounds=1, folds=2)
     for job, record in zip(recheck_jobs(config, variant, splits, records), records, strict=True):
         assert {replica.hyper for replica in job.replicas} == {record.hyper}

@@ -149,7 +149,7 @@ def test_a_search_that_has_ended_leaves_a_database_of_one_file(config: SearchCon
 
 
 def test_the_test_digits_never_enter_a_search(config: SearchConfig, monkeypatch: pytest.MonkeyPatch) -> None:
-    _, _, splits = inputs(config)
+    splits = inputs(config)[0].splits
     assert isinstance(splits.test, DigitSet)
     trap = Trap(images_NHW=np.full_like(splits.test.images_NHW, np.nan), labels_N=splits.test.labels_N)
     poisoned = replace(splits, test=trap)
@@ -197,7 +197,8 @@ def test_a_study_that_another_process_has_taken_over_is_left_to_it(
 def test_when_every_trial_fails_the_stage_ends_with_one_clear_error(
     config: SearchConfig, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    variant, space, splits = inputs(config)
+    subject, space = inputs(config)
+    variant, splits = subject.variant, subject.splits
     monkeypatch.setattr(search, "inputs", lambda _: (variant, space, without_finite_digits(splits)))
     tracker = MemoryTracker()
     with pytest.raises(StageError, match=r"no trial .* could be completed: fold 0: the loss became nan in epoch 1"):
@@ -214,7 +215,8 @@ def outcomes(splits: Splits, sampling: Sampling, lr: float) -> list[Outcome]:
 
 
 def test_a_trial_with_a_diverged_fold_has_failed_and_says_why(config: SearchConfig) -> None:
-    variant, _, splits = inputs(config)
+    subject, _ = inputs(config)
+    variant, splits = subject.variant, subject.splits
     good, other = outcomes(splits, config.sampling, 1e-3)
     bad = replace(other, status="diverged", reason="the loss became nan in epoch 2")
     assert result_of([good, other], variant).state == "complete"

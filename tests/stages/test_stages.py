@@ -56,7 +56,7 @@ def test_prepare_shows_points_and_how_many_are_inside(disc: Sampling) -> None:
 
 
 def test_rounds_and_folds_are_the_same_pairs_for_every_variant_and_configuration(sampling: Sampling) -> None:
-    splits, _ = prepare.inputs(PrepareConfig(sampling=sampling))
+    splits = prepare.inputs(PrepareConfig(sampling=sampling))[0].splits
     slow, fast = Hyperparameters(lr=1e-4, batch_size=10, epochs=9), Hyperparameters(lr=1e-2, batch_size=50, epochs=2)
     for one, other in zip(
         [*round_replicas(splits, sampling, slow, rounds=2), *fold_replicas(splits, sampling, slow, rounds=2, folds=5)],
@@ -68,7 +68,7 @@ def test_rounds_and_folds_are_the_same_pairs_for_every_variant_and_configuration
 
 
 def test_folds_validate_each_training_pair_of_a_round_once(sampling: Sampling) -> None:
-    splits, _ = prepare.inputs(PrepareConfig(sampling=sampling))
+    splits = prepare.inputs(PrepareConfig(sampling=sampling))[0].splits
     preset = get_variant("mlp").preset
     [first_round] = round_replicas(splits, sampling, preset, rounds=1)
     folds = fold_replicas(splits, sampling, preset, rounds=1, folds=4)
@@ -77,7 +77,7 @@ def test_folds_validate_each_training_pair_of_a_round_once(sampling: Sampling) -
 
 
 def test_a_round_of_all_pairs_uses_every_digit_once(all_of_few: Sampling) -> None:
-    splits, _ = prepare.inputs(PrepareConfig(sampling=all_of_few))
+    splits = prepare.inputs(PrepareConfig(sampling=all_of_few))[0].splits
     for replica in round_replicas(splits, all_of_few, get_variant("mlp").preset, rounds=2):
         assert sorted(replica.train.flatten()) == list(range(40))
         assert sorted(replica.held_out.flatten()) == list(range(20))

@@ -167,7 +167,7 @@ def test_the_best_of_a_screening_was_tried_on_all_pairs(screened: tuple[MemoryTr
 
 
 def test_what_was_tried_on_few_pairs_is_never_the_best(sampling: Sampling, make: Make) -> None:
-    splits, _ = prepare.inputs(PrepareConfig(sampling=sampling))
+    splits = prepare.inputs(PrepareConfig(sampling=sampling))[0].splits
 
     def alike(seed: int) -> bool:
         """Whether four pairs have the same answer, which is learned without an error."""

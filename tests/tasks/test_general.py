@@ -100,7 +100,8 @@ def test_an_evaluation_says_what_its_rounds_gave(lab: Lab) -> None:
 def test_the_logged_model_gives_what_was_measured(lab: Lab) -> None:
     for config, result in zip(lab.evaluations, lab.evaluated, strict=True):
         [model] = run_of(lab.tracker, result).models
-        variant, splits = evaluate.inputs(config)
+        subject = evaluate.inputs(config)
+        variant, splits = subject.variant, subject.splits
         [measured] = [each.value for each in model.metrics if each.name == f"model_test_{variant.metric.name}"]
         found = []
         for replica in round_replicas(splits, config.sampling, variant.preset, rounds=3):

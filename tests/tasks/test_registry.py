@@ -6,12 +6,15 @@ import pickle
 import subprocess
 import sys
 from collections import Counter
+from pathlib import Path
 
 import pytest
 
 from pipeline.base.errors import UnknownNameError
+from pipeline.data.config import DataConfig
 from pipeline.models.variant import Variant
-from pipeline.tasks.registry import data_options, dataset_named, factor_names, task_of, tasks, variants
+from pipeline.tasks.registry import data_options, factor_names, task_of, tasks, variants
+from pipeline.tasks.subjects import find_dataset
 from tests.models.networks import every
 
 LATE = ("matplotlib", "sklearn", "torchvision", "scipy.stats")
@@ -66,4 +69,4 @@ def test_variants_of_a_family_have_the_same_factors_and_differ_in_a_level() -> N
 
 def test_an_unknown_data_set_is_named_with_near_misses() -> None:
     with pytest.raises(UnknownNameError, match="did you mean diabetes"):
-        dataset_named("diabets")
+        find_dataset(DataConfig(dataset="diabets", cache_dir=Path()))

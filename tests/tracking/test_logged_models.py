@@ -71,7 +71,8 @@ def logged(empty_runs: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[s
                 compute=Compute(workers=1, device="cpu"),
             )
             runs[model] = evaluate.run(config, tracker, Silent()).run_id
-            variant, splits = evaluate.inputs(config)
+            subject = evaluate.inputs(config)
+            variant, splits = subject.variant, subject.splits
             [replica] = round_replicas(splits, sampling, variant.preset, rounds=1)
             samples[model] = splits.test.gather(replica.held_out)
             np.save(folder / f"{model}.npy", samples[model]["x"])

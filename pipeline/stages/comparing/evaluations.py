@@ -14,10 +14,12 @@ from numpy.typing import NDArray
 from pipeline.base.errors import InputError, UnknownNameError
 from pipeline.base.stored import SAMPLES, TEST_SAMPLES
 from pipeline.models.hyperparameters import Hyperparameters
+from pipeline.models.own.recorded import from_text
 from pipeline.models.variant import Variant
 from pipeline.reports.statistics import Summary, summarise
 from pipeline.stages.stage import ROUNDS_OTHERWISE
 from pipeline.tasks.registry import variants
+from pipeline.tasks.subjects import by_metric
 from pipeline.tracking.port import RunRecord, Tracker
 from pipeline.training.machine import arithmetic
 
@@ -43,10 +45,13 @@ class Evaluation:
     run: RunRecord
     tracker: Tracker
 
-    @property
+    @cached_property
     def variant(self) -> Variant:
-        """What was evaluated."""
-        return variants()[self.run.tags["model"]]
+        """What was evaluated, ranked by what it was ranked by then."""
+        tags = self.run.tags
+        if "variant" in tags:
+            return from_text(tags["variant"])
+        return by_metric(variants()[tags["model"]], tags.get("metric", ""))
 
     @property
     def model(self) -> str:
@@ -62,7 +67,8 @@ class Evaluation:
     @property
     def parameters(self) -> int:
         """Numbers that are learnt."""
-        return self.variant.count(self.hyper.structure)
+        counted = self.run.metrics.get("parameters")  # which early versions did not log
+        return self.variant.count(self.hyper.structure) if counted is None else int(counted)
 
     @cached_property
     def test_R(self) -> list[float]:
@@ -118,23 +124,24 @@ class Evaluation:
 
 
 def newest_evaluations(tracker: Tracker, experiment: str, models: str) -> list[Evaluation]:
-    """The newest finished evaluation of each variant, in the order of the registry.
+    """The newest finished evaluation of each variant, in the order of the registry, people's own models last.
 
     `models` is `all` that were evaluated, or names separated by commas. Raises InputError where one has none.
     """
     newest: dict[str, RunRecord] = {}
     for record in tracker.find("evaluate", experiment=experiment):
-        if record.status == "FINISHED" and record.tags.get("model") in variants():
+        if record.status == "FINISHED" and (record.tags.get("model") in variants() or "variant" in record.tags):
             newest.setdefault(record.tags["model"], record)
     wanted = list(newest) if models == "all" else [name.strip() for name in models.split(",")]
+    known = dict.fromkeys([*variants(), *newest])
     for name in wanted:
-        if name not in variants():
-            raise UnknownNameError("model", name, variants())
+        if name not in known:
+            raise UnknownNameError("model", name, known)
         if name not in newest:
             raise InputError(f"compare reads evaluate runs, but {name} has no finished one here; run evaluate first")
     if not wanted:
         raise InputError("compare reads evaluate runs, but this experiment has no finished one; run evaluate first")
-    return [Evaluation(run=newest[name], tracker=tracker) for name in variants() if name in wanted]
+    return [Evaluation(run=newest[name], tracker=tracker) for name in known if name in wanted]
 
 
 def ranked_otherwise(evaluations: Sequence[Evaluation]) -> str:

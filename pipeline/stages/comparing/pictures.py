@@ -61,7 +61,8 @@ def _breakdowns(ranked: Sequence[Evaluation]) -> list[Picture]:
         breakdown = task.views().breakdown
         if breakdown is None:
             continue
-        mine = [entry for entry in ranked if entry.variant in task.variants]
+        names = {variant.name for variant in task.variants}
+        mine = [entry for entry in ranked if entry.model in names]
         texts = {entry.model: text for entry in mine if (text := entry.breakdown(breakdown.name)) is not None}
         if texts:
             figure = breakdown.draw(texts)

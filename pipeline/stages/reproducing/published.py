@@ -43,7 +43,8 @@ from pipeline.models.metrics import SHARE, Unit
 from pipeline.models.variant import Variant
 from pipeline.stages.configurations import parse_changes
 from pipeline.stages.reproducing.part import Part
-from pipeline.tasks.registry import check_dataset, data_options, dataset_named, get_variant, tasks, variants
+from pipeline.tasks.registry import data_options, tasks, get_variant, variants
+from pipeline.tasks.subjects import check_dataset, find_dataset
 from pipeline.tuning.strict_yaml import read_yaml
 from pipeline.tuning.trial_samplers import TRIAL_SAMPLERS
 
@@ -249,7 +250,7 @@ def _row(part: Part, protocol: Protocol) -> Row:
     )
     model = part.choice("model", variants())
     try:
-        check_dataset(get_variant(model), protocol.dataset or DataConfig.dataset)
+        check_dataset(get_variant(model), _config(protocol.dataset))
     except InputError as error:
         raise part.fail(f"{error} in the protocol", "model") from None
     row = Row(
@@ -298,9 +299,13 @@ def _trained(part: Part, row: Row) -> Row:
     return row
 
 
+def _config(dataset: str) -> DataConfig:
+    return DataConfig(dataset=dataset or DataConfig.dataset, cache_dir=Path())
+
+
 def _data(part: Part, dataset: str) -> dict[str, str]:
     """The options of the data that it names."""
-    _, source = dataset_named(dataset or DataConfig.dataset)
+    _, source = find_dataset(_config(dataset))
     for name in data_options().keys() & part.fields.keys() - {option.name for option in source.options}:
         raise part.fail(f"the data set {dataset} takes no {name}", name)
     return {each.name: part.choice(each.name, each.choices) for each in source.options if each.name in part.fields}

@@ -19,7 +19,7 @@ from pipeline.stages.planning import Work
 from pipeline.stages.reproducing.config import MEASURE, ReproduceConfig
 from pipeline.stages.reproducing.published import PublishedTable, Row
 from pipeline.stages.stage import Reporter, Sampling
-from pipeline.tasks.registry import load_splits
+from pipeline.tasks.subjects import load_splits
 from pipeline.tracking.port import Run, RunRecord, Tracker
 
 

@@ -267,7 +267,7 @@ def _is_of(record: RunRecord, search: SearchConfig, splits: Splits) -> bool:
     """Whether a run is that of such a search, in the same study and for as many trials."""
     names = ("n_trials", "recheck", "budget", "timeout")
     wanted = {name: str(search.params[name]) for name in names}
-    return record.tags.get("study") == search.study_name(space_of(search), splits) and (
+    return record.tags.get("study") == search.study_name(space_of(search), search.variant, splits) and (
         wanted == {name: record.params.get(name) for name in names}
     )
 

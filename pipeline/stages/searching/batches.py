@@ -133,7 +133,7 @@ class TrialBatches:
             case "parameters":
                 return float(self.variant.count(hyper.structure))
             case "time":
-                samples = self.config.sampling.train_count(self.splits)
+                samples = self.config.sampling.fold_count(self.splits, self.config.folds)
                 return nominal_seconds(self.variant, hyper, samples - samples // self.config.folds)
         return None
 

@@ -13,10 +13,12 @@ from pipeline.base.errors import InputError, UnknownNameError
 from pipeline.base.stored import SAMPLES, SCREEN_SAMPLES, TEST_SAMPLES
 from pipeline.data.dataset import Splits
 from pipeline.data.folds import check_folds
-from pipeline.data.rounds import draw_samples
 from pipeline.models.variant import Variant
-from pipeline.stages.replicas import FoldsConfig, open_splits
+from pipeline.stages.replicas import FoldsConfig, fold_replicas, open_stage
 from pipeline.tasks.registry import get_variant, variants
+from pipeline.tasks.subjects import Subject
+from pipeline.tuning.dimensions import FloatRange, IntRange
+from pipeline.tuning.given_space import Given, given_space
 from pipeline.tuning.ledger import Method
 from pipeline.tuning.pruning import LEAST_FOLDS, PRUNERS
 from pipeline.tuning.samplers import TWO_OBJECTIVES
@@ -30,10 +32,16 @@ MAX_NAME = 512
 """Characters of a study's name that Optuna keeps."""
 TWO_STEP = "two_step"
 """The search space of all variants for two steps."""
+ANY_NETWORK: Given = {
+    "lr": FloatRange(1e-4, 1e-1, log=True, significant_digits=3),
+    "batch_size": [10, 25, 50, 100],
+    "epochs": IntRange(5, 50, step=5),
+}
+"""What a search varies of a person's network that has no space of its own."""
 COSTS = ("parameters", "time")
 """What can be minimised besides the error."""
 REUSES = ("study", "storage", "none")
-MEASUREMENT = ("model", "dataset", SAMPLES, "seed", "data_digest", "folds", "rounds", "precision")
+MEASUREMENT = ("model", "code", "metric", "dataset", SAMPLES, "seed", "data_digest", "folds", "rounds", "precision")
 """The parts of a protocol that decide what trying a configuration gives, however it was chosen."""
 
 
@@ -45,8 +53,8 @@ class SearchConfig(FoldsConfig):
     sampler: str = "tpe"
     """One of Optuna's, the preset first: `tpe`, `random`, `qmc`, `cmaes`, `gp`, `nsga2`; or all combinations: `grid`,
     `two-step` (report 003: then alpha), `screen` (report 001: on few samples, then the best of them on all)."""
-    space: str = ""
-    """A search space file; empty for the model's own in `search_spaces/`, see `default_space`."""
+    space: str | Given = ""
+    """A search space file, or a mapping of what it would say; empty for the model's own, see `default_space`."""
     n_trials: int = 30
     """Trials of a sampler in all, those of earlier starts included; the others have as many as combinations."""
     trade_off: str = ""
@@ -115,7 +123,8 @@ class SearchConfig(FoldsConfig):
     @property
     def prunes(self) -> bool:
         """Whether trials may be stopped early."""
-        return self.sampler not in COMPLETE and not self.cost and self.pruner != "none"
+        is_grouped = self.sampling.data.is_grouped  # whole groups do not give folds of equal size
+        return self.sampler not in COMPLETE and not self.cost and not is_grouped and self.pruner != "none"
 
     def check_samples(self, samples: int) -> None:
         """Raise InputError unless screening and pruning are possible with so many training samples in a round."""
@@ -171,11 +180,13 @@ class SearchConfig(FoldsConfig):
             **self.compute.params,
         }
 
-    def protocol(self, space: Space, splits: Splits) -> dict[str, Any]:
+    def protocol(self, space: Space, variant: Variant, splits: Splits) -> dict[str, Any]:
         """Everything that the trials' numbers depend on; of the test samples there is nothing in it."""
         sampling = {name: value for name, value in self.sampling.params.items() if name != TEST_SAMPLES}
         return {
-            "model": self.model,
+            "model": variant.name,
+            **({"code": variant.code} if variant.code else {}),
+            **({"metric": self.sampling.data.metric} if self.sampling.data.metric else {}),
             **sampling,
             "data_digest": splits.digest,
             "space": space.digest,
@@ -191,10 +202,11 @@ class SearchConfig(FoldsConfig):
             **({SCREEN_SAMPLES: self.screen_samples, "keep": self.keep} if self.sampler == "screen" else {}),
         }
 
-    def study_name(self, space: Space, splits: Splits) -> str:
+    def study_name(self, space: Space, variant: Variant, splits: Splits) -> str:
         """Names that read well beside each other, and differ where protocols do."""
-        fingerprint = hashlib.sha256(json.dumps(self.protocol(space, splits), sort_keys=True).encode()).hexdigest()
-        return self.study or f"{self.model} {splits.name} {self.sampler} {fingerprint[:8]}"
+        protocol = json.dumps(self.protocol(space, variant, splits), sort_keys=True)
+        fingerprint = hashlib.sha256(protocol.encode()).hexdigest()
+        return self.study or f"{variant.name} {splits.name} {self.sampler} {fingerprint[:8]}"
 
 
 def default_space(variant: Variant, sampler: str) -> Path:
@@ -202,6 +214,23 @@ def default_space(variant: Variant, sampler: str) -> Path:
     if sampler == "two-step":
         return SPACES / f"{TWO_STEP}.yaml"
     return SPACES / "screen" / f"{variant.name}.yaml" if sampler == "screen" else family_space(variant)
+
+
+def own_space(variant: Variant) -> Path | None:
+    """That of a person's model: beside its file, under the name of the variant or its family, or `space.yaml`."""
+    names = dict.fromkeys((variant.name, variant.family, "space"))
+    beside = [variant.folder / f"{name}.yaml" for name in names] if variant.folder else []
+    return next((path for path in beside if path.is_file()), None)
+
+
+def _any_space(variant: Variant) -> Space:
+    """Of a person's model that brings none."""
+    if variant.make_step is not None:
+        raise InputError(
+            f"a search needs a space of what {variant.name} is fitted with ({', '.join(variant.hyperparameters)}); write "
+            f"one, such as `NAME: {{type: int, low: 1, high: 9}}`, and give it with --space"
+        )
+    return given_space(variant, ANY_NETWORK)
 
 
 def space_file(given: str) -> Path:
@@ -218,11 +247,21 @@ def space_file(given: str) -> Path:
 def space_of(config: SearchConfig) -> Space:
     """What the search may vary: its file, read."""
     variant = config.variant
-    path = space_file(config.space) if config.space else default_space(variant, config.sampler)
+    if not isinstance(config.space, str):
+        return given_space(variant, config.space)
+    if config.space:
+        path = space_file(config.space)
+    elif variant.foreign:
+        own = own_space(variant)
+        if own is None:
+            return _any_space(variant)
+        path = own
+    else:
+        path = default_space(variant, config.sampler)
     if config.sampler == "screen" and not config.space and not path.exists():
         raise InputError(f"there is no space to screen {variant.name} over; give one with --space")
     if os.path.exists(path):
-        listed_models(path, variants())  # raises for one that there is not
+        listed_models(path, {*variants(), variant.name})  # raises for one that there is not
     space = load_space(variant, path, complete=config.make_trial_sampler().complete)
     alpha = space.dimensions.get(ALPHA)
     if config.sampler == "two-step" and alpha is not None and space.preset.alpha not in alpha:
@@ -233,14 +272,12 @@ def space_of(config: SearchConfig) -> Space:
     return space
 
 
-def inputs(config: SearchConfig) -> tuple[Variant, Space, Splits]:
-    """The variant, its space, and the splits, which suffice for the samples that are asked for."""
-    variant, space = config.variant, space_of(config)
-    splits = open_splits(variant, config.sampling, config.compute)
-    count = config.sampling.train_count(splits)
-    config.check_samples(count)
-    draw_samples(
-        "train", splits.train, count, seed=config.sampling.seed, round_=0
-    )  # raises where the pool is too small
+def inputs(config: SearchConfig) -> tuple[Subject, Space]:
+    """The variant with its data, which suffice for the samples that are asked for, and its space."""
+    space = space_of(config)
+    subject = open_stage(config.model, config.sampling, config.compute)
+    splits, count = subject.splits, config.sampling.fold_count(subject.splits, config.folds)
     check_folds(config.folds, count)
-    return variant, space, splits
+    config.check_samples(count)
+    fold_replicas(splits, config.sampling, space.preset, rounds=1, folds=config.folds)  # raises for too few samples
+    return subject, space

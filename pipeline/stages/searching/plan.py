@@ -9,7 +9,7 @@ from pathlib import Path
 from sqlalchemy import make_url
 
 from pipeline.stages.planning import Work
-from pipeline.stages.replicas import fold_replicas
+from pipeline.stages.replicas import explained, fold_replicas
 from pipeline.stages.searching.config import SearchConfig, inputs
 from pipeline.training.plan import Job
 from pipeline.tuning.ledger import finished_trials
@@ -24,8 +24,9 @@ SAMPLE = 12
 
 def plan(config: SearchConfig) -> list[Work]:
     """The trials that are left, and the recheck of the best."""
-    variant, space, splits = inputs(config)
-    name = config.study_name(space, splits)
+    subject, space = inputs(config)
+    variant, splits = subject.variant, subject.splits
+    name = config.study_name(space, variant, splits)
     records = []
     if is_there(config.storage):
         with closing(open_storage(config.storage)) as storage:
@@ -70,7 +71,7 @@ def plan(config: SearchConfig) -> list[Work]:
             jobs=jobs,
             share=len(trials) / len(left) if left else 1.0,
             done=_done(records, read_off),
-            note=_note(config, name, sampled=sampled),
+            note=" ".join([_note(config, name, sampled=sampled), *(f"{line}." for line in explained(subject))]),
         )
     ]
     if again and whole:

@@ -73,8 +73,11 @@ BREAKDOWN = Breakdown(
 )
 
 
-def sample_pairs(samples: Samples, columns: int = 8, rows: int = 3) -> Figure:
-    """The first pairs of a round with their digits and targets."""
+def sample_pairs(samples: Samples, columns: int = 8, rows: int = 3) -> Figure | None:
+    """The first pairs of a round with their digits and targets; none of images in colour."""
+    if samples["x"].ndim != 4:
+        return None
+    height, width = samples["x"].shape[2:]
     figure = Figure(figsize=(1.5 * columns, 1.25 * rows + 0.4), layout="constrained")
     axes = list(figure.subplots(rows, columns).flat)
     for axis in axes:
@@ -83,7 +86,7 @@ def sample_pairs(samples: Samples, columns: int = 8, rows: int = 3) -> Figure:
         gap = np.full((pair.shape[1], 2), 128, dtype=pair.dtype)
         axis.imshow(np.hstack([pair[0], gap, pair[1]]), cmap="gray", vmin=0, vmax=255)
         axis.set_title(f"{digits[0]} {'≤' if target else '>'} {digits[1]}", fontsize=9)
-    figure.suptitle("Pairs of 14x14 digits: is the first lesser than or equal to the second?", fontsize=11)
+    figure.suptitle(f"Pairs of {height}x{width} digits: is the first lesser than or equal to the second?", fontsize=11)
     return figure
 
 

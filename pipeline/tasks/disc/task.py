@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from pipeline.data.dataset import Samples
+from pipeline.data.dataset import Samples, Splits
 from pipeline.data.source import Source
 from pipeline.models.metrics import ERROR
+from pipeline.models.objectives import CrossEntropy
 from pipeline.reports.tables import class_table
-from pipeline.tasks.api import Task, Views
+from pipeline.tasks.api import Task, Terms, Views
 from pipeline.tasks.disc.family import VARIANTS
 from pipeline.tasks.disc.points import disc_splits
 
@@ -28,10 +29,17 @@ def views() -> Views:
     )
 
 
+def terms(_splits: Splits) -> Terms:
+    """A score for outside and one for inside."""
+    title = VARIANTS[0].title
+    return Terms(title=title, learned="points", objective=CrossEntropy(), outputs=2, classes=2, metrics=(ERROR,))
+
+
 TASK = Task(
     name="disc",
-    datasets={"disc": Source(load=disc_splits, constants={"pooling": "average"})},
+    datasets={"disc": Source(load=disc_splits, constants={"pooling": "average"}, samples=1000)},
     variants=VARIANTS,
     metrics=(ERROR,),
     views=views,
+    terms=terms,
 )

@@ -12,7 +12,7 @@ from pipeline.stages.reproducing.published import Figure, Protocol, PublishedTab
 from pipeline.stages.reproducing.reproduced import Reproduced
 from pipeline.stages.reproducing.runner import Measure, Measured
 from pipeline.stages.stage import Sampling
-from pipeline.tasks.registry import load_splits
+from pipeline.tasks.subjects import load_splits
 from tests.memory import MemoryTracker
 from tests.stages.reproducing.small import claim, made_runner, measured, table_of
 

@@ -11,7 +11,7 @@ from pipeline.base.errors import InputError, UnknownNameError
 from pipeline.base.seeds import numpy_generator
 from pipeline.data.config import DataConfig
 from pipeline.tasks.digit_pairs.prepared import is_prepared, pool_2x2
-from pipeline.tasks.registry import load_splits, splits_kept
+from pipeline.tasks.subjects import load_splits, kept
 from tests.idx_files import make_raw_digits
 
 
@@ -74,7 +74,7 @@ def test_a_second_load_equals_the_first_without_reading_the_source(
 
 
 def test_pools_that_are_kept_are_loaded_once(config: DataConfig) -> None:
-    with splits_kept():
+    with kept():
         first = load_splits(config)
         assert load_splits(config) is first
         assert load_splits(pooled(config, "max")) is not first

@@ -19,7 +19,7 @@ from pipeline.base.errors import DataError, InputError, UnknownNameError
 from pipeline.data.config import DataConfig
 from pipeline.data.dataset import digest_of
 from pipeline.tasks.digit_pairs.sources import IDX_NAMES, LARGEST_FILE, MNIST_SHA256, RawDigits, open_source
-from pipeline.tasks.registry import load_splits
+from pipeline.tasks.subjects import load_splits
 from tests.idx_files import encode_idx, make_raw_digits, write_idx_folder
 
 MNIST5K_SHA256 = "9e39318c7c952727697a5af9151c212d570f2566743954772ac464120d7abb9a"

@@ -11,7 +11,7 @@ from pipeline.base.errors import InputError
 from pipeline.data.config import DataConfig
 from pipeline.data.dataset import Splits
 from pipeline.tasks.disc.points import CENTRE, RADIUS, PointSet, disc_splits
-from pipeline.tasks.registry import load_splits
+from pipeline.tasks.subjects import load_splits
 from tests.data.splits import points
 
 DISC_SHA256 = "0ceb50194a987c4220257962797f48b7613d6ef4f40fd179272d701d0529db5e"

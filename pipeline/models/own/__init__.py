@@ -1,0 +1,1 @@
+"""Models that a person brings: classes, functions that make networks, and estimators."""
