@@ -293,5 +293,5 @@ def _size(variant: Variant, structure: Structure) -> tuple[int, int]:
         if not any(layer.children()):
             layer.register_forward_hook(count)
     with torch.inference_mode():
-        network(torch.zeros(1, *variant.input_shape))
+        network(variant.example())
     return variant.count(structure), activations
