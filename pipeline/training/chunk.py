@@ -19,9 +19,10 @@ from pipeline.base.seeds import derive
 from pipeline.data.dataset import Batch, Dataset, Indices
 from pipeline.models.initial import build_network, weights_generator
 from pipeline.models.metrics import Metric, Predictions
-from pipeline.training.network import ReplicaNetworks
+from pipeline.training.outputs import over_parts
 from pipeline.training.plan import Chunk, Outcome, Replica, Status
-from pipeline.training.step import Step, make_step, over_parts
+from pipeline.training.step import Step, make_step
+from pipeline.training.ways import make_networks
 
 EVALUATION_BATCH = 100
 
@@ -289,8 +290,10 @@ def _make_step(chunk: Chunk, *, dtype: torch.dtype, bfloat16: bool, device: str)
             structure, hypers, weights, objective=variant.objective, dtype=dtype, device=device
         )
         return step
-    networks = ReplicaNetworks(
+    networks = make_networks(
+        chunk.way,
         [build_network(variant, part.seed, *part.name, structure=structure, dtype=dtype) for part in replicas],
+        variant,
         bfloat16=bfloat16,
         device=device,
     )

@@ -18,18 +18,18 @@ at batch 100, 25 and 8."""
 def nominal_seconds(variant: Variant, hyper: Hyperparameters, samples: int) -> float:
     """The time of one training on `samples`, as a machine of stated speed would take it."""
     steps = -(-samples // hyper.batch_size)
-    epoch = samples * _flops(variant, hyper.structure) / FLOPS_A_SECOND + steps * SECONDS_A_STEP
+    epoch = samples * flops(variant, hyper.structure) / FLOPS_A_SECOND + steps * SECONDS_A_STEP
     return hyper.epochs * epoch
 
 
 def nominal_epoch_seconds(variant: Variant, hyper: Hyperparameters, samples: int, held_out: int) -> float:
     """The time of one epoch on `samples`, with a look at the held-out ones, which need the forward pass alone."""
-    looked = held_out * _flops(variant, hyper.structure) / 3 / FLOPS_A_SECOND
+    looked = held_out * flops(variant, hyper.structure) / 3 / FLOPS_A_SECOND
     return nominal_seconds(variant, hyper, samples) / hyper.epochs + looked
 
 
 @cache
-def _flops(variant: Variant, structure: Structure) -> float:
+def flops(variant: Variant, structure: Structure) -> float:
     """Of one sample, forward and backward; the backward pass is twice the forward one."""
     try:
         with torch.device("meta"):

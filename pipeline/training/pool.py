@@ -42,6 +42,7 @@ from pipeline.training.compute import Compute
 from pipeline.training.machine import this_machine
 from pipeline.training.plan import Chunk, Job, Outcome, compose_chunks
 from pipeline.training.step import can_compile
+from pipeline.training.ways import check_precision
 
 log = logging.getLogger(__name__)
 Progress = Callable[[int, int], None]
@@ -136,7 +137,10 @@ class Trainer:
         What raises, or takes its worker process with it (which the system ends when memory is short), gives broken
         outcomes; when a worker dies, what had not ended is tried again alone, so that no other training is blamed.
         """
-        chunks = self._settled(compose_chunks(jobs, device=self.compute.device, limit=self.compute.chunk))
+        composed = compose_chunks(jobs, device=self.compute.device, limit=self.compute.chunk)
+        for chunk in composed:
+            check_precision(chunk.way, chunk.variant, bfloat16=self.compute.precision == "bfloat16")
+        chunks = self._settled(composed)
         self.trained += chunks
         planned = sum(chunk.replica_epochs for chunk in chunks)
         self._done.value, self.waited = 0, 0.0
