@@ -378,7 +378,7 @@ def _model(variant: Variant, splits: Splits, replica: Replica, outcome: Outcome)
     mean, std = (torch.from_numpy(np.asarray(scale)) for scale in (outcome.mean, outcome.std))
     return ModelToLog(
         name=variant.name,
-        network=Exported(network, variant.objective, mean=mean, std=std).eval(),
+        network=Exported(network, outcome.objective or variant.objective, mean=mean, std=std).eval(),
         example=torch.from_numpy(splits.test.gather(replica.held_out[:EXAMPLES])["x"]),
         description=f"{variant.name}: {variant.objective.description}",
         metrics=[

@@ -116,6 +116,7 @@ class ChunkTraining:
         """What an input of 0 is scaled to."""
         self.train_samples = raw.scaled(mean, std, self.step.dtype)
         self.held_out_samples = held_out_raw.scaled(mean, std, self.step.dtype)
+        self.step.objective = self.step.objective.fit(self.train_samples.tensors)
         self.active = list(range(len(replicas)))
         """Positions in the chunk of the replicas that still train."""
         self.progress = [Progress(replica, self.variant.metric) for replica in replicas]
@@ -266,6 +267,7 @@ class ChunkTraining:
         predictions = self._evaluate(self.held_out_samples).predictions
         for row in rows:
             outcome = self.progress[self.active[row]].outcome
+            outcome.objective = self.step.objective.row(row)
             outcome.predictions = {name: part[row].cpu().numpy().copy() for name, part in predictions.items()}
             outcome.weights = {
                 name: (tensor.float() if tensor.is_floating_point() else tensor).cpu().numpy()

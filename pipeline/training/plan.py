@@ -26,6 +26,7 @@ from torch import Tensor, nn
 from pipeline.base.errors import InputError
 from pipeline.data.dataset import Indices
 from pipeline.models.hyperparameters import Hyperparameters, Structure
+from pipeline.models.objectives import Objective
 from pipeline.models.variant import Variant, normalises
 from pipeline.training.ways import Way, fastest_way
 
@@ -168,6 +169,8 @@ class Outcome:
     """What inputs are scaled by, (x - mean) / std, as it broadcasts with those of one sample."""
     std: NDArray[np.float32] | None = None
     weights: dict[str, NDArray[np.float32]] | None = None
+    objective: Objective | None = None
+    """That of the variant, fitted to the training samples; where models are kept."""
     predictions: dict[str, NDArray[Any]] = field(default_factory=dict)
     """(M, ...) for the held-out samples by name, where models are kept."""
 

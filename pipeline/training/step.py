@@ -27,6 +27,7 @@ class Step(ABC):
     """R replicas that learn from one batch of each at a time."""
 
     objective: Objective
+    """Which is fitted to the training samples before the first step."""
     dtype: torch.dtype
     """Of inputs and activations."""
     needs_two = False
@@ -104,6 +105,7 @@ class NetworkStep(Step):
         """Go on with the replicas at positions `keep`."""
         self.networks.select(keep)
         self.optimiser.select(self.networks.values, keep)
+        self.objective = self.objective.select(keep)
         self.hyper_R = {name: number_R[keep] for name, number_R in self.hyper_R.items()}
 
     def state(self, row: int) -> dict[str, Tensor]:
