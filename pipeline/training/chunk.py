@@ -19,6 +19,7 @@ from pipeline.base.seeds import derive
 from pipeline.data.dataset import Batch, Dataset, Indices
 from pipeline.models.initial import build_network, weights_generator
 from pipeline.models.metrics import Metric, Predictions
+from pipeline.models.transforms import Scale, rows_of
 from pipeline.training.outputs import over_parts
 from pipeline.training.plan import Chunk, Outcome, Replica, Status
 from pipeline.training.step import Step, make_step
@@ -34,13 +35,15 @@ class ReplicaSamples:
         self.tensors = tensors
 
     @classmethod
-    def gather(cls, data: Dataset, indices_R: Sequence[Indices], dtype: torch.dtype, device: str) -> ReplicaSamples:
-        """Look the samples of every replica up, with inputs as they are in the data set."""
+    def gather(
+        cls, data: Dataset, indices_R: Sequence[Indices], dtype: torch.dtype | None, device: str
+    ) -> ReplicaSamples:
+        """Look the samples of every replica up, with inputs as they are in the data set but for their type."""
         samples = [data.gather(indices) for indices in indices_R]
         stacked = {
             name: torch.from_numpy(np.stack([sample[name] for sample in samples])).to(device) for name in samples[0]
         }
-        return cls({**stacked, "x": stacked["x"].to(dtype)})
+        return cls(stacked if dtype is None else {**stacked, "x": stacked["x"].to(dtype)})
 
     def __len__(self) -> int:
         """Samples of each replica."""
@@ -51,9 +54,11 @@ class ReplicaSamples:
         """Where they are."""
         return self.tensors["x"].device
 
-    def scaled(self, mean: Tensor, std: Tensor, dtype: torch.dtype) -> ReplicaSamples:
-        """With x := (x - mean) / std, rounded to `dtype`."""
-        return ReplicaSamples({**self.tensors, "x": self.tensors["x"].sub_(mean).div_(std).to(dtype)})
+    def scaled(self, scale: Scale | None, dtype: torch.dtype) -> ReplicaSamples:
+        """With inputs scaled and rounded to `dtype`, but for indices, which have no scale."""
+        if scale is None:
+            return self
+        return ReplicaSamples({**self.tensors, "x": scale.apply_(self.tensors["x"]).to(dtype)})
 
     def select(self, keep: Tensor) -> ReplicaSamples:
         """The samples of some replicas."""
@@ -109,28 +114,28 @@ class ChunkTraining:
         self.step = _make_step(chunk, dtype=dtype, bfloat16=bfloat16, device=device)
         self.orders = [_generator(replica, "order") for replica in replicas]
         self.augmentations = [_generator(replica, "augmentation") for replica in replicas]
-        raw = ReplicaSamples.gather(train, [replica.train for replica in replicas], dtype, device)
-        held_out_raw = ReplicaSamples.gather(held_out, [replica.held_out for replica in replicas], dtype, device)
-        mean, std = self._scales(raw.tensors["x"])
-        self.zero = -mean / std
-        """What an input of 0 is scaled to."""
-        self.train_samples = raw.scaled(mean, std, self.step.dtype)
-        self.held_out_samples = held_out_raw.scaled(mean, std, self.step.dtype)
+        kind = None if self.variant.integer_inputs else dtype
+        raw = ReplicaSamples.gather(train, [replica.train for replica in replicas], kind, device)
+        held_out_raw = ReplicaSamples.gather(held_out, [replica.held_out for replica in replicas], kind, device)
+        self.scale = None if self.variant.integer_inputs else self._scale(raw.tensors["x"])
+        self.train_samples = raw.scaled(self.scale, self.step.dtype)
+        self.held_out_samples = held_out_raw.scaled(self.scale, self.step.dtype)
         self.step.objective = self.step.objective.fit(self.train_samples.tensors)
         self.active = list(range(len(replicas)))
         """Positions in the chunk of the replicas that still train."""
         self.progress = [Progress(replica, self.variant.metric) for replica in replicas]
         for row, progress in enumerate(self.progress):
-            progress.outcome.mean, progress.outcome.std = (scale[row, 0].cpu().numpy() for scale in (mean, std))
+            progress.outcome.mean, progress.outcome.std, progress.outcome.fill = (
+                None if part is None else part[row, 0].cpu().numpy() for part in self.scale or (None, None, None)
+            )
 
-    def _scales(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        """What is taken from the inputs of each replica (R, 1, ...), and what they are then divided by."""
+    def _scale(self, x: Tensor) -> Scale:
+        """What is done to the inputs of each replica."""
         names = [replica.hyper.inputs for replica in self.chunk.replicas]
         scales = {name: self.variant.transforms.scalings[name](x) for name in dict.fromkeys(names)}
         if len(scales) == 1:
             return scales[names[0]]
-        mean, std = (torch.stack([scales[name][part][row] for row, name in enumerate(names)]) for part in (0, 1))
-        return mean, std
+        return rows_of([scales[name] for name in names])
 
     def run(self, tick: Callable[[int], None]) -> list[Outcome]:
         """Train to the end; `tick` is told of replica-epochs that are done or have become needless."""
@@ -196,8 +201,11 @@ class ChunkTraining:
         for row, position in enumerate(self.active):
             name = self.chunk.replicas[position].hyper.augmentation
             if name != "none":
-                augment, zero = self.variant.transforms.augmentations[name], self.zero[position].item()
-                x[row] = augment(x[row], zero, self.augmentations[position])
+                assert self.scale is not None
+                zero = (
+                    -self.scale.mean[position] / self.scale.std[position]
+                ).item()  # what an input of 0 was scaled to
+                x[row] = self.variant.transforms.augmentations[name](x[row], zero, self.augmentations[position])
         return samples
 
     @torch.inference_mode()

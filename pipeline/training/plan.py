@@ -166,8 +166,10 @@ class Outcome:
     seconds_per_epoch: float = math.nan
     """A worker's time for one epoch of this replica: the chunk's time over its replica-epochs."""
     mean: NDArray[np.float32] | None = None
-    """What inputs are scaled by, (x - mean) / std, as it broadcasts with those of one sample."""
+    """What inputs are scaled by, (x - mean) / std, as it broadcasts with those of one sample; None for indices."""
     std: NDArray[np.float32] | None = None
+    fill: NDArray[np.float32] | None = None
+    """What stood for missing numbers before; None where there were none."""
     weights: dict[str, NDArray[np.float32]] | None = None
     objective: Objective | None = None
     """That of the variant, fitted to the training samples; where models are kept."""
