@@ -170,15 +170,18 @@ class ChunkTraining:
         return self.step.objective.predict(over_parts(lambda *parts: torch.cat(parts, 1), *outputs))
 
     def _batches(self, samples: ReplicaSamples) -> Iterator[Batch]:
-        return samples.batches(self.chunk.replicas[0].hyper.batch_size, least=2 if self.step.needs_two else 1)
+        size = len(samples) if self.step.whole else self.chunk.replicas[0].hyper.batch_size
+        return samples.batches(size, least=2 if self.step.needs_two else 1)
 
     def seconds_per_step(self, seconds: float = 0.3) -> float:
         """The time of a step, the median of as many as fit into `seconds`; the training is of no use afterwards."""
         self.step.begin_epoch(0)
         batch = next(self._batches(self._epoch_samples()))
-        self.step(batch)
+        least = 1 if self.step.whole else 3  # a fit may take long, and one is like another
+        if not self.step.whole:
+            self.step(batch)
         times: list[float] = []
-        while sum(times) < seconds or len(times) < 3:
+        while len(times) < least or sum(times) < seconds:
             started = time.perf_counter()
             self.step(batch)
             if batch["x"].is_cuda:
@@ -188,7 +191,7 @@ class ChunkTraining:
 
     def seconds_per_epoch(self) -> float:
         """The time of an epoch with all replicas, from a few steps; the training is of no use afterwards."""
-        steps = self.chunk.epoch_steps * self.seconds_per_step()
+        steps = (1 if self.step.whole else self.chunk.epoch_steps) * self.seconds_per_step()
         started = time.perf_counter()
         self._evaluate(self.held_out_samples)
         return steps + time.perf_counter() - started
@@ -213,7 +216,7 @@ class ChunkTraining:
         """What the replicas make of samples without learning."""
         self.step.begin_evaluation()
         losses, outputs = [], []
-        for batch in samples.batches(EVALUATION_BATCH):
+        for batch in samples.batches(len(samples) if self.step.whole else EVALUATION_BATCH):
             loss_R, output = self.step.evaluate(batch)
             losses.append(loss_R * batch["x"].shape[1])
             outputs.append(output)

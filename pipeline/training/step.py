@@ -30,6 +30,8 @@ class Step(ABC):
     """Which is fitted to the training samples before the first step."""
     dtype: torch.dtype
     """Of inputs and activations."""
+    whole = False
+    """Whether a step takes all samples of a replica at once."""
     needs_two = False
     """Whether a step needs two samples at least, as batch normalisation does."""
 

@@ -25,6 +25,7 @@ from pipeline.models.hyperparameters import Structure
 from pipeline.models.initial import build_network
 from pipeline.models.variant import Variant
 from pipeline.training.cost import flops
+from pipeline.training.estimators import EstimatorTraining
 from pipeline.training.faults import failed_in, in_words, noted, sentence
 from pipeline.training.network import ReplicaNetworks
 from pipeline.training.outputs import parts_of
@@ -57,6 +58,8 @@ class Trained:
 @cache
 def way_of(variant: Variant, structure: Structure) -> Trained:
     """The fastest way that is right."""
+    if isinstance(variant.make_step, EstimatorTraining):
+        return Trained("one by one", "an estimator is fitted by itself")
     if not variant.foreign or variant.make_step is not None:
         return Trained("stacked", "it is made of layers that have batched ones")
     if variant.count(structure) > LARGEST:
