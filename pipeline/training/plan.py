@@ -285,15 +285,20 @@ def _divide(blocks: Sequence[tuple[Place, ...]], limit: int, *, exactly: bool, l
 def chunk_limit(variant: Variant, replica: Replica, device: str = "cpu") -> int:
     """How many replicas such as this one a chunk holds: what fits `CHUNK_BYTES` and `SAMPLE_BYTES`, within
     `CHUNK_MIN` and `CHUNK_MAX`."""
-    # Weight, gradient and Adam's two moments; each sample's activations and their gradients.
-    parameters, activations = _size(variant, replica.hyper.structure)
-    size = max(1, 16 * parameters + 8 * activations * replica.hyper.batch_size)
-    samples = NUMBER_BYTES * math.prod(variant.input_shape) * (len(replica.train) + len(replica.held_out))
+    parameters, activations = size_of(variant, replica.hyper.structure)
+    size = max(1, bytes_of(variant, parameters, activations, replica.hyper.batch_size, 0))
+    samples = bytes_of(variant, 0, 0, 0, len(replica.train) + len(replica.held_out))
     return int(np.clip(min(CHUNK_BYTES[device] / size, SAMPLE_BYTES / samples), CHUNK_MIN, CHUNK_MAX[device]))
 
 
+def bytes_of(variant: Variant, parameters: int, activations: int, batch_size: int, samples: int) -> int:
+    """What a training takes: weight, gradient and Adam's two moments, each sample's activations in a batch and their
+    gradients, and its samples."""
+    return 16 * parameters + 8 * activations * batch_size + NUMBER_BYTES * math.prod(variant.input_shape) * samples
+
+
 @cache  # a plan asks hundreds of times
-def _size(variant: Variant, structure: Structure) -> tuple[int, int]:
+def size_of(variant: Variant, structure: Structure) -> tuple[int, int]:
     """How many numbers a network trains, and how many its leaves give for one sample."""
     network, activations = variant.build(structure).eval(), 0
 
