@@ -194,6 +194,34 @@ def test_vmapped_replicas_cannot_share_what_they_drop() -> None:
         torch.func.vmap(lambda x: x * layer(torch.ones(3)), randomness="error")(torch.ones(2, 3))
 
 
+class Logarithm(nn.Module):
+    """Of inputs that must be positive."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.last = nn.Linear(6, CLASSES)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return functional.log_softmax(self.last(x.log()), 1)
+
+
+class NoNumber(Logarithm):
+    """Whatever is done to it."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        output: Tensor = self.last(x) * torch.nan
+        return output
+
+
+def test_what_is_no_number_is_not_taken_for_equal() -> None:
+    assert way_of(foreign(Logarithm, 6), ()) == Trained(
+        "vmapped", "a dimension is named in its forward: outputs differ"
+    )
+    assert way_of(foreign(NoNumber, 6), ()) == Trained(
+        "one by one", "it gives what is no number, which cannot be compared"
+    )
+
+
 def test_a_large_network_is_not_tried() -> None:
     found = way_of(foreign(lambda: nn.Linear(5000, 5000), 5000), ())
     assert found == Trained("one by one", "it trains more than 20,000,000 numbers")
