@@ -155,10 +155,7 @@ def _rows(x: Tensor) -> NDArray[np.generic]:
 @contextmanager
 def _one_thread() -> Iterator[None]:
     """Inside, libraries of linear algebra use one thread, as everything that a worker does."""
-    try:
-        from threadpoolctl import threadpool_limits  # type: ignore[import-untyped] # which scikit-learn brings with it
-    except ImportError:
-        yield
-        return
+    from threadpoolctl import threadpool_limits  # of no use to networks
+
     with threadpool_limits(1):
         yield
