@@ -106,6 +106,15 @@ def r2_R(predictions: Predictions, batch: Batch) -> Tensor:
     return 1 - left_R / (target_RN - target_RN.mean(1, keepdim=True)).square().sum(1)
 
 
+def log_loss_R(predictions: Predictions, batch: Batch) -> Tensor:
+    """(R,) the mean of -log P(true class) (scikit-learn's `log_loss`); NaN where probabilities are not predicted."""
+    target_RN = batch["target"]
+    if "log_probabilities" not in predictions:
+        return target_RN.double().mean(1) * math.nan
+    said_RN = predictions["log_probabilities"].double().gather(-1, target_RN.unsqueeze(-1)).squeeze(-1)
+    return -said_RN.mean(1)
+
+
 @dataclass(frozen=True)
 class OfEach:
     """`value_R` of a function of (targets, predictions) of one replica, such as those of `sklearn.metrics`.
@@ -127,3 +136,4 @@ class OfEach:
 
 ERROR = Metric("error", share_of_wrong_R)
 BALANCED_ERROR = Metric("balanced_error", mean_share_of_wrong_R)
+LOG_LOSS = Metric("log_loss", log_loss_R, Unit("nats", form=".3f"))

@@ -384,11 +384,14 @@ def _model(variant: Variant, splits: Splits, replica: Replica, outcome: Outcome)
     assert outcome.weights is not None
     weights = {name: torch.from_numpy(values) for name, values in outcome.weights.items()}
     network = trained_network(variant, replica.hyper.structure, weights)
-    mean, std = (torch.from_numpy(np.asarray(scale)) for scale in (outcome.mean, outcome.std))
+    mean, std, fill = (
+        None if part is None else torch.from_numpy(np.asarray(part))
+        for part in (outcome.mean, outcome.std, outcome.fill)
+    )
     return ModelToLog(
         name=variant.name,
-        network=Exported(network, variant.objective, mean=mean, std=std).eval(),
-        example=torch.from_numpy(splits.test.gather(replica.held_out[:EXAMPLES])["x"]),
+        network=Exported(network, outcome.objective or variant.objective, mean=mean, std=std, fill=fill).eval(),
+        example=torch.from_numpy(splits.test.gather(replica.held_out[:EXAMPLES])["x"]).float(),
         description=f"{variant.name}: {variant.objective.description}",
         metrics=[
             Metric(f"model_test_{metric.name}", value)

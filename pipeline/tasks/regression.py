@@ -31,8 +31,6 @@ METRICS = (
     Metric("r2", r2_R, Unit("", form=".3f"), "maximize"),
 )
 TITLE = "says the value of a sample"
-CENTRE, SCALE = 150.0, 75.0
-"""About the mean and the standard deviation of the progress: networks learn it at the scale of their outputs."""
 
 
 def diabetes(_config: DataConfig) -> Splits:
@@ -86,7 +84,7 @@ TASK = Task(
         "regressor",
         inputs=10,
         outputs=1,
-        objective=SquaredError(CENTRE, SCALE),
+        objective=SquaredError(),
         metrics=METRICS,
         task="regression",
         title=TITLE,
