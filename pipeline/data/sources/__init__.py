@@ -1,0 +1,1 @@
+"""Data sets that any task can learn from, by name."""
