@@ -48,6 +48,8 @@ class Labelled:
         self._check_inputs()
         if (absent_N := is_missing(self.target)).any():
             raise DataError(f"every sample needs a target, but {self.name} has none {_samples(absent_N)}")
+        if self.classes and not set(self.target.tolist()) <= set(range(len(self.classes))):
+            raise DataError(f"classes that have names must be 0 to {len(self.classes) - 1}, but {self.name} has others")
 
     def _check_shapes(self) -> None:
         if self.x.ndim < 2:

@@ -14,7 +14,9 @@ from pipeline.data.labelled import Labelled
 def labelled(target: Sequence[Any], **said: Any) -> Labelled:
     """One feature, which counts the samples from 0 on."""
     x = np.arange(len(target), dtype=np.float32)[:, None]
-    told: dict[str, Any] = {name: None if value is None else np.asarray(value) for name, value in said.items() if name != "classes"}
+    told: dict[str, Any] = {
+        name: None if value is None else np.asarray(value) for name, value in said.items() if name != "classes"
+    }
     values = np.asarray(target, dtype=object if len({type(each) for each in target}) > 1 else None)
     return Labelled(name="made", source="up", x=x, target=values, classes=said.get("classes", ()), **told)
 
