@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from pipeline.base.errors import DataError
 from pipeline.data.columns import PROGRAM, encode
-from pipeline.data.labelled import Labelled, is_missing
+from pipeline.data.labelled import Labelled, check_imputation, is_missing
 
 X_NAMES, Y_NAMES = ("x", "X", "x_train", "X_train"), ("y", "Y", "y_train")
 X_TEST_NAMES, Y_TEST_NAMES = ("x_test", "X_test"), ("y_test", "Y_test")
@@ -38,8 +38,9 @@ def arrays(
         name: what the data are called in tables and pictures.
         impute: how NaN is filled in: `mean`, `median` or `most_frequent` of training samples; refused if empty.
 
-    Raises DataError where they do not fit together, or cannot be learned.
+    Raises DataError where they do not fit together, or cannot be learned, and UnknownNameError for another `impute`.
     """
+    check_imputation(impute)
     count = _length(x)
     group_N = None if group is None else _labels(group, "group", name)
     target_N, test_N = _labels(y, "target", name), None

@@ -7,9 +7,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.base.errors import DataError
+from pipeline.base.errors import DataError, UnknownNameError
 
-IMPUTATIONS = ("", "mean", "median", "most_frequent")
+IMPUTATIONS = ("mean", "median", "most_frequent")
 SHOWN = 5
 """Rows that a message lists at most."""
 
@@ -74,8 +74,7 @@ class Labelled:
                 f"inputs must be float32 numbers, uint8 images or int64 indices, but those of {self.name} are "
                 f"{self.x.dtype}; convert them with x.astype"
             )
-        if self.impute not in IMPUTATIONS:
-            raise DataError(f"missing numbers are filled in by {', '.join(IMPUTATIONS[1:])}, but got {self.impute!r}")
+        check_imputation(self.impute)
         if self.x.dtype == np.float32:
             rows = tuple(range(1, self.x.ndim))
             if (infinite_N := np.isinf(self.x).any(axis=rows)).any():
@@ -88,6 +87,12 @@ class Labelled:
                     f"no number may be missing (NaN), but some are {_samples(missing_N)} of {self.name}; choose how "
                     f"they are filled in, such as impute=mean, or leave these samples out"
                 )
+
+
+def check_imputation(rule: str) -> None:
+    """Raise UnknownNameError with the near misses unless missing numbers can be filled in so."""
+    if rule and rule not in IMPUTATIONS:
+        raise UnknownNameError("impute", rule, IMPUTATIONS)
 
 
 def is_missing(values: NDArray[np.generic]) -> NDArray[np.bool_]:

@@ -85,7 +85,7 @@ def load_mnist(config: DataConfig) -> Labelled:
 
 
 def _is_downloaded(config: DataConfig) -> bool:
-    return (downloads_to(config.cache_dir.expanduser()) / "MNIST" / "raw").is_dir()
+    return any((downloads_to(config.cache_dir.expanduser()) / "MNIST" / "raw").glob("*-ubyte"))
 
 
 MNIST5K = Source(load=load_mnist5k)

@@ -28,7 +28,8 @@ def load(config: DataConfig) -> Labelled:
 
 def _read(path: Path) -> dict[str, Any]:
     try:
-        with np.load(path, allow_pickle=False) as archive:
+        with path.open("rb") as file:
+            archive = np.load(file, allow_pickle=False)
             if not isinstance(archive, np.lib.npyio.NpzFile):
                 raise DataError(
                     f"{path} must hold arrays x and y, but holds a single one; use np.savez(path, x=x, y=y)"

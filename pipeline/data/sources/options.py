@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pipeline.data.config import DataConfig, DataOption
+from pipeline.data.labelled import IMPUTATIONS
 
 REFUSE = "refuse"
 DATA_FILE = DataOption(name="data_file", default="", help="File of --dataset csv, parquet or npz.")
@@ -17,7 +18,7 @@ TEST_SIZE = DataOption(
 IMPUTE = DataOption(
     name="impute",
     default=REFUSE,
-    choices=(REFUSE, "mean", "median", "most_frequent"),
+    choices=(REFUSE, *IMPUTATIONS),
     help="Missing numbers: refuse them, or fill them in from training samples.",
 )
 DATA_OPTIONS = {option.name: option for option in (DATA_FILE, TARGET, FEATURES, GROUP, TEST_SIZE, IMPUTE)}

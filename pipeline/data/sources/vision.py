@@ -66,7 +66,7 @@ def _root(config: DataConfig) -> Path:
 
 def _is_downloaded(config: DataConfig) -> bool:
     root = _root(config)
-    return root.is_dir() and any(root.iterdir())
+    return any(path.is_file() for path in root.rglob("*"))
 
 
 def _kind(name: str) -> Any:
