@@ -11,7 +11,8 @@ from numpy.typing import NDArray
 
 from pipeline.base.errors import DataError
 from pipeline.data.columns import PROGRAM, encode
-from pipeline.data.labelled import Labelled, check_imputation, is_missing
+from pipeline.data.imputation import check_imputation
+from pipeline.data.labelled import Labelled, is_missing
 
 X_NAMES, Y_NAMES = ("x", "X", "x_train", "X_train"), ("y", "Y", "y_train")
 X_TEST_NAMES, Y_TEST_NAMES = ("x_test", "X_test"), ("y_test", "Y_test")

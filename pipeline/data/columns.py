@@ -106,6 +106,7 @@ def encode(
 
 def labels(column: Series, what: str) -> NDArray[np.generic]:
     """(N,) numbers, true and false, or text. Raises DataError where one is missing."""
+    from pandas import CategoricalDtype
     from pandas.api.types import is_bool_dtype, is_float_dtype, is_integer_dtype
 
     if (missing := column.isna()).any():
@@ -114,7 +115,7 @@ def labels(column: Series, what: str) -> NDArray[np.generic]:
             f"leave these samples out"
         )
     for is_kind, kind in ((is_bool_dtype, np.bool_), (is_integer_dtype, np.int64), (is_float_dtype, np.float64)):
-        if is_kind(column.dtype) and column.dtype != "category":
+        if is_kind(column.dtype) and not isinstance(column.dtype, CategoricalDtype):
             return np.asarray(column.to_numpy(dtype=kind))
     return np.asarray(column.to_numpy(dtype=object))
 
@@ -142,16 +143,18 @@ def _check_missing(frame: DataFrame, name: str, impute: str, words: Words) -> No
 
 def _encode(column: Series, words: Words) -> tuple[NDArray[np.float32], list[str]]:
     """(N, 1) numbers; or (N, categories) ones and zeros, and the categories."""
+    from pandas import CategoricalDtype
     from pandas.api.types import is_bool_dtype, is_complex_dtype, is_numeric_dtype, is_object_dtype, is_string_dtype
 
     kind = column.dtype
-    if kind != "category" and (is_bool_dtype(kind) or is_numeric_dtype(kind)) and not is_complex_dtype(kind):
+    is_text = isinstance(kind, CategoricalDtype) or is_object_dtype(kind) or is_string_dtype(kind)
+    if not is_text and (is_bool_dtype(kind) or is_numeric_dtype(kind)) and not is_complex_dtype(kind):
         with np.errstate(over="ignore"):
             values = column.to_numpy(dtype=np.float64, na_value=np.nan).astype(np.float32)
         if (infinite := np.isinf(values)).any():
             raise DataError(f"numbers must be finite and below 3.4e38, but {column.name} is not in {rows(infinite)}")
         return values[:, None], []
-    if kind != "category" and not is_object_dtype(kind) and not is_string_dtype(kind):
+    if not is_text:
         raise DataError(
             f"columns must hold numbers, true and false, or text, but {column.name} holds {kind}; make numbers of it, "
             f"or leave it out with {words.features}"

@@ -7,9 +7,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.base.errors import DataError, UnknownNameError
+from pipeline.base.errors import DataError
+from pipeline.data.imputation import check_imputation
 
-IMPUTATIONS = ("mean", "median", "most_frequent")
 SHOWN = 5
 """Rows that a message lists at most."""
 
@@ -87,12 +87,6 @@ class Labelled:
                     f"no number may be missing (NaN), but some are {_samples(missing_N)} of {self.name}; choose how "
                     f"they are filled in, such as impute=mean, or leave these samples out"
                 )
-
-
-def check_imputation(rule: str) -> None:
-    """Raise UnknownNameError with the near misses unless missing numbers can be filled in so."""
-    if rule and rule not in IMPUTATIONS:
-        raise UnknownNameError("impute", rule, IMPUTATIONS)
 
 
 def is_missing(values: NDArray[np.generic]) -> NDArray[np.bool_]:

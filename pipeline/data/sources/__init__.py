@@ -1,30 +1,18 @@
-"""Data sets that any task can learn from, by name."""
+"""Data sets that any task can learn from, by name; nothing heavy is imported until one is looked for."""
 
 from __future__ import annotations
 
-from pipeline.data.source import Source
-from pipeline.data.sources import bundled, vision
-from pipeline.data.sources.folder import FOLDER
-from pipeline.data.sources.function import FUNCTION
-from pipeline.data.sources.idx import IDX
-from pipeline.data.sources.mnist import MNIST, MNIST5K
-from pipeline.data.sources.npz import NPZ
-from pipeline.data.sources.tables import CSV, PARQUET
+from typing import TYPE_CHECKING
 
-BY_NAME = {
-    "csv": CSV,
-    "parquet": PARQUET,
-    "npz": NPZ,
-    "folder": FOLDER,
-    "idx": IDX,
-    "mnist": MNIST,
-    "mnist5k": MNIST5K,
-}
-BY_PREFIX = {bundled.PREFIX: bundled.sklearn_source, vision.PREFIX: vision.torchvision_source}
+from pipeline.data.sources.options import SKLEARN, SKLEARN_NAMES, TORCHVISION
+
+if TYPE_CHECKING:
+    from pipeline.data.source import Source
+
 SOURCES = (
-    *BY_NAME,
-    *(f"{bundled.PREFIX}{name}" for name in bundled.NAMES),
-    f"{vision.PREFIX}NAME",
+    *("csv", "parquet", "npz", "folder", "idx", "mnist", "mnist5k"),
+    *(f"{SKLEARN}{name}" for name in SKLEARN_NAMES),
+    f"{TORCHVISION}NAME",
     "file.py:load",
     "package.module:load",
 )
@@ -34,9 +22,23 @@ SOURCES = (
 def find_source(name: str) -> Source | None:
     """How the data set of this name is had; None if there is none. What is found is not read yet.
 
-    Raises UnknownNameError with the near misses for another data set of a library that is known.
+    Raises UnknownNameError with the near misses for another data set of scikit-learn.
     """
-    for prefix, find in BY_PREFIX.items():
-        if name.startswith(prefix):
-            return find(name)
-    return BY_NAME.get(name) or (FUNCTION if ":" in name else None)
+    from pipeline.data.sources import bundled, folder, function, idx, mnist, npz, tables, vision
+
+    if name.startswith(SKLEARN):
+        return bundled.sklearn_source(name)
+    by_name = {
+        "csv": tables.CSV,
+        "parquet": tables.PARQUET,
+        "npz": npz.NPZ,
+        "folder": folder.FOLDER,
+        "idx": idx.IDX,
+        "mnist": mnist.MNIST,
+        "mnist5k": mnist.MNIST5K,
+    }
+    if name in by_name:
+        return by_name[name]
+    if name.startswith(TORCHVISION):
+        return vision.TORCHVISION_SOURCE
+    return function.FUNCTION if ":" in name else None

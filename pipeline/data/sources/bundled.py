@@ -10,22 +10,18 @@ from pipeline.base.errors import InputError, UnknownNameError
 from pipeline.data.config import DataConfig
 from pipeline.data.labelled import Labelled
 from pipeline.data.source import Source
-from pipeline.data.sources.options import TEST_SIZE
-
-PREFIX = "sklearn:"
-NAMES = ("breast_cancer", "diabetes", "digits", "iris", "wine")
-"""Those with one target."""
+from pipeline.data.sources.options import SKLEARN, SKLEARN_NAMES, TEST_SIZE
 
 
 def load(config: DataConfig) -> Labelled:
     """The samples of the data set of this name, as features (N, D)."""
     from sklearn import datasets  # a second to import
 
-    found = getattr(datasets, f"load_{config.dataset.removeprefix(PREFIX)}")()
+    name = config.dataset.removeprefix(SKLEARN)
+    found = getattr(datasets, f"load_{name}")()
     return Labelled(
         name=config.dataset,
-        source=f"{config.dataset.removeprefix(PREFIX)}, {len(found.target)} samples shipped with scikit-learn "
-        f"{version('scikit-learn')}",
+        source=f"{name}, {len(found.target)} samples shipped with scikit-learn {version('scikit-learn')}",
         x=found.data.astype(np.float32),
         target=found.target,
         features=tuple(map(str, found.feature_names)),
@@ -35,9 +31,9 @@ def load(config: DataConfig) -> Labelled:
 
 def sklearn_source(dataset: str) -> Source:
     """The data set of this name. Raises UnknownNameError with the near misses, and InputError for several targets."""
-    name = dataset.removeprefix(PREFIX)
+    name = dataset.removeprefix(SKLEARN)
     if name == "linnerud":
         raise InputError("a data set needs one target, but sklearn:linnerud has three; choose one in a file.py:load")
-    if name not in NAMES:
-        raise UnknownNameError("data set of scikit-learn", name, NAMES)
+    if name not in SKLEARN_NAMES:
+        raise UnknownNameError("data set of scikit-learn", name, SKLEARN_NAMES)
     return Source(load=load, options=(TEST_SIZE,))

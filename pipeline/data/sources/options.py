@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 from pipeline.data.config import DataConfig, DataOption
-from pipeline.data.labelled import IMPUTATIONS
+from pipeline.data.imputation import IMPUTATIONS
 
+SKLEARN, TORCHVISION = "sklearn:", "torchvision:"
+"""What the names of the data sets of these libraries begin with."""
+SKLEARN_NAMES = ("breast_cancer", "diabetes", "digits", "iris", "wine")
+"""Those with one target."""
 REFUSE = "refuse"
 DATA_FILE = DataOption(name="data_file", default="", help="File of --dataset csv, parquet or npz.")
 TARGET = DataOption(name="target", default="", help="Column to predict, of a table.")

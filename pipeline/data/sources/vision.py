@@ -16,9 +16,8 @@ from pipeline.data.labelled import Labelled
 from pipeline.data.source import Source
 from pipeline.data.sources.downloads import DOWNLOAD_ERRORS, downloads_to, reason, socket_timeout
 from pipeline.data.sources.folder import COLOUR, GREY, stacked
-from pipeline.data.sources.options import TEST_SIZE
+from pipeline.data.sources.options import TEST_SIZE, TORCHVISION
 
-PREFIX = "torchvision:"
 VARIANTS: dict[str, dict[str, str]] = {"EMNIST": {"split": "balanced"}, "QMNIST": {}}
 """Data sets whose constructors hide that they download, and what must be chosen of them besides the part."""
 
@@ -29,7 +28,7 @@ def load(config: DataConfig) -> Labelled:
     Raises UnknownNameError with the near misses, and DataError where it cannot be downloaded, is damaged, or has images
     of several sizes or labels that are no classes.
     """
-    name = config.dataset.removeprefix(PREFIX)
+    name = config.dataset.removeprefix(TORCHVISION)
     kind, root = _kind(name), _root(config)
     if not root.is_dir():  # one that is there may well be read-only
         writable_folder(root, "--data-dir" if config.data_dir else "--cache-dir")
@@ -61,7 +60,7 @@ def load(config: DataConfig) -> Labelled:
 def _root(config: DataConfig) -> Path:
     if config.data_dir:
         return given_path(config.data_dir)
-    return downloads_to(config.cache_dir.expanduser()) / config.dataset.removeprefix(PREFIX)
+    return downloads_to(config.cache_dir.expanduser()) / config.dataset.removeprefix(TORCHVISION)
 
 
 def _is_downloaded(config: DataConfig) -> bool:
@@ -107,6 +106,4 @@ def _read(part: Any, dataset: str) -> tuple[list[NDArray[np.uint8]], list[int], 
     return images, labels, names if names and len(names) > max(labels, default=0) else ()
 
 
-def torchvision_source(_dataset: str) -> Source:
-    """The data set of this name."""
-    return Source(load=load, is_prepared=_is_downloaded, options=(TEST_SIZE,), takes_folder=True)
+TORCHVISION_SOURCE = Source(load=load, is_prepared=_is_downloaded, options=(TEST_SIZE,), takes_folder=True)
