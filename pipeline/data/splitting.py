@@ -5,6 +5,7 @@ The split belongs to the data set, not to an experiment: its seed is fixed.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -71,14 +72,17 @@ def split(data: Labelled, *, classes: bool, test_size: float) -> Splits:
     )
 
 
-def guess_task(target: NDArray[np.generic]) -> tuple[str, str]:
+def guess_task(target: NDArray[np.generic], classes: Sequence[str] = ()) -> tuple[str, str]:
     """What is learned from such a target: `classification`, `regression`, or nothing where it could be either; and why.
+    `classes` says what the values are called, if they are.
 
     >>> guess_task(np.array(["oak", "beech"]))
     ('classification', 'the target is text')
     >>> guess_task(np.array([0.5, 1.0]))
     ('regression', 'the target has numbers with fractions')
     """
+    if classes:
+        return "classification", "the classes have names"
     if target.dtype == bool:
         return "classification", "the target is true or false"
     if target.dtype.kind not in "iuf":

@@ -178,3 +178,4 @@ def test_the_task_is_guessed_where_the_target_says_it(target: Any, task: str, wh
     guessed, reason = guess_task(target)
     assert guessed == task
     assert why in reason
+    assert guess_task(target, ("a", "b")) == ("classification", "the classes have names")

@@ -8,7 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from pipeline.base.errors import DataError, VariantlabError
+from pipeline.base.errors import DataError, InputError, VariantlabError
 from pipeline.base.imports import explain, load_object
 from pipeline.data.arrays import arrays, named_arrays
 from pipeline.data.config import DataConfig
@@ -23,15 +23,18 @@ FORMS = "(X, y), (X, y, group), a dictionary of these names, Labelled or Splits"
 def load(config: DataConfig) -> Splits | Labelled:
     """What the function gives: (X, y), (X, y, group), a dictionary with these names, `Labelled` or `Splits`.
 
-    It takes nothing, or the `DataConfig`. Raises InputError where it cannot be found, and DataError where it fails or
+    It takes nothing, or the `DataConfig`, which has `--data-dir`. Raises InputError where it cannot be found, and DataError where it fails or
     gives something else, with the line of the person's own code.
     """
     module, function = load_object(config.dataset, "data set")
     if not callable(function):
         raise DataError(f"{config.dataset} must be a function that gives {FORMS}, but is {type(function).__name__}")
+    takes_config = _takes_config(function, config.dataset)
+    if config.data_dir and not takes_config:
+        raise InputError(f"{config.dataset} takes nothing, so there must be no --data-dir, but got {config.data_dir!r}")
     folders = [Path(module.__file__).resolve().parent] if module.__file__ else []
     try:
-        found = function(config) if _takes_config(function, config.dataset) else function()
+        found = function(config) if takes_config else function()
     except VariantlabError:
         raise
     except (Exception, SystemExit) as error:  # whatever a person's code raises
@@ -68,4 +71,4 @@ def _samples(found: Any, config: DataConfig, source: str) -> Splits | Labelled:
     raise DataError(f"{name} must give {FORMS}, but gave {type(found).__name__}{held}")
 
 
-FUNCTION = Source(load=load, options=(TEST_SIZE, IMPUTE))
+FUNCTION = Source(load=load, options=(TEST_SIZE, IMPUTE), takes_folder=True)

@@ -39,6 +39,13 @@ def test_a_function_may_give_samples_in_several_forms(tmp_path: Path, body: str)
     assert data.target.tolist() == ["a", "b", "a", "b"]
 
 
+def test_a_function_that_takes_the_config_has_the_folder(tmp_path: Path) -> None:
+    name = written(tmp_path, "def load(config): return X, [config.data_dir, 'b', 'a', 'b']")
+    assert load(name, tmp_path, data_dir="leaves").target[0] == "leaves"
+    with pytest.raises(InputError, match="takes nothing, so there must be no --data-dir, but got 'leaves'"):
+        load("sklearn.datasets:make_moons", tmp_path, data_dir="leaves")
+
+
 def test_groups_and_what_is_missing_are_kept(tmp_path: Path) -> None:
     name = written(tmp_path, "def load(): return np.where(X > 2, np.nan, X), y, [1, 2, 1, 2]")
     data = load(name, tmp_path, impute="mean")
