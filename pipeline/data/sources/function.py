@@ -23,8 +23,8 @@ FORMS = "(X, y), (X, y, group), a dictionary of these names, Labelled or Splits"
 def load(config: DataConfig) -> Splits | Labelled:
     """What the function gives: (X, y), (X, y, group), a dictionary with these names, `Labelled` or `Splits`.
 
-    It takes nothing, or the `DataConfig`, which has `--data-dir`. Raises InputError where it cannot be found, and DataError where it fails or
-    gives something else, with the line of the person's own code.
+    It takes nothing, or the `DataConfig`, which has `--data-dir`. Raises InputError where it cannot be found, and
+    DataError where it fails or gives something else, with the line of the person's own code.
     """
     module, function = load_object(config.dataset, "data set")
     if not callable(function):
