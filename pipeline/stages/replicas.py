@@ -87,7 +87,9 @@ def fold_replicas(
     replicas = []
     for round_ in range(first_round, first_round + rounds):
         samples = draw_samples("train", splits.train, sampling.fold_count(splits, folds), seed=sampling.seed, round_=round_)
-        for fold, (train, validation) in enumerate(split_folds(samples, folds, seed=sampling.seed, round_=round_)):
+        for fold, (train, validation) in enumerate(
+            split_folds(samples, folds, seed=sampling.seed, round_=round_, data=splits.train, classes=splits.classes)
+        ):
             replicas.append(
                 Replica(
                     seed=sampling.seed,
