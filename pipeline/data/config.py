@@ -31,7 +31,6 @@ class DataConfig:
     metric: str = ""
     """What is searched and ranked by; empty for the first metric of the task."""
 
-
     @property
     def is_grouped(self) -> bool:
         """Whether samples are said to belong to groups, which splits and folds keep together."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Literal, NamedTuple
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -42,7 +42,6 @@ Scaling = Callable[[Tensor], Scale]
 """From training inputs (R, N, ...)."""
 Augmentation = Callable[[Tensor, float, torch.Generator], Tensor]
 """(inputs (N, ...) of one replica, what an input of 0 was scaled to, its generator) -> inputs of the same shape."""
-Impute = Literal["mean", "median", "most_frequent"]
 
 
 def unscaled(x: Tensor) -> Scale:
@@ -69,17 +68,33 @@ class StandardisedFeatures:
     """Mean and standard deviation of each feature of a replica, once missing numbers are filled in; one that is
     constant becomes 0, also where samples that were held out have another value."""
 
-    impute: Impute = "mean"
+    impute: str = "mean"
     """What a missing number becomes: the mean, the median or the most frequent value of its feature in the training
     samples; 0 where all are missing."""
 
     def __call__(self, x: Tensor) -> Scale:
         """From training inputs (R, N, ...)."""
-        fill = FILLS[self.impute](x).nan_to_num(nan=0.0)
+        fill = filling(x, self.impute)
         filled = torch.where(x.isnan(), fill, x)
         mean, std, _ = standardised_features(filled)
         constant = filled.amax(1, keepdim=True) == filled.amin(1, keepdim=True)
         return Scale(mean, std.masked_fill(constant, torch.inf), fill)
+
+
+@dataclass(frozen=True)
+class ImputedFeatures:
+    """Features as they are, once missing numbers are filled in in the same way."""
+
+    impute: str
+
+    def __call__(self, x: Tensor) -> Scale:
+        """From training inputs (R, N, ...)."""
+        return unscaled(x)._replace(fill=filling(x, self.impute))
+
+
+def filling(x: Tensor, impute: str) -> Tensor:
+    """What stands for a missing number of each feature: (R, N, ...) -> (R, 1, ...)."""
+    return FILLS[impute](x).nan_to_num(nan=0.0)
 
 
 def mean_of_known(x: Tensor) -> Tensor:
@@ -104,7 +119,7 @@ def most_frequent(x: Tensor) -> Tensor:
     return candidates.amin(-1, keepdim=True).movedim(-1, 1).nan_to_num(posinf=torch.nan)
 
 
-FILLS: Mapping[Impute, Callable[[Tensor], Tensor]] = {
+FILLS: Mapping[str, Callable[[Tensor], Tensor]] = {
     "mean": mean_of_known,
     "median": median_of_known,
     "most_frequent": most_frequent,

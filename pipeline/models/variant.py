@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from itertools import chain
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -70,6 +71,12 @@ class Variant:
     """Takes the options by name and makes the network for one replica, with arbitrary weights."""
     foreign: bool = False
     """Whether a person brought the network: it is of any modules, and draws its own initial weights."""
+    reference: str = ""
+    """Of a person's model: what they typed, such as `models.py:Wide`."""
+    code: str = ""
+    """Of a person's model: a digest of the program, by which results are told apart that different programs gave."""
+    folder: Path | None = None
+    """Of a person's model: where the folder is in which they work, if the model is in a file."""
     make_step: Callable[..., Any] | None = None
     """What trains it where that is not autograd: takes structure, hyperparameters and generators of weights by replica,
     and objective, and gives a `pipeline.training.step.Step`."""

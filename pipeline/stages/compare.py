@@ -126,7 +126,9 @@ def _test(config: CompareConfig, entries: Sequence[Evaluation]) -> tuple[list[Ve
     """Verdicts on the contrasts, and why some contrast has none."""
     known = {entry.model: entry for entry in entries}
     if config.contrast:
-        contrasts = parse_contrasts(config.contrast, {**variants(), **{name: each.variant for name, each in known.items()}})
+        contrasts = parse_contrasts(
+            config.contrast, {**variants(), **{name: each.variant for name, each in known.items()}}
+        )
         for name in (name for contrast in contrasts for name in contrast.weights):
             if name not in known:
                 raise UnknownNameError("variant among those compared", name, known)

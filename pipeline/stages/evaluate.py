@@ -96,9 +96,7 @@ def plan(config: EvaluateConfig, tracker: Tracker) -> list[Work]:
     subject = inputs(config)
     variant, splits = subject.variant, subject.splits
     hyper, origin = _configuration(config, variant, splits, tracker)
-    replicas = round_replicas(
-        splits, config.sampling, hyper, rounds=config.rounds, resampling=config.resampling
-    )
+    replicas = round_replicas(splits, config.sampling, hyper, rounds=config.rounds, resampling=config.resampling)
     source = "the preset" if origin is None else f"the configuration of run {origin.name}"
     return [
         Work(

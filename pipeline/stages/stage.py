@@ -72,7 +72,7 @@ class Sampling:
         return self.test_samples or (min(self.samples, most) if self.samples else most)
 
     def fold_count(self, splits: Splits, folds: int) -> int:
-        """How many of them are cross-validated: of all samples as many as give folds of equal size, as pruning needs."""
+        """How many of them are cross-validated: of all, as many as give folds of equal size, which pruning needs."""
         count = self.train_count(splits)
         return count if self.samples or not splits.train.even_folds else max(count // folds, 1) * folds
 

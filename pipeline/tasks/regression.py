@@ -9,8 +9,8 @@ import numpy as np
 from pipeline.data.config import DataConfig
 from pipeline.data.dataset import Splits
 from pipeline.data.halves import halves
-from pipeline.data.splitting import split
 from pipeline.data.source import Source
+from pipeline.data.splitting import split
 from pipeline.models.metrics import (
     Metric,
     Unit,

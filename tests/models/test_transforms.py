@@ -10,7 +10,6 @@ from sklearn.impute import SimpleImputer
 
 from pipeline.models.transforms import (
     FILLS,
-    Impute,
     Scale,
     StandardisedFeatures,
     Transforms,
@@ -67,7 +66,7 @@ def with_holes() -> torch.Tensor:
 
 
 @pytest.mark.parametrize("impute", FILLS)
-def test_missing_numbers_are_filled_in_as_scikit_learn_does(impute: Impute) -> None:
+def test_missing_numbers_are_filled_in_as_scikit_learn_does(impute: str) -> None:
     x = with_holes()
     scale = StandardisedFeatures(impute)(x)
     assert pickle.loads(pickle.dumps(StandardisedFeatures(impute))) == StandardisedFeatures(impute)
