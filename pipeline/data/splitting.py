@@ -92,6 +92,8 @@ def guess_task(target: NDArray[np.generic], classes: Sequence[str] = ()) -> tupl
     distinct, count = len(np.unique(target)), len(target)
     if distinct <= min(MOST_CLASSES, max(2, count // 10)):
         return "classification", f"the target has {distinct} distinct whole numbers"
+    if target.dtype.kind == "f":
+        return "regression", f"the target has {distinct} distinct floating-point numbers"
     return "", f"the target has {distinct} distinct whole numbers among {count} samples"
 
 

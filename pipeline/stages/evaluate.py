@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from pipeline.base.errors import InputError, StageError, UnknownNameError
 from pipeline.data.dataset import Splits
+from pipeline.models.checked_pt2 import ExportError
 from pipeline.models.exported import Exported, trained_network
 from pipeline.models.hyperparameters import Hyperparameters
 from pipeline.models.variant import Variant
@@ -47,6 +48,7 @@ from pipeline.tracking.port import (
     variant_tags,
 )
 from pipeline.training.compute import Compute
+from pipeline.training.estimators import EstimatorTraining
 from pipeline.training.plan import Job, Outcome, Replica
 from pipeline.training.pool import Trainer
 
@@ -152,10 +154,10 @@ def run(config: EvaluateConfig, tracker: Tracker, reporter: Reporter, parent: Ru
         _keep_errors(run, subject, replicas, outcomes)
         log_composition(run, trainer)
         median = _median_round(outcomes, variant)
-        run.model(_model(variant, splits, replicas[median], outcomes[median]))
-        result = _result(run, variant, hyper, origin, outcomes, median, promised)
-        result = replace(result, links=_links(origin, tracker))
-        if config.register:
+        is_logged, logged = _log_model(run, variant, splits, replicas[median], outcomes[median])
+        result = _result(run, variant, hyper, origin, outcomes, promised)
+        result = replace(result, notes=[*result.notes, logged], links=_links(origin, tracker))
+        if config.register and is_logged:
             registered = register(config.register, run, tracker)
             result = replace(
                 result,
@@ -378,6 +380,18 @@ def _median_round(outcomes: Sequence[Outcome], variant: Variant) -> int:
     return int(order[(len(order) - 1) // 2])
 
 
+def _log_model(run: Run, variant: Variant, splits: Splits, replica: Replica, outcome: Outcome) -> tuple[bool, str]:
+    """Keep what the median round has trained, if that can be; and say so, or why there is none."""
+    try:
+        if isinstance(variant.make_step, EstimatorTraining):
+            raise ExportError("an estimator has no network")
+        run.model(_model(variant, splits, replica, outcome))
+    except ExportError as error:
+        return False, f"No model was logged: {error}."
+    measured = variant.metric.unit.show(outcome.held_out(variant.metric.name))
+    return True, f"The logged model is that of round {replica.name[-1]}, the median ({measured})."
+
+
 def _model(variant: Variant, splits: Splits, replica: Replica, outcome: Outcome) -> ModelToLog:
     assert outcome.weights is not None
     weights = {name: torch.from_numpy(values) for name, values in outcome.weights.items()}
@@ -405,7 +419,6 @@ def _result(
     hyper: Hyperparameters,
     origin: RunRecord | None,
     outcomes: Sequence[Outcome],
-    median: int,
     promised: Mapping[str, float],
 ) -> StageResult:
     first, unit, finals = variant.metric, variant.metric.unit, final_values(outcomes, variant)
@@ -417,7 +430,6 @@ def _result(
     train = summarise(finals[f"train_{first.name}"], unit)
     columns = {f"train {first.title}": train, **{f"test {title}": summary for title, summary in tests.items()}}
     source = "the preset" if origin is None else f"the configuration of run {origin.name} ({origin.id})"
-    middle = unit.show(outcomes[median].held_out(first.name))
     return StageResult(
         run_id=run.id,
         headline=f"{variant.name}: test {first.title} {tests[first.title].text()}{show_others(tests)} over "
@@ -433,14 +445,13 @@ def _result(
                     variant.name,
                     *(text for each in columns.values() for text in (each.text(), each.interval())),
                     unit.show(min(outcome.held_out(first.name) for outcome in outcomes)),
-                    variant.count(hyper.structure),
+                    variant.count(hyper.structure) or "-",
                     f"{summarise([outcome.seconds_per_epoch for outcome in outcomes]).mean:.3f}",
                 ]
             ],
         ),
         notes=[
             f"Used {source}; fresh samples and weights in every round; the intervals are those of the means.",
-            f"The logged model is that of round {median}, the median ({middle}).",
             *_compare_with(promised, tests[first.title].mean, variant),
         ],
     )

@@ -9,6 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 from torch.backends import mha
+from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from pipeline.models.variant import normalises
 from pipeline.training.dropout import own_dropouts
@@ -125,10 +126,11 @@ class VmappedNetworks(ReplicaNetworks):
 
 @contextmanager
 def _batched_attention() -> Iterator[None]:
-    """Inside, attention is not computed by the kernel for evaluations, which vmap would call replica by replica."""
+    """Inside, attention is not computed by kernels that vmap would call replica by replica."""
     before = mha.get_fastpath_enabled()
     mha.set_fastpath_enabled(False)
     try:
-        yield
+        with sdpa_kernel(SDPBackend.MATH):
+            yield
     finally:
         mha.set_fastpath_enabled(before)

@@ -46,7 +46,7 @@ def variant_table(ranked: Sequence[Evaluation], *, paired: bool) -> Table:
                 first.unit.show(min(entry.test_R)),
                 *(_mean(entry, metric) for metric in others),
                 entry.test.n,
-                entry.parameters,
+                entry.parameters or "-",
                 f"{entry.run.metrics['seconds_per_epoch']:.3f}",
                 entry.search_cost,
                 show_hyper(entry.variant, entry.hyper),
