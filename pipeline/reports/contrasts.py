@@ -11,6 +11,7 @@ import math
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,6 +22,7 @@ from statsmodels.stats.power import TTestPower
 from pipeline.base.errors import InputError
 from pipeline.base.seeds import numpy_generator
 from pipeline.models.variant import Level, Variant
+from pipeline.reports.crossed import contributions, crossed, half_width
 from pipeline.reports.statistics import DECIMALS, RESAMPLES
 
 LEVEL = 0.05
@@ -61,16 +63,17 @@ class Verdict:
     mean: float
     low: float
     high: float
-    """95 % confidence interval of the mean (Student's t over rounds)."""
+    """95 % confidence interval of the mean (Student's t over rounds, or these and the test samples they share)."""
     p: float
     """Of a permutation test, in which the sign of each round's difference is as likely to be the other one; of folds,
-    of the corrected t test."""
+    of the corrected t test; of rounds that share test samples, of the t test of crossed random effects."""
     p_holm: float
     """The same, corrected for the number of contrasts that were asked together (Holm, 1979)."""
     effect: float
     """Cohen's d of paired differences: their mean over their standard deviation."""
     detectable: float
-    """The least difference that so many rounds would have shown in four of five cases (paired t test)."""
+    """The least difference that so many rounds, and shared test samples, would have shown in four of five cases (paired
+    t test)."""
 
     @property
     def significant(self) -> bool:
@@ -168,41 +171,91 @@ def _mean_difference(matched: Sequence[tuple[str, str]]) -> dict[str, float]:
 
 
 def judge(
-    contrasts: Sequence[Contrast], errors: Mapping[str, Sequence[float]], *, overlap: float = 0.0
+    contrasts: Sequence[Contrast],
+    errors: Mapping[str, Sequence[float]],
+    *,
+    overlap: float = 0.0,
+    losses: Mapping[str, NDArray[np.float64]] | None = None,
+    root: bool = False,
 ) -> list[Verdict]:
     """What rounds say to contrasts that are asked together; `errors` has those of each variant, round by round.
 
     Folds in the place of rounds are not independent, nor may their signs be flipped: for them `overlap` is the number
     of validation samples over that of training samples, and the test is the corrected t test (Nadeau and Bengio, 2003).
+
+    Rounds that all test on the same samples say nothing of other test samples by their spread. For them `losses` has
+    those of each variant, (R, N), whose mean over samples (or its `root`) is the error, and interval, p and detectable
+    difference are those of `crossed`; the effect size stays that of rounds. One round has them too, by its samples.
+    Raises ValueError where there is an overlap as well, as folds share no validation samples.
     """
+    if losses is not None and overlap:
+        raise ValueError(f"losses are of rounds that share their test samples, but got folds with overlap {overlap}")
     values = [
         np.sum(
             [weight * np.asarray(errors[name], dtype=float) for name, weight in contrast.weights.items()], axis=0
         ).round(DECIMALS)
         for contrast in contrasts
     ]
-    p_values = [corrected_p(each_R, overlap) if overlap else permutation_p(each_R) for each_R in values]
+    if losses is None:
+        certainties = [_over_rounds(difference_R, overlap) for difference_R in values]
+    else:
+        certainties = [
+            _over_test_samples_too(contrast, float(difference_R.mean()), losses, root=root)
+            for contrast, difference_R in zip(contrasts, values, strict=True)
+        ]
+    corrected = holm([certainty.p for certainty in certainties])
     return [
-        _verdict(contrast, difference_R, p, p_holm, overlap)
-        for contrast, difference_R, p, p_holm in zip(contrasts, values, p_values, holm(p_values), strict=True)
+        _verdict(contrast, difference_R, certainty, p_holm)
+        for contrast, difference_R, certainty, p_holm in zip(contrasts, values, certainties, corrected, strict=True)
     ]
 
 
-def _verdict(contrast: Contrast, difference_R: NDArray[np.float64], p: float, p_holm: float, overlap: float) -> Verdict:
+class _Certainty(NamedTuple):
+    p: float
+    half: float
+    """Of the interval's width."""
+    detectable: float
+
+
+def _over_rounds(difference_R: NDArray[np.float64], overlap: float) -> _Certainty:
+    n = len(difference_R)
+    p = corrected_p(difference_R, overlap) if overlap else permutation_p(difference_R)
+    if n < 2:
+        return _Certainty(p, math.nan, math.nan)
+    std = _std(difference_R)
+    half = float(stats.t.ppf(0.975, n - 1)) * std * math.sqrt(1 / n + overlap)
+    return _Certainty(p, half, _detectable_effect(n) * std * math.sqrt(1 + n * overlap))
+
+
+def _over_test_samples_too(
+    contrast: Contrast, mean: float, losses: Mapping[str, NDArray[np.float64]], *, root: bool
+) -> _Certainty:
+    difference_RN = sum(weight * contributions(losses[name], root=root) for name, weight in contrast.weights.items())
+    _, error, df = crossed(difference_RN)
+    if df == 0:  # one round, one sample
+        return _Certainty(math.nan, math.nan, math.nan)
+    detectable = _detectable_effect(df + 1) * math.sqrt(df + 1) * error
+    return _Certainty(_t_p(mean, error, df), half_width(error, df), detectable)
+
+
+def _verdict(contrast: Contrast, difference_R: NDArray[np.float64], certainty: _Certainty, p_holm: float) -> Verdict:
     n, mean = len(difference_R), float(difference_R.mean())
-    std = float(difference_R.std(ddof=1).round(DECIMALS)) if n > 1 else math.nan
-    half = float(stats.t.ppf(0.975, n - 1)) * std * math.sqrt(1 / n + overlap) if n > 1 else math.nan
+    std = _std(difference_R) if n > 1 else math.nan
     return Verdict(
         contrast=contrast,
         n=n,
         mean=mean,
-        low=mean - half,
-        high=mean + half,
-        p=p,
+        low=mean - certainty.half,
+        high=mean + certainty.half,
+        p=certainty.p,
         p_holm=p_holm,
         effect=mean / std if std > 0 else math.nan,
-        detectable=_detectable_effect(n) * std * math.sqrt(1 + n * overlap) if n > 1 else math.nan,
+        detectable=certainty.detectable,
     )
+
+
+def _std(difference_R: NDArray[np.float64]) -> float:
+    return float(difference_R.std(ddof=1).round(DECIMALS))
 
 
 def permutation_p(difference_R: NDArray[np.float64]) -> float:
@@ -225,10 +278,15 @@ def corrected_p(difference_R: NDArray[np.float64], overlap: float) -> float:
     n = len(difference_R)
     if n < 2:
         return math.nan
-    error = float(difference_R.std(ddof=1).round(DECIMALS)) * math.sqrt(1 / n + overlap)
+    error = _std(difference_R) * math.sqrt(1 / n + overlap)
+    return _t_p(float(difference_R.mean()), error, n - 1)
+
+
+def _t_p(mean: float, error: float, df: float) -> float:
+    """The two-sided p-value of a mean with this standard error."""
     if error == 0:
-        return 1.0 if difference_R.mean() == 0 else 0.0
-    return float(2 * stats.t.sf(abs(difference_R.mean()) / error, n - 1))
+        return 1.0 if mean == 0 else 0.0
+    return float(2 * stats.t.sf(abs(mean) / error, df))
 
 
 def holm(p_values: Sequence[float]) -> list[float]:
@@ -240,6 +298,6 @@ def holm(p_values: Sequence[float]) -> list[float]:
     return [float(p) for p in corrected]
 
 
-def _detectable_effect(n: int) -> float:
+def _detectable_effect(n: float) -> float:
     """The least mean, in standard deviations, that a paired t test of n rounds shows with a power of 80 %."""
     return float(TTestPower().solve_power(nobs=n, alpha=LEVEL, power=POWER))
