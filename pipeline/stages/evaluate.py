@@ -16,10 +16,13 @@ from pipeline.models.checked_pt2 import ExportError
 from pipeline.models.exported import Exported, trained_network
 from pipeline.models.hyperparameters import Hyperparameters
 from pipeline.models.variant import Variant
+from pipeline.reports.crossed import summarise_crossed
 from pipeline.reports.figures import error_by_epoch, learning_curves
 from pipeline.reports.statistics import summarise
 from pipeline.reports.tables import Table
 from pipeline.stages.comparing.evaluations import by_epoch_file
+from pipeline.stages.comparing.shared_samples import FILE as LOSSES_FILE
+from pipeline.stages.comparing.shared_samples import draws_of, losses_of, reading_of, to_csv
 from pipeline.stages.configurations import parse_changes
 from pipeline.stages.planning import Work
 from pipeline.stages.registering import check_name, register
@@ -52,6 +55,8 @@ from pipeline.training.estimators import EstimatorTraining
 from pipeline.training.plan import Job, Outcome, Replica
 from pipeline.training.pool import Trainer
 
+Losses = Mapping[str, NDArray[np.float64] | None]
+"""`test_<metric>` -> (R, N), where every round is tested on the same samples."""
 PRESETS = ("best", "report", "default")
 EXAMPLES = 4
 
@@ -119,6 +124,7 @@ def run(config: EvaluateConfig, tracker: Tracker, reporter: Reporter, parent: Ru
     variant, splits = subject.variant, subject.splits
     hyper, origin = _configuration(config, variant, splits, tracker)
     replicas = round_replicas(splits, sampling, hyper, rounds=config.rounds, resampling=config.resampling)
+    draws = draws_of(splits, replicas)
     open_store(tracker, reporter)
     for line in explained(subject):
         reporter.say(line)
@@ -131,10 +137,10 @@ def run(config: EvaluateConfig, tracker: Tracker, reporter: Reporter, parent: Ru
             **variant.shown(hyper),
             **config.compute.params,
             "rounds": config.rounds,
-            **({"resampling": config.resampling} if config.resampling != "none" else {}),
+            **_resampling(config),
             **search_budget(origin),
         },
-        tags={**variant_tags(variant), **config_tags(hyper), **_origin_tags(origin)},
+        tags={**variant_tags(variant), **config_tags(hyper), **_origin_tags(origin), **draws},
         data=splits,
         test_data=True,
     )
@@ -148,14 +154,17 @@ def run(config: EvaluateConfig, tracker: Tracker, reporter: Reporter, parent: Ru
                 f"every round must end with a finite loss, but {len(failed)} of {len(outcomes)} did not "
                 f"({failed[0]}); choose a smaller learning rate if it diverged"
             )
-        _log_outcomes(run, variant, hyper, outcomes)
+        losses = {f"test_{metric.name}": losses_of(metric, splits, replicas, outcomes) for metric in variant.metrics}
+        _log_outcomes(run, variant, hyper, outcomes, losses)
+        is_kept = losses[f"test_{variant.metric.name}"] is not None
+        covered = reading_of({**_resampling(config), **draws}, config.rounds, losses=is_kept)
         promised = {} if origin is None or config.changes else _promised(origin, variant)
         run.log(metrics=_optimism(promised, outcomes, variant))
         _keep_errors(run, subject, replicas, outcomes)
         log_composition(run, trainer)
         median = _median_round(outcomes, variant)
         is_logged, logged = _log_model(run, variant, splits, replicas[median], outcomes[median])
-        result = _result(run, variant, hyper, origin, outcomes, promised)
+        result = _result(run, variant, hyper, origin, outcomes, losses, promised, covered)
         result = replace(result, notes=[*result.notes, logged], links=_links(origin, tracker))
         if config.register and is_logged:
             registered = register(config.register, run, tracker)
@@ -169,6 +178,10 @@ def run(config: EvaluateConfig, tracker: Tracker, reporter: Reporter, parent: Ru
         measured = f"\n\nMeasured on test data: [{result.headline}]({tracker.reference(run.id)})."
         tracker.reopen(origin).describe(f"{origin.description}{measured}")
     return result
+
+
+def _resampling(config: EvaluateConfig) -> dict[str, str]:
+    return {"resampling": config.resampling} if config.resampling != "none" else {}
 
 
 def _configuration(
@@ -261,22 +274,20 @@ def _optimism(promised: Mapping[str, float], outcomes: Sequence[Outcome], varian
     return metrics
 
 
-def _log_outcomes(run: Run, variant: Variant, hyper: Hyperparameters, outcomes: Sequence[Outcome]) -> None:
+def _log_outcomes(
+    run: Run, variant: Variant, hyper: Hyperparameters, outcomes: Sequence[Outcome], losses: Losses
+) -> None:
     curves = curves_of(outcomes, "test")
     metrics = []  # those that sum up come first, since MLflow shows them in the order in which they came
     finals = final_values(outcomes, variant)
     for name, values in finals.items():
-        summary = summarise(values)
+        summary = summarise_crossed(values, losses.get(name))
+        spread = {"std": summary.std, "low": summary.low, "high": summary.high}
         metrics += [
             Metric(f"final_{name}", summary.mean),
             Metric(f"final_{name}_min", min(values)),
+            *(Metric(f"final_{name}_{what}", value) for what, value in spread.items() if math.isfinite(value)),
         ]
-        if len(outcomes) > 1:
-            metrics += [
-                Metric(f"final_{name}_std", summary.std),
-                Metric(f"final_{name}_low", summary.low),
-                Metric(f"final_{name}_high", summary.high),
-            ]
     metrics += [
         Metric("seconds_per_epoch", float(np.mean([outcome.seconds_per_epoch for outcome in outcomes]))),
         Metric("parameters", variant.count(hyper.structure)),
@@ -290,6 +301,8 @@ def _log_outcomes(run: Run, variant: Variant, hyper: Hyperparameters, outcomes: 
         run.text(f"{name}.md", table.markdown())
         run.text(f"{name}.csv", table.csv())
     first = variant.metric
+    if (of_first := losses.get(f"test_{first.name}")) is not None:
+        run.text(LOSSES_FILE, to_csv(of_first))
     for metric in variant.metrics:
         run.text(by_epoch_file(metric.name, first.name), _rounds_by_epoch(curves[f"test_{metric.name}"]).csv())
     title = f"{variant.name}: mean and one standard deviation over {len(outcomes)} rounds"
@@ -419,13 +432,15 @@ def _result(
     hyper: Hyperparameters,
     origin: RunRecord | None,
     outcomes: Sequence[Outcome],
+    losses: Losses,
     promised: Mapping[str, float],
+    reading: str,
 ) -> StageResult:
     first, unit, finals = variant.metric, variant.metric.unit, final_values(outcomes, variant)
     tests = {
-        each.title: summarise(finals[f"test_{each.name}"], each.unit)
+        each.title: summarise_crossed(finals[name], losses[name], each.unit)
         for each in variant.metrics
-        if f"test_{each.name}" in finals
+        if (name := f"test_{each.name}") in finals
     }
     train = summarise(finals[f"train_{first.name}"], unit)
     columns = {f"train {first.title}": train, **{f"test {title}": summary for title, summary in tests.items()}}
@@ -451,7 +466,8 @@ def _result(
             ],
         ),
         notes=[
-            f"Used {source}; fresh samples and weights in every round; the intervals are those of the means.",
+            f"Used {source}.",
+            reading,
             *_compare_with(promised, tests[first.title].mean, variant),
         ],
     )

@@ -14,9 +14,11 @@ from pipeline.data.splitting import split
 from pipeline.models.metrics import (
     Metric,
     Unit,
+    absolute_error_RN,
     mean_absolute_error_R,
     r2_R,
     root_mean_squared_error_R,
+    squared_error_RN,
 )
 from pipeline.models.objectives import SquaredError
 from pipeline.models.perceptrons import perceptrons
@@ -26,8 +28,8 @@ from pipeline.tasks.api import Kept, Task, Terms, Views
 from pipeline.training.plan import Outcome, Replica
 
 METRICS = (
-    Metric("rmse", root_mean_squared_error_R, Unit("")),
-    Metric("mae", mean_absolute_error_R, Unit("")),
+    Metric("rmse", root_mean_squared_error_R, Unit(""), loss_RN=squared_error_RN, root=True),
+    Metric("mae", mean_absolute_error_R, Unit(""), loss_RN=absolute_error_RN),
     Metric("r2", r2_R, Unit("", form=".3f"), "maximize"),
 )
 TITLE = "says the value of a sample"
