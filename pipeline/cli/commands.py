@@ -214,7 +214,7 @@ def cross_validate_command(dry_run: bool, **options: Any) -> None:
     default="tpe",
     show_default=True,
     help="tpe, random, qmc, cmaes, gp or nsga2 (error and --trade-off); or all combinations: grid; two-step: then "
-    "alpha; screen: on few samples, then the best on --samples.",
+    "alpha; screen: on few samples, then the best on --train-size.",
 )
 @select_option
 @click.option("--space", default="", help="Search space file.  [default: MODEL's in search_spaces/]")

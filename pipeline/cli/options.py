@@ -50,7 +50,7 @@ class Samples(click.ParamType[int]):
         if value in self.words:
             return self.words[value]
         if not (WHOLE.fullmatch(str(value)) and int(value) >= 1):
-            self.fail(f"must be {' or '.join(self.words)} or a number of at least 1, but got {value!r}", param, ctx)
+            self.fail(f"must be {', '.join(self.words)} or a number of at least 1, but got {value!r}", param, ctx)
         return int(value)
 
 

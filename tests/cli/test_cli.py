@@ -162,10 +162,10 @@ BAD: Sequence[tuple[str, list[str], str]] = [
     ("idx", ["prepare", "--dataset", "idx"], "--dataset idx needs --data-dir"),
     ("data dir", ["prepare", "--dataset", "idx", "--data-dir", "."], "has no train-images-idx3-ubyte"),
     ("pooling", ["prepare", "--pooling", "mean"], "unknown pooling 'mean'"),
-    ("samples", ["prepare", "--samples", "1251"], "ask for at most --samples 1250"),
-    ("no samples", ["prepare", "--samples", "-1"], "must be all or a number of at least 1, but got '-1'"),
-    ("no samples at all", ["prepare", "--samples", "0"], "must be all or a number of at least 1, but got '0'"),
-    ("word", ["prepare", "--samples", "some"], "must be all or a number of at least 1, but got 'some'"),
+    ("samples", ["prepare", "--samples", "1251"], "ask for at most --train-size 1250"),
+    ("no samples", ["prepare", "--samples", "-1"], "must be all, auto or a number of at least 1, but got '-1'"),
+    ("no samples at all", ["prepare", "--samples", "0"], "must be all, auto or a number of at least 1, but got '0'"),
+    ("word", ["prepare", "--samples", "some"], "must be all, auto or a number of at least 1, but got 'some'"),
     ("test pairs", ["prepare", "--test-pairs", "1251"], "ask for at most --test-samples 1250"),
     ("test word", ["evaluate", "--model", "mlp", "--test-samples", "all"], "must be same or a number of at least 1"),
     ("seed", ["prepare", "--seed", "-1"], "-1 is not in the range"),
@@ -200,7 +200,7 @@ BAD: Sequence[tuple[str, list[str], str]] = [
         "--output must be a file that can be written in a folder that exists, but",
     ),
     ("samples of a table", ["reproduce", "004/disc", "--samples", "40"], "No such option '--samples'"),
-    ("main", ["main", "--model", "mlp", "--pairs", "5000"], "ask for at most --samples 1250"),
+    ("main", ["main", "--model", "mlp", "--pairs", "5000"], "ask for at most --train-size 1250"),
 ]
 
 
@@ -495,16 +495,16 @@ def test_the_result_and_the_next_commands_are_shown(folder: Path) -> None:
     ("options", "expected"),
     [
         (
-            ["--samples", "all", "--test-samples", "5"],
-            "search --model mlp_ws_al --dataset idx --data-dir idx --samples all --test-samples 5",
+            ["--train-size", "all", "--test-samples", "5"],
+            "search --model mlp_ws_al --dataset idx --data-dir idx --train-size all --test-samples 5",
         ),
         (
             ["--samples", "20", "--test-samples", "same"],
-            "search --model mlp_ws_al --dataset idx --data-dir idx --samples 20 ",
+            "search --model mlp_ws_al --dataset idx --data-dir idx --train-size 20 ",
         ),
         (
             ["--pairs", "20", "--test-pairs", "5"],
-            "search --model mlp_ws_al --dataset idx --data-dir idx --samples 20 --test-samples 5",
+            "search --model mlp_ws_al --dataset idx --data-dir idx --train-size 20 --test-samples 5",
         ),
     ],
     ids=["all", "as many", "by their older names"],

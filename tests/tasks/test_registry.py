@@ -12,6 +12,7 @@ import pytest
 
 from pipeline.base.errors import UnknownNameError
 from pipeline.data.config import DataConfig
+from pipeline.data.sources.options import DATA_OPTIONS
 from pipeline.models.variant import Variant
 from pipeline.tasks.registry import data_options, factor_names, task_of, tasks, variants
 from pipeline.tasks.subjects import find_dataset
@@ -45,7 +46,7 @@ def test_what_the_command_line_needs_of_tasks_imports_no_torch() -> None:
 
 def test_options_are_those_of_data_sets_and_factors_are_declared() -> None:
     known = {option.name for task in tasks().values() for each in task.datasets.values() for option in each.options}
-    assert set(data_options()) == known
+    assert set(data_options()) == known | DATA_OPTIONS.keys()
     assert set(factor_names()) == {name for task in tasks().values() for name in task.factor_titles}
     assert set(factor_names()) <= {name for variant in variants().values() for name in variant.factors}
 

@@ -131,7 +131,7 @@ class SearchConfig(FoldsConfig):
         if self.sampler == "screen" and self.screen_samples > samples:
             raise InputError(
                 f"a screening takes no more samples than the trials after it, but got --screen-samples "
-                f"{self.screen_samples} and --samples {samples}"
+                f"{self.screen_samples} and --train-size {samples}"
             )
         if self.prunes and samples % self.folds:
             raise InputError(

@@ -294,7 +294,7 @@ class TestOptions:
 
     @pytest.mark.parametrize(
         ("name", "close"),
-        [("mnist5", "mnist5k"), ("mnsit", "mnist"), ("dics", "disc"), ("zzz", "disc, idx, mnist, mnist5k")],
+        [("mnist5", "mnist5k"), ("mnsit", "mnist"), ("dics", "disc"), ("zzz", "disc, .*idx, mnist, mnist5k")],
     )
     def test_an_unknown_dataset_gives_the_near_misses_of_all_tasks(self, tmp_path: Path, name: str, close: str) -> None:
         with pytest.raises(UnknownNameError, match=f"unknown dataset '{name}'.*{close}"):
