@@ -10,10 +10,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.base.seeds import numpy_generator
-from pipeline.tasks.digit_pairs.sources import IDX_NAMES, SIDE, RawDigits
+from pipeline.data.sources.idx import IDX_NAMES, RawImages
+
+SIDE = 28
 
 
-def make_raw_digits(train: int = 40, test: int = 20) -> RawDigits:
+def make_raw_digits(train: int = 40, test: int = 20) -> RawImages:
     """Noise with labels."""
     generator = numpy_generator(0, "raw digits")
 
@@ -23,7 +25,7 @@ def make_raw_digits(train: int = 40, test: int = 20) -> RawDigits:
     def labels(count: int) -> NDArray[np.uint8]:
         return generator.integers(10, size=count, dtype=np.uint8)
 
-    return RawDigits(
+    return RawImages(
         train_images=images(train), train_labels=labels(train), test_images=images(test), test_labels=labels(test)
     )
 

@@ -10,6 +10,9 @@ PIPELINE = Path(__file__).parents[1] / "pipeline"
 OF_ONE_TASK = re.compile(r"\b(digits?|pairs?|mnist\w*)\b", re.IGNORECASE)
 SPEAKS_OF_ONE = {
     "base/stored.py": "names in stores",
+    "data/sources/__init__.py": "data sets of digits that any task can learn from",
+    "data/sources/options.py": "the same",
+    "data/sources/mnist.py": "the same",
     "data/config.py": "the data set that is used when none is named",
     "cli/options.py": "the same on the command line",
 }

@@ -32,7 +32,7 @@ class FoldTask(Task):
     def pairs_of(self, replica: int) -> tuple[Indices, Indices]:
         """The training and the validation pairs of a fold."""
         pairs = draw_samples("train", self.train, self.pairs, seed=SEED, round_=0)
-        return list(split_folds(pairs, self.folds, seed=SEED, round_=0))[replica]
+        return list(split_folds(pairs, self.folds, seed=SEED, round_=0, data=self.train))[replica]
 
     def hyper(self, epochs: int) -> Hyperparameters:
         """The configuration of the trial, with so many epochs."""

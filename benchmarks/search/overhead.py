@@ -83,7 +83,8 @@ def measure_overhead(trials: int, population: int, cache_dir: Path, step: Callab
             storage=f"sqlite:///{folder}/optuna.db",
             artifacts=f"{folder}/artifacts",
         )
-        variant, space, splits = inputs(config)
+        subject, space = inputs(config)
+        splits = subject.splits
         ledger = Ledger.open(open_storage(config.storage), "overhead", {}, config.method(space))
         pages = StudyPages(open_storage(config.storage), "overhead", config.artifacts)
         tracker = MlflowTracker()
@@ -94,7 +95,7 @@ def measure_overhead(trials: int, population: int, cache_dir: Path, step: Callab
             runs = TrialRuns(
                 SearchContext(
                     config=config,
-                    variant=variant,
+                    variant=subject.variant,
                     splits=splits,
                     ledger=ledger,
                     pages=pages,

@@ -5,9 +5,7 @@ from torch import Tensor, nn
 
 def dense(in_features: int, width: int, num_classes: int, dropout: float) -> nn.Module:
     """One hidden layer: (B, in_features) -> (B, num_classes)."""
-    return nn.Sequential(
-        nn.Linear(in_features, width), nn.ReLU(), nn.Dropout(dropout), nn.Linear(width, num_classes)
-    )
+    return nn.Sequential(nn.Linear(in_features, width), nn.ReLU(), nn.Dropout(dropout), nn.Linear(width, num_classes))
 
 
 class Narrow(nn.Module):

@@ -203,7 +203,7 @@ def cross_validate_command(dry_run: bool, **options: Any) -> None:
         return
     result = cross_validate.run(config, _tracker(), Terminal())
     Terminal().show(result)
-    evaluate = stage_command("evaluate", model=config.model, from_run=result.run_id, **_again(sampling))
+    evaluate = stage_command("evaluate", model=options["model"], from_run=result.run_id, **_again(sampling))
     show_next([(evaluate, "measure it on test samples"), _look()])
 
 
@@ -270,7 +270,7 @@ def search_command(dry_run: bool, **options: Any) -> None:
     from pipeline.stages import search
 
     Terminal().show(search.run(config, _tracker(), Terminal()))
-    evaluate = stage_command("evaluate", model=config.model, **_again(sampling))
+    evaluate = stage_command("evaluate", model=options["model"], **_again(sampling))
     show_next(
         [
             (evaluate, "measure the best configuration on test samples"),

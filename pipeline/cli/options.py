@@ -98,8 +98,8 @@ DATASET, DATA_DIR, CACHE_DIR, TASK, METRIC, TRAIN_SIZE, TEST_SAMPLES, SEED = (
         "--dataset",
         default="mnist5k",
         show_default=True,
-        help="csv, parquet, npz, folder, idx, mnist, mnist5k, torchvision:NAME, sklearn:NAME, module:function, or that of a "
-        "model's task.",
+        help="csv, parquet, npz, folder, idx, mnist, mnist5k, torchvision:NAME, sklearn:NAME, module:function, or that "
+        "of a model's task.",
     ),
     click.option("--data-dir", default="", help="Folder of the data set's files, where it is read from some."),
     click.option("--cache-dir", default="", help="Where prepared data is kept.  [default: $VARIANTLAB_CACHE]"),
@@ -108,9 +108,12 @@ DATASET, DATA_DIR, CACHE_DIR, TASK, METRIC, TRAIN_SIZE, TEST_SAMPLES, SEED = (
     ),
     click.option("--metric", default="", help="What is searched and ranked by.  [default: the task's first metric]"),
     counted(
-        "--train-size", ("all", "auto"), "auto", "Training samples of a round; auto: 1000 of the reports' data, all of others."
+        "--train-size",
+        ("all", "auto"),
+        "auto",
+        "Training samples of a round; auto: 1000 of the reports' data, all of others.",
     ),
-    counted("--test-samples", ("same",), "same", "Test samples of a round; same: as many, all if all train."),
+    counted("--test-samples", ("same",), "same", "Test samples of a round; same: as many as train of drawn samples, all of others."),
     click.option("--seed", type=click.IntRange(0, 2**53), default=0, show_default=True, help="Root of every draw."),
 )
 

@@ -5,9 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from pipeline.base.errors import UnknownNameError
-from pipeline.data.labelled import Labelled
+
+if TYPE_CHECKING:  # with NumPy, which the options of the command line do without
+    from pipeline.data.labelled import Labelled
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -27,7 +30,6 @@ class DataConfig:
     """What is learned from it; empty for what it is made for, or what its target says."""
     metric: str = ""
     """What is searched and ranked by; empty for the first metric of the task."""
-
 
     @property
     def is_grouped(self) -> bool:

@@ -31,7 +31,7 @@ Batch = Mapping[str, "Tensor"]
 
 @dataclass(frozen=True, kw_only=True)
 class Dataset(ABC):
-    """Items of which samples are made: arrays of equal length, the labels last."""
+    """Items of which samples are made: arrays of equal length."""
 
     sample_name: ClassVar[str] = "sample"
     """What a sample is called in messages, in the singular."""
@@ -51,7 +51,7 @@ class Dataset(ABC):
 
     @property
     def labels(self) -> NDArray[np.generic]:
-        """(items, ...) what each item is labelled with."""
+        """(items, ...) what each item is labelled with: the last of the arrays, unless a data set says otherwise."""
         return self.arrays[-1]
 
     def __len__(self) -> int:
@@ -65,6 +65,19 @@ class Dataset(ABC):
     @abstractmethod
     def gather(self, indices: Indices) -> Samples:
         """The samples made of these items."""
+
+    def strata(self, indices: Indices) -> NDArray[np.int64] | None:
+        """(N,) the class of each sample, where every fold is to have as many of a class as any other."""
+        return None
+
+    def groups(self, indices: Indices) -> NDArray[np.int64] | None:
+        """(N,) the group of each sample, where those of a group must not be parted."""
+        return None
+
+    @property
+    def even_folds(self) -> bool:
+        """Whether a sample may go to any fold, so that all can be of equal size."""
+        return True
 
     @cached_property
     def digest(self) -> str:
@@ -86,8 +99,8 @@ class ArrayDataset(Dataset):
     ['target', 'x']
     """
 
-    x_ND: NDArray[np.float32]
-    """(N, ...) what a model reads."""
+    x_ND: NDArray[np.generic]
+    """(N, ...) what a model reads: float32 numbers, uint8 images or int64 indices."""
     target_N: NDArray[np.generic]
     """(N,) classes as int64, or values as float32."""
 
@@ -101,17 +114,49 @@ class ArrayDataset(Dataset):
 
 
 @dataclass(frozen=True, kw_only=True)
+class LabelledDataset(ArrayDataset):
+    """The same of which folds keep the balance of classes, and groups together."""
+
+    group_N: NDArray[np.int64]
+    """(N,) samples of the same group stay together; -1 where there are no groups."""
+
+    @property
+    def labels(self) -> NDArray[np.generic]:
+        """(N,) the targets."""
+        return self.target_N
+
+    def strata(self, indices: Indices) -> NDArray[np.int64] | None:
+        """(N,) the classes of these rows (N, 1); None of values."""
+        return self.targets(indices).astype(np.int64) if self.target_N.dtype.kind == "i" else None
+
+    def groups(self, indices: Indices) -> NDArray[np.int64] | None:
+        """(N,) the groups of these rows (N, 1), if there are groups."""
+        return None if self.even_folds else self.group_N[indices[:, 0]]
+
+    @property
+    def even_folds(self) -> bool:
+        """Whether there are no groups."""
+        return bool((self.group_N < 0).all())
+
+
+@dataclass(frozen=True, kw_only=True)
 class Splits:
     """The training and the test part of one data set."""
 
     name: str
-    """The `--dataset` that they come from."""
+    """Of the data set, as it is logged."""
     source: str
     """Where they came from, in words and with a version, path or address."""
     options: Mapping[str, str] = field(default_factory=dict)
     """How they were prepared, as it was asked for: option -> value."""
     preparation: str = ""
     """The same in words; empty where there was nothing to prepare."""
+    classes: tuple[str, ...] = ()
+    """What the classes 0, 1, 2 ... are called; empty where the task knows, or where there are none."""
+    features: tuple[str, ...] = ()
+    """What the columns of `x` (N, D) are called; empty where nobody says."""
+    impute: str = ""
+    """How NaN in `x` is filled in: `mean`, `median` or `most_frequent` of training samples; empty where it has none."""
     train: Dataset
     test: Dataset
 

@@ -22,7 +22,7 @@ def draw_samples(name: str, data: Dataset, count: int, *, seed: int, round_: int
     `name` says which part is drawn from ("train" or "test"). Raises InputError when it is too small to give every
     sample items of its own.
     """
-    option, items = "--samples" if name == "train" else "--test-samples", data.items_per_sample
+    option, items = "--train-size" if name == "train" else "--test-samples", data.items_per_sample
     if count > data.samples:
         fewer = f"ask for at most {option} {data.samples} or " if data.samples else ""
         raise InputError(
@@ -34,9 +34,15 @@ def draw_samples(name: str, data: Dataset, count: int, *, seed: int, round_: int
     if (targets == targets[:1]).all():
         _warn(
             f"there are rounds in which all {count} {name} {data.sample_name}s have the same answer, so that a model "
-            f"that always gives it makes no error there; ask for more {option} or use a larger data set"
+            f"that always gives it makes no error there; ask for more with {option} or use a larger data set"
         )
     return indices
+
+
+def resampled(samples: Indices, *, seed: int, round_: int) -> Indices:
+    """As many of the samples of a round, drawn with replacement: some appear several times, others not at all."""
+    drawn = numpy_generator(seed, "resampled", "round", round_).integers(len(samples), size=len(samples))
+    return samples[drawn]
 
 
 @lru_cache(maxsize=64)  # a plan draws the same rounds hundreds of times

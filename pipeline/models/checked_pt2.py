@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import io
+import warnings
 from pathlib import Path
 
 import numpy as np
@@ -31,12 +32,26 @@ class Predictor:
         return output.numpy()
 
 
-def save(network: nn.Module, example: Tensor, path: Path) -> None:
-    """Export a network to `path`, and keep the SHA-256 beside it as `sha256sum` writes it.
+class ExportError(ValueError):
+    """A network does what cannot be exported; the message says what."""
 
-    `example` is an input (B, ...) with B > 1; the exported network takes any B.
+
+def export(network: nn.Module, example: Tensor) -> torch.export.ExportedProgram:
+    """The network as a program that takes any B, from an input (B, ...) with B > 1.
+
+    Raises ExportError.
     """
-    exported = torch.export.export(network, (example,), dynamic_shapes=[{0: torch.export.Dim.DYNAMIC}])
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of layers that keep what they compute, such as those of nn.GRU
+        try:
+            return torch.export.export(network, (example,), dynamic_shapes=[{0: torch.export.Dim.DYNAMIC}])
+        except Exception as error:  # of any kind: it runs a person's own forward
+            first = str(error).strip().partition("\n")[0]
+            raise ExportError(f"torch.export raised {type(error).__name__}: {first}") from error
+
+
+def save(exported: torch.export.ExportedProgram, path: Path) -> None:
+    """Write it to `path`, and keep the SHA-256 beside it as `sha256sum` writes it."""
     content = io.BytesIO()
     torch.export.save(exported, content)
     path.write_bytes(content.getvalue())

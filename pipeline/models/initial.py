@@ -27,8 +27,13 @@ def build_network(
     """A network of this variant, by default with the preset's structure, with the weights that belong to the name.
 
     The distribution is the default of torch's layers: weights and biases uniform in +-1/sqrt(fan in); batch
-    normalisation begins with factor 1 and shift 0.
+    normalisation begins with factor 1 and shift 0. A foreign network draws its own from torch's global generator, which
+    stands where that of the name begins meanwhile, and then where it was before.
     """
+    if variant.foreign:
+        with torch.random.fork_rng(devices=[]):
+            torch.set_rng_state(weights_generator(seed, *name).get_state())
+            return variant.build(structure).to(dtype)
     with torch.device("meta"):  # where layers draw nothing, in particular not from the global generator
         network: nn.Module = variant.build(structure)
     generator = weights_generator(seed, *name)

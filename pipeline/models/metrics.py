@@ -66,6 +66,10 @@ class Metric:
     """(R,) from predictions and samples (R, N, ...)."""
     unit: Unit = SHARE
     direction: Literal["minimize", "maximize"] = "minimize"
+    loss_RN: Callable[[Predictions, Batch], Tensor] | None = None
+    """(R, N) what each sample adds: the value is their mean. None where samples do not add up to it."""
+    root: bool = False
+    """Whether the value is the root of that mean."""
 
     @property
     def title(self) -> str:
@@ -79,6 +83,11 @@ def share_of_wrong_R(predictions: Predictions, batch: Batch) -> Tensor:
     return (predictions["answer"] != target_RN).sum(1).double() / target_RN.shape[1]
 
 
+def wrong_RN(predictions: Predictions, batch: Batch) -> Tensor:
+    """(R, N) 1 where the `answer` is not the `target`."""
+    return (predictions["answer"] != batch["target"]).double()
+
+
 def mean_share_of_wrong_R(predictions: Predictions, batch: Batch) -> Tensor:
     """(R,) the mean over classes of the share of each that is wrong (1 - scikit-learn's `balanced_accuracy_score`)."""
     target_RN = batch["target"]
@@ -89,14 +98,33 @@ def mean_share_of_wrong_R(predictions: Predictions, batch: Batch) -> Tensor:
     return (wrong_RK / seen_RK.clamp_min(1)).sum(1) / (seen_RK > 0).sum(1)
 
 
+def balanced_wrong_RN(predictions: Predictions, batch: Batch) -> Tensor:
+    """(R, N) where it is wrong, the more the fewer samples its class has; the mean is that over classes."""
+    target_RN = batch["target"]
+    one_RN = target_RN.double().new_ones(target_RN.shape)
+    seen_RK = one_RN.new_zeros(len(target_RN), int(target_RN.max()) + 1).scatter_add(1, target_RN, one_RN)
+    share_R = target_RN.shape[1] / (seen_RK > 0).sum(1)
+    return wrong_RN(predictions, batch) * share_R.unsqueeze(1) / seen_RK.gather(1, target_RN)
+
+
+def absolute_error_RN(predictions: Predictions, batch: Batch) -> Tensor:
+    """(R, N) the distance of `value` from `target`."""
+    return (predictions["value"].double() - batch["target"].double()).abs()
+
+
+def squared_error_RN(predictions: Predictions, batch: Batch) -> Tensor:
+    """(R, N) its square."""
+    return (predictions["value"].double() - batch["target"].double()).square()
+
+
 def mean_absolute_error_R(predictions: Predictions, batch: Batch) -> Tensor:
     """(R,) the mean distance of `value` from `target` (scikit-learn's `mean_absolute_error`)."""
-    return (predictions["value"].double() - batch["target"].double()).abs().mean(1)
+    return absolute_error_RN(predictions, batch).mean(1)
 
 
 def root_mean_squared_error_R(predictions: Predictions, batch: Batch) -> Tensor:
     """(R,) as scikit-learn's `root_mean_squared_error`."""
-    return (predictions["value"].double() - batch["target"].double()).square().mean(1).sqrt()
+    return squared_error_RN(predictions, batch).mean(1).sqrt()
 
 
 def r2_R(predictions: Predictions, batch: Batch) -> Tensor:
@@ -104,6 +132,19 @@ def r2_R(predictions: Predictions, batch: Batch) -> Tensor:
     target_RN = batch["target"].double()
     left_R = (predictions["value"].double() - target_RN).square().sum(1)
     return 1 - left_R / (target_RN - target_RN.mean(1, keepdim=True)).square().sum(1)
+
+
+def log_loss_R(predictions: Predictions, batch: Batch) -> Tensor:
+    """(R,) the mean of -log P(true class) (scikit-learn's `log_loss`); NaN where probabilities are not predicted."""
+    return log_loss_RN(predictions, batch).mean(1)
+
+
+def log_loss_RN(predictions: Predictions, batch: Batch) -> Tensor:
+    """(R, N) -log P(true class); NaN where probabilities are not predicted."""
+    target_RN = batch["target"]
+    if "log_probabilities" not in predictions:
+        return target_RN.double() * math.nan
+    return -predictions["log_probabilities"].double().gather(-1, target_RN.unsqueeze(-1)).squeeze(-1)
 
 
 @dataclass(frozen=True)
@@ -125,5 +166,6 @@ class OfEach:
         return predictions[self.prediction].new_tensor(values, dtype=target_RN.double().dtype)
 
 
-ERROR = Metric("error", share_of_wrong_R)
-BALANCED_ERROR = Metric("balanced_error", mean_share_of_wrong_R)
+ERROR = Metric("error", share_of_wrong_R, loss_RN=wrong_RN)
+BALANCED_ERROR = Metric("balanced_error", mean_share_of_wrong_R, loss_RN=balanced_wrong_RN)
+LOG_LOSS = Metric("log_loss", log_loss_R, Unit("nats", form=".3f"), loss_RN=log_loss_RN)

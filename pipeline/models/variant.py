@@ -5,10 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
+from itertools import chain
+from pathlib import Path
 from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from pipeline.base.errors import InputError, UnknownNameError
 from pipeline.models.hyperparameters import (
@@ -57,6 +59,8 @@ class Variant:
     transforms: Transforms = field(default_factory=Transforms, hash=False)
     input_shape: tuple[int, ...]
     """Of `x` of one sample."""
+    integer_inputs: bool = False
+    """Whether `x` holds indices, such as those of words, which reach the network as they are."""
     preset: Hyperparameters
     """The configuration to begin with, such as the one that a report chose, with a value for every option."""
     options: tuple[Option, ...] = ()
@@ -65,18 +69,58 @@ class Variant:
     """Hyperparameters that the variant does not have."""
     make: Callable[..., nn.Module]
     """Takes the options by name and makes the network for one replica, with arbitrary weights."""
+    foreign: bool = False
+    """Whether a person brought the network: it is of any modules, and draws its own initial weights."""
+    reference: str = ""
+    """Of a person's model: what they typed, such as `models.py:Wide`."""
+    code: str = ""
+    """Of a person's model: a digest of the program, by which results are told apart that different programs gave."""
+    folder: Path | None = None
+    """Of a person's model: where the folder is in which they work, if the model is in a file."""
     make_step: Callable[..., Any] | None = None
     """What trains it where that is not autograd: takes structure, hyperparameters and generators of weights by replica,
     and objective, and gives a `pipeline.training.step.Step`."""
 
     def build(self, structure: Structure | None = None) -> nn.Module:
-        """The network for one replica, with arbitrary weights. Without a structure: that of the preset."""
-        return self.make(**dict(self.preset.structure if structure is None else structure))
+        """The network for one replica, with arbitrary weights. Without a structure: that of the preset.
+
+        torch's global generator is where it was before, also where the network draws from it.
+        """
+        options = dict(self.preset.structure if structure is None else structure)
+        if not self.foreign:
+            return self.make(**options)
+        with torch.random.fork_rng(devices=[]):
+            network = self.make(**options)
+            self._materialise(network)
+        return network
+
+    def _materialise(self, network: nn.Module) -> None:
+        """Let lazy modules find their sizes, and draw their weights."""
+        if any(map(nn.parameter.is_lazy, chain(network.parameters(), network.buffers()))):
+            learns = network.training
+            with torch.no_grad():
+                network.eval()(self.example())
+            network.train(learns)
+
+    def example(self, count: int = 1) -> Tensor:
+        """So many samples of zeros: (count, *input_shape)."""
+        return torch.zeros(count, *self.input_shape, dtype=torch.int64 if self.integer_inputs else torch.float32)
+
+    def without_numbers(self, structure: Structure | None = None) -> nn.Module:
+        """The network on the device `meta`, where numbers are neither drawn nor kept, or else an ordinary one, where a
+        foreign network cannot be made there."""
+        try:
+            with torch.device("meta"):
+                return self.build(structure)
+        except Exception:  # of any kind: it is a person's own program
+            if not self.foreign:
+                raise
+        return self.build(structure)
 
     def count(self, structure: Structure | None = None) -> int:
         """Number of trained numbers."""
-        with torch.device("meta"):
-            return sum(parameter.numel() for parameter in self.build(structure).parameters())
+        parameters = self.without_numbers(structure).parameters()
+        return sum(parameter.numel() for parameter in parameters if parameter.requires_grad)
 
     @property
     def parameters(self) -> int:
@@ -174,4 +218,4 @@ class Variant:
 
 def normalises(network: nn.Module) -> bool:
     """Whether any layer is a batch normalisation."""
-    return any(isinstance(layer, nn.BatchNorm1d | nn.BatchNorm2d) for layer in network.modules())
+    return any(isinstance(layer, nn.modules.batchnorm._BatchNorm) for layer in network.modules())

@@ -9,12 +9,15 @@ McCulloch, 1992, chapter 4; Owen, 2007), with the degrees of freedom of Satterth
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy.special import stdtrit
 
-from pipeline.reports.statistics import DECIMALS
+from pipeline.models.metrics import SHARE, Unit
+from pipeline.reports.statistics import DECIMALS, Summary, summarise
 
 
 def crossed(value_RN: ArrayLike) -> tuple[float, float, float]:
@@ -73,6 +76,19 @@ def crossed_interval(losses_RN: ArrayLike, *, root: bool = False) -> tuple[float
     mean, error, df = crossed(contributions(losses_RN, root=root))
     half = half_width(error, df)
     return mean - half, mean + half
+
+
+def summarise_crossed(values: Sequence[float], value_RN: NDArray[np.float64] | None, unit: Unit = SHARE) -> Summary:
+    """The summary of rounds, with an interval that also covers which test samples were held out, by `contributions`.
+
+    Without these (None) that of the rounds alone.
+    """
+    summary = summarise(values, unit)
+    if value_RN is None:
+        return summary
+    mean, error, df = crossed(value_RN)
+    half = half_width(error, df)
+    return replace(summary, low=mean - half, high=mean + half)
 
 
 def half_width(error: float, df: float) -> float:

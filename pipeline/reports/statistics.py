@@ -39,7 +39,7 @@ class Summary:
 
     def interval(self) -> str:
         """The confidence interval: `[9.25, 10.53]`; `-` of one value."""
-        return "-" if self.n < 2 else f"[{self.unit.number(self.low)}, {self.unit.number(self.high)}]"
+        return f"[{self.unit.number(self.low)}, {self.unit.number(self.high)}]" if math.isfinite(self.low) else "-"
 
 
 def summarise(values: Sequence[float], unit: Unit = SHARE, *, overlap: float | None = None) -> Summary:

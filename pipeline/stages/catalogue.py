@@ -32,7 +32,9 @@ def list_variants() -> list[Part]:
         for variant in sorted(variants().values(), key=lambda variant: variant.paper or "~")
     ]
     table = Table(["model", "task", "family", "report", "parameters", "options"], rows)
-    shown = f"{len(rows)} variants; `variantlab models NAME` shows one, and so does file.py:Class of a model of your own."
+    shown = (
+        f"{len(rows)} variants; `variantlab models NAME` shows one, and so does file.py:Class of a model of your own."
+    )
     own = [f"Installed packages bring {', '.join(installed)}."] if (installed := list(installed_models())) else []
     return [table, shown, *own]
 

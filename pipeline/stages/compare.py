@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -10,6 +11,7 @@ from pipeline.reports.contrasts import Contrast, Verdict, declared_contrasts, ju
 from pipeline.stages.comparing.evaluations import (
     Evaluation,
     computed_otherwise,
+    losses_by_model,
     measured_otherwise,
     newest_evaluations,
     ranked_otherwise,
@@ -24,11 +26,19 @@ from pipeline.stages.stage import ALL, Reporter, StageResult, open_store
 from pipeline.tasks.registry import tasks, variants
 from pipeline.tracking.port import Metric, Run, RunStart, Tracker, stage_run
 
-METHODS = (
+OVER_ROUNDS = (
     "Intervals of errors are those of the bootstrap over rounds (bias-corrected and accelerated, 9,999 draws).",
     "Differences are paired: computed within each round, in which all variants see the same samples. Their intervals "
     "are Student's; p is that of a permutation test that flips the signs of rounds, p (Holm) the same corrected for "
     "all contrasts asked together.",
+)
+OVER_ROUNDS_AND_SAMPLES = (
+    "All rounds are tested on the same samples, so intervals and tests are those of crossed random effects, rounds and "
+    "test samples: more rounds do not make up for few test samples.",
+    "Differences are paired: computed within each round and test sample. p (Holm) is corrected for all contrasts asked "
+    "together.",
+)
+EFFECTS = (
     "The effect size is the mean difference over its standard deviation (Cohen's d). Detectable is the least "
     "difference that so many rounds would have shown in four of five cases.",
 )
@@ -82,7 +92,7 @@ def run(config: CompareConfig, tracker: Tracker, reporter: Reporter, parent: Run
             headline=_headline(ranked, paired=paired),
             table=variant_table(ranked, paired=paired),
             more=[contrast_table(verdicts, ranked[0].variant.metric.unit)] if verdicts else [],
-            notes=[*notes, *computed_otherwise(ranked), *untested, *METHODS],
+            notes=[*notes, *computed_otherwise(ranked), *untested, *_methods(ranked)],
             links={entry.run.name: tracker.reference(entry.run.id) for entry in ranked},
         )
         tables = dict(zip(("comparison", "contrasts"), (result.table, *result.more), strict=False))
@@ -126,7 +136,9 @@ def _test(config: CompareConfig, entries: Sequence[Evaluation]) -> tuple[list[Ve
     """Verdicts on the contrasts, and why some contrast has none."""
     known = {entry.model: entry for entry in entries}
     if config.contrast:
-        contrasts = parse_contrasts(config.contrast, {**variants(), **{name: each.variant for name, each in known.items()}})
+        contrasts = parse_contrasts(
+            config.contrast, {**variants(), **{name: each.variant for name, each in known.items()}}
+        )
         for name in (name for contrast in contrasts for name in contrast.weights):
             if name not in known:
                 raise UnknownNameError("variant among those compared", name, known)
@@ -141,7 +153,14 @@ def _test(config: CompareConfig, entries: Sequence[Evaluation]) -> tuple[list[Ve
         for contrast in contrasts
         if contrast not in possible
     ]
-    return judge(possible, {name: entry.test_R for name, entry in known.items()}), impossible
+    asked = [known[name] for name in dict.fromkeys(name for contrast in possible for name in contrast.weights)]
+    return judge(possible, {entry.model: entry.test_R for entry in asked}, losses=losses_by_model(asked)), impossible
+
+
+def _methods(ranked: Sequence[Evaluation]) -> list[str]:
+    """How the numbers are computed, and what they cover."""
+    how = OVER_ROUNDS if losses_by_model(ranked) is None else OVER_ROUNDS_AND_SAMPLES
+    return [*dict.fromkeys(entry.reading for entry in ranked), *how, *EFFECTS]
 
 
 def _headline(ranked: Sequence[Evaluation], *, paired: bool) -> str:
@@ -150,9 +169,10 @@ def _headline(ranked: Sequence[Evaluation], *, paired: bool) -> str:
         return f"{best.model} has a test {metric.title} of {best.test.text()}; it is the only variant evaluated so far"
     second = ranked[1]
     text = f"{best.model} has the least mean test {metric.title}, {best.test.text()}, of {len(ranked)} variants"
-    if not paired or best.test.n < 2:
+    if not paired or not math.isfinite(best.test.low):
         return f"{text}; {second.model} is next with {second.test.text()}"
     contrast = Contrast(name="", family="", weights={second.model: 1.0, best.model: -1.0})
-    [verdict] = judge([contrast], {entry.model: entry.test_R for entry in (best, second)})
+    both = (best, second)
+    [verdict] = judge([contrast], {entry.model: entry.test_R for entry in both}, losses=losses_by_model(both))
     gap = f"{behind(second, best)}{metric.unit.suffix}"
     return f"{text}; {second.model} is next, {gap} behind ({significance(verdict.p)})"

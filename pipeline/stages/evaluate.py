@@ -12,13 +12,17 @@ from numpy.typing import NDArray
 
 from pipeline.base.errors import InputError, StageError, UnknownNameError
 from pipeline.data.dataset import Splits
+from pipeline.models.checked_pt2 import ExportError
 from pipeline.models.exported import Exported, trained_network
 from pipeline.models.hyperparameters import Hyperparameters
 from pipeline.models.variant import Variant
+from pipeline.reports.crossed import summarise_crossed
 from pipeline.reports.figures import error_by_epoch, learning_curves
 from pipeline.reports.statistics import summarise
 from pipeline.reports.tables import Table
 from pipeline.stages.comparing.evaluations import by_epoch_file
+from pipeline.stages.comparing.shared_samples import FILE as LOSSES_FILE
+from pipeline.stages.comparing.shared_samples import draws_of, losses_of, reading_of, to_csv
 from pipeline.stages.configurations import parse_changes
 from pipeline.stages.planning import Work
 from pipeline.stages.registering import check_name, register
@@ -47,9 +51,12 @@ from pipeline.tracking.port import (
     variant_tags,
 )
 from pipeline.training.compute import Compute
+from pipeline.training.estimators import EstimatorTraining
 from pipeline.training.plan import Job, Outcome, Replica
 from pipeline.training.pool import Trainer
 
+Losses = Mapping[str, NDArray[np.float64] | None]
+"""`test_<metric>` -> (R, N), where every round is tested on the same samples."""
 PRESETS = ("best", "report", "default")
 EXAMPLES = 4
 
@@ -96,9 +103,7 @@ def plan(config: EvaluateConfig, tracker: Tracker) -> list[Work]:
     subject = inputs(config)
     variant, splits = subject.variant, subject.splits
     hyper, origin = _configuration(config, variant, splits, tracker)
-    replicas = round_replicas(
-        splits, config.sampling, hyper, rounds=config.rounds, resampling=config.resampling
-    )
+    replicas = round_replicas(splits, config.sampling, hyper, rounds=config.rounds, resampling=config.resampling)
     source = "the preset" if origin is None else f"the configuration of run {origin.name}"
     return [
         Work(
@@ -119,6 +124,7 @@ def run(config: EvaluateConfig, tracker: Tracker, reporter: Reporter, parent: Ru
     variant, splits = subject.variant, subject.splits
     hyper, origin = _configuration(config, variant, splits, tracker)
     replicas = round_replicas(splits, sampling, hyper, rounds=config.rounds, resampling=config.resampling)
+    draws = draws_of(splits, replicas)
     open_store(tracker, reporter)
     for line in explained(subject):
         reporter.say(line)
@@ -131,10 +137,10 @@ def run(config: EvaluateConfig, tracker: Tracker, reporter: Reporter, parent: Ru
             **variant.shown(hyper),
             **config.compute.params,
             "rounds": config.rounds,
-            **({"resampling": config.resampling} if config.resampling != "none" else {}),
+            **_resampling(config),
             **search_budget(origin),
         },
-        tags={**variant_tags(variant), **config_tags(hyper), **_origin_tags(origin)},
+        tags={**variant_tags(variant), **config_tags(hyper), **_origin_tags(origin), **draws},
         data=splits,
         test_data=True,
     )
@@ -148,16 +154,19 @@ def run(config: EvaluateConfig, tracker: Tracker, reporter: Reporter, parent: Ru
                 f"every round must end with a finite loss, but {len(failed)} of {len(outcomes)} did not "
                 f"({failed[0]}); choose a smaller learning rate if it diverged"
             )
-        _log_outcomes(run, variant, hyper, outcomes)
+        losses = {f"test_{metric.name}": losses_of(metric, splits, replicas, outcomes) for metric in variant.metrics}
+        _log_outcomes(run, variant, hyper, outcomes, losses)
+        is_kept = losses[f"test_{variant.metric.name}"] is not None
+        covered = reading_of({**_resampling(config), **draws}, config.rounds, losses=is_kept)
         promised = {} if origin is None or config.changes else _promised(origin, variant)
         run.log(metrics=_optimism(promised, outcomes, variant))
         _keep_errors(run, subject, replicas, outcomes)
         log_composition(run, trainer)
         median = _median_round(outcomes, variant)
-        run.model(_model(variant, splits, replicas[median], outcomes[median]))
-        result = _result(run, variant, hyper, origin, outcomes, median, promised)
-        result = replace(result, links=_links(origin, tracker))
-        if config.register:
+        is_logged, logged = _log_model(run, variant, splits, replicas[median], outcomes[median])
+        result = _result(run, variant, hyper, origin, outcomes, losses, promised, covered)
+        result = replace(result, notes=[*result.notes, logged], links=_links(origin, tracker))
+        if config.register and is_logged:
             registered = register(config.register, run, tracker)
             result = replace(
                 result,
@@ -169,6 +178,10 @@ def run(config: EvaluateConfig, tracker: Tracker, reporter: Reporter, parent: Ru
         measured = f"\n\nMeasured on test data: [{result.headline}]({tracker.reference(run.id)})."
         tracker.reopen(origin).describe(f"{origin.description}{measured}")
     return result
+
+
+def _resampling(config: EvaluateConfig) -> dict[str, str]:
+    return {"resampling": config.resampling} if config.resampling != "none" else {}
 
 
 def _configuration(
@@ -261,22 +274,20 @@ def _optimism(promised: Mapping[str, float], outcomes: Sequence[Outcome], varian
     return metrics
 
 
-def _log_outcomes(run: Run, variant: Variant, hyper: Hyperparameters, outcomes: Sequence[Outcome]) -> None:
+def _log_outcomes(
+    run: Run, variant: Variant, hyper: Hyperparameters, outcomes: Sequence[Outcome], losses: Losses
+) -> None:
     curves = curves_of(outcomes, "test")
     metrics = []  # those that sum up come first, since MLflow shows them in the order in which they came
     finals = final_values(outcomes, variant)
     for name, values in finals.items():
-        summary = summarise(values)
+        summary = summarise_crossed(values, losses.get(name))
+        spread = {"std": summary.std, "low": summary.low, "high": summary.high}
         metrics += [
             Metric(f"final_{name}", summary.mean),
             Metric(f"final_{name}_min", min(values)),
+            *(Metric(f"final_{name}_{what}", value) for what, value in spread.items() if math.isfinite(value)),
         ]
-        if len(outcomes) > 1:
-            metrics += [
-                Metric(f"final_{name}_std", summary.std),
-                Metric(f"final_{name}_low", summary.low),
-                Metric(f"final_{name}_high", summary.high),
-            ]
     metrics += [
         Metric("seconds_per_epoch", float(np.mean([outcome.seconds_per_epoch for outcome in outcomes]))),
         Metric("parameters", variant.count(hyper.structure)),
@@ -290,6 +301,8 @@ def _log_outcomes(run: Run, variant: Variant, hyper: Hyperparameters, outcomes: 
         run.text(f"{name}.md", table.markdown())
         run.text(f"{name}.csv", table.csv())
     first = variant.metric
+    if (of_first := losses.get(f"test_{first.name}")) is not None:
+        run.text(LOSSES_FILE, to_csv(of_first))
     for metric in variant.metrics:
         run.text(by_epoch_file(metric.name, first.name), _rounds_by_epoch(curves[f"test_{metric.name}"]).csv())
     title = f"{variant.name}: mean and one standard deviation over {len(outcomes)} rounds"
@@ -380,15 +393,30 @@ def _median_round(outcomes: Sequence[Outcome], variant: Variant) -> int:
     return int(order[(len(order) - 1) // 2])
 
 
+def _log_model(run: Run, variant: Variant, splits: Splits, replica: Replica, outcome: Outcome) -> tuple[bool, str]:
+    """Keep what the median round has trained, if that can be; and say so, or why there is none."""
+    try:
+        if isinstance(variant.make_step, EstimatorTraining):
+            raise ExportError("an estimator has no network")
+        run.model(_model(variant, splits, replica, outcome))
+    except ExportError as error:
+        return False, f"No model was logged: {error}."
+    measured = variant.metric.unit.show(outcome.held_out(variant.metric.name))
+    return True, f"The logged model is that of round {replica.name[-1]}, the median ({measured})."
+
+
 def _model(variant: Variant, splits: Splits, replica: Replica, outcome: Outcome) -> ModelToLog:
     assert outcome.weights is not None
     weights = {name: torch.from_numpy(values) for name, values in outcome.weights.items()}
     network = trained_network(variant, replica.hyper.structure, weights)
-    mean, std = (torch.from_numpy(np.asarray(scale)) for scale in (outcome.mean, outcome.std))
+    mean, std, fill = (
+        None if part is None else torch.from_numpy(np.asarray(part))
+        for part in (outcome.mean, outcome.std, outcome.fill)
+    )
     return ModelToLog(
         name=variant.name,
-        network=Exported(network, variant.objective, mean=mean, std=std).eval(),
-        example=torch.from_numpy(splits.test.gather(replica.held_out[:EXAMPLES])["x"]),
+        network=Exported(network, outcome.objective or variant.objective, mean=mean, std=std, fill=fill).eval(),
+        example=torch.from_numpy(splits.test.gather(replica.held_out[:EXAMPLES])["x"]).float(),
         description=f"{variant.name}: {variant.objective.description}",
         metrics=[
             Metric(f"model_test_{metric.name}", value)
@@ -404,19 +432,19 @@ def _result(
     hyper: Hyperparameters,
     origin: RunRecord | None,
     outcomes: Sequence[Outcome],
-    median: int,
+    losses: Losses,
     promised: Mapping[str, float],
+    reading: str,
 ) -> StageResult:
     first, unit, finals = variant.metric, variant.metric.unit, final_values(outcomes, variant)
     tests = {
-        each.title: summarise(finals[f"test_{each.name}"], each.unit)
+        each.title: summarise_crossed(finals[name], losses[name], each.unit)
         for each in variant.metrics
-        if f"test_{each.name}" in finals
+        if (name := f"test_{each.name}") in finals
     }
     train = summarise(finals[f"train_{first.name}"], unit)
     columns = {f"train {first.title}": train, **{f"test {title}": summary for title, summary in tests.items()}}
     source = "the preset" if origin is None else f"the configuration of run {origin.name} ({origin.id})"
-    middle = unit.show(outcomes[median].held_out(first.name))
     return StageResult(
         run_id=run.id,
         headline=f"{variant.name}: test {first.title} {tests[first.title].text()}{show_others(tests)} over "
@@ -432,14 +460,14 @@ def _result(
                     variant.name,
                     *(text for each in columns.values() for text in (each.text(), each.interval())),
                     unit.show(min(outcome.held_out(first.name) for outcome in outcomes)),
-                    variant.count(hyper.structure),
+                    variant.count(hyper.structure) or "-",
                     f"{summarise([outcome.seconds_per_epoch for outcome in outcomes]).mean:.3f}",
                 ]
             ],
         ),
         notes=[
-            f"Used {source}; fresh samples and weights in every round; the intervals are those of the means.",
-            f"The logged model is that of round {median}, the median ({middle}).",
+            f"Used {source}.",
+            reading,
             *_compare_with(promised, tests[first.title].mean, variant),
         ],
     )

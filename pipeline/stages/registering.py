@@ -56,7 +56,9 @@ def _compared(run: Run, present: RunRecord, tracker: Tracker) -> tuple[bool, str
     if reasons := measured_otherwise([mine, its]):
         return False, f"the present one was not measured alike ({'; '.join(reasons)})"
     contrast = Contrast(name="new or champion", family="", weights={NEW: 1.0, CHAMPION: -1.0})
-    [verdict] = judge([contrast], {NEW: mine.test_R, CHAMPION: its.test_R})
+    losses = {name: each.losses_RN for name, each in ((NEW, mine), (CHAMPION, its)) if each.losses_RN is not None}
+    errors = {NEW: mine.test_R, CHAMPION: its.test_R}
+    [verdict] = judge([contrast], errors, losses=losses if len(losses) == len(errors) else None)
     metric = mine.variant.metric
     return verdict.significant and verdict.mean < 0, (
         f"its test {metric.title} differs from that of the champion of before, {its.model}, by "

@@ -15,7 +15,7 @@ from pipeline.stages.stage import Sampling
 from pipeline.tasks.subjects import Model, Subject, open_subject, variant_for
 from pipeline.training.compute import Compute
 from pipeline.training.plan import Outcome, Replica
-from pipeline.training.ways import float32_only, way_of
+from pipeline.training.ways import check_precision, way_of
 from pipeline.tuning.trials import SELECTIONS
 
 MAX_ROUNDS = 1000
@@ -55,8 +55,9 @@ def open_stage(model: Model, sampling: Sampling, compute: Compute) -> Subject:
     Raises InputError where data, model and precision do not go together.
     """
     subject = open_subject(model, sampling.data)
-    if compute.precision != "float32" and (why := float32_only(subject.variant)):
-        raise InputError(f"{why} in float32 only, but got --precision {compute.precision}")
+    variant = subject.variant
+    if compute.precision == "bfloat16":
+        check_precision(way_of(variant, variant.preset.structure).way, variant, bfloat16=True)
     return subject
 
 
@@ -67,7 +68,7 @@ def explained(subject: Subject) -> list[str]:
         found.append(f"what is learned is {subject.guessed}; --task says otherwise")
     if variant.foreign:
         trained = way_of(variant, variant.preset.structure)
-        found.append(f"{variant.name} trains {trained}")
+        found.append(f"{variant.name} trains {trained.way}: {trained.reason}")
     return found
 
 
@@ -86,8 +87,12 @@ def fold_replicas(
     """K-fold cross validation of the training samples of each round, round by round; the test pool takes no part."""
     replicas = []
     for round_ in range(first_round, first_round + rounds):
-        samples = draw_samples("train", splits.train, sampling.fold_count(splits, folds), seed=sampling.seed, round_=round_)
-        for fold, (train, validation) in enumerate(split_folds(samples, folds, seed=sampling.seed, round_=round_)):
+        samples = draw_samples(
+            "train", splits.train, sampling.fold_count(splits, folds), seed=sampling.seed, round_=round_
+        )
+        for fold, (train, validation) in enumerate(
+            split_folds(samples, folds, seed=sampling.seed, round_=round_, data=splits.train, classes=splits.classes)
+        ):
             replicas.append(
                 Replica(
                     seed=sampling.seed,

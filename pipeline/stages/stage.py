@@ -19,6 +19,7 @@ from pipeline.reports.tables import Table
 from pipeline.tracking.port import Run, Tracker
 
 if TYPE_CHECKING:  # importing torch takes a second, and some stages train nothing
+    from pipeline.data.source import Source
     from pipeline.models.variant import Variant
     from pipeline.reports.statistics import Summary
     from pipeline.training.pool import Trainer
@@ -41,7 +42,7 @@ class Sampling:
     samples: int = 1000
     """Training samples of a round; 0 for all that there are."""
     test_samples: int = 0
-    """Test samples of a round; 0 for as many as there are training samples, or all if there are fewer or all train."""
+    """Test samples of a round; 0 for all, but of data sets whose rounds are draws for as many as train."""
 
     def __post_init__(self) -> None:
         for name, value in (("samples", self.samples), ("test-samples", self.test_samples)):
@@ -51,16 +52,19 @@ class Sampling:
     @property
     def params(self) -> dict[str, str | int]:
         """As they are logged."""
-        from pipeline.tasks.subjects import find_dataset  # with torch, a second to import
-
-        _, source = find_dataset(self.data)
         return {
             "dataset": self.data.dataset,
-            **source.params(self.data),
+            **self._source.params(self.data),
             SAMPLES: self.samples or ALL,
-            TEST_SAMPLES: self.test_samples or SAME,
+            TEST_SAMPLES: self.test_samples or (SAME if self._source.samples else ALL),
             "seed": self.seed,
         }
+
+    @property
+    def _source(self) -> Source:
+        from pipeline.tasks.subjects import find_dataset  # with torch, a second to import
+
+        return find_dataset(self.data)[1]
 
     def train_count(self, splits: Splits) -> int:
         """How many a round has."""
@@ -69,10 +73,11 @@ class Sampling:
     def test_count(self, splits: Splits) -> int:
         """How many a round has."""
         most = splits.test.samples
-        return self.test_samples or (min(self.samples, most) if self.samples else most)
+        drawn = self._source.samples and self.samples
+        return self.test_samples or (min(self.samples, most) if drawn else most)
 
     def fold_count(self, splits: Splits, folds: int) -> int:
-        """How many of them are cross-validated: of all samples as many as give folds of equal size, as pruning needs."""
+        """How many of them are cross-validated: of all, as many as give folds of equal size, which pruning needs."""
         count = self.train_count(splits)
         return count if self.samples or not splits.train.even_folds else max(count // folds, 1) * folds
 

@@ -11,11 +11,11 @@ from pipeline.data.dataset import Splits
 from pipeline.models.hyperparameters import HYPERPARAMETERS, Hyperparameters
 from pipeline.models.own.definition import Definition, Facts
 from pipeline.models.own.portable import Portable
-from pipeline.models.transforms import StandardisedFeatures, Transforms, standardised, unscaled
+from pipeline.models.transforms import ImputedFeatures, StandardisedFeatures, Transforms, standardised, unscaled
 from pipeline.models.variant import Variant
 from pipeline.tasks.api import Task, Terms
-from pipeline.training.estimators import EstimatorTraining, NoNetwork
-from pipeline.training.ways import check_network
+from pipeline.training.checks import check_network
+from pipeline.training.estimators import EstimatorTraining, Placeholder
 
 LR, BATCH_SIZE, EPOCHS = 1e-3, 25, 25
 """What a network begins with that says nothing of it, with Adam."""
@@ -29,7 +29,9 @@ def adopt(definition: Definition, task: Task, splits: Splits) -> Variant:
     Raises InputError where the task takes no models of others, and where the model does not fit the data.
     """
     if task.terms is None:
-        raise InputError(f"a model of your own needs a task that takes any, but {task.name} has models of its own alone")
+        raise InputError(
+            f"a model of your own needs a task that takes any, but {task.name} has models of its own alone"
+        )
     terms = task.terms(splits)
     x = splits.train.gather(np.arange(splits.train.items_per_sample, dtype=np.int32)[None])["x"]
     is_integer = np.issubdtype(x.dtype, np.integer) and x.dtype != np.uint8
@@ -61,7 +63,7 @@ def adopt(definition: Definition, task: Task, splits: Splits) -> Variant:
     )
     if definition.is_estimator:
         return _estimator(variant, make, terms)
-    check_network(variant, variant.preset.structure, terms.outputs)
+    check_network(variant, variant.preset.structure, terms.outputs, samples=len(splits.train) + len(splits.test))
     return variant
 
 
@@ -80,10 +82,12 @@ def facts_of(splits: Splits, terms: Terms, shape: tuple[int, ...], *, is_integer
 
 def _transforms(definition: Definition, splits: Splits, shape: tuple[int, ...], *, is_integer: bool) -> Transforms:
     """Features are scaled one by one, images and sequences as a whole; indices and estimators' inputs not at all."""
+    impute = splits.impute or None
+    raw = ImputedFeatures(impute) if impute else unscaled
     if is_integer or definition.is_estimator:
-        return Transforms(scalings={RAW: unscaled})
-    scaling = StandardisedFeatures(splits.impute) if len(shape) == 1 else standardised
-    return Transforms(scalings={"standardised": scaling, **({} if splits.impute else {RAW: unscaled})})
+        return Transforms(scalings={RAW: raw})
+    scaling = StandardisedFeatures(impute or "mean") if len(shape) == 1 else standardised
+    return Transforms(scalings={"standardised": scaling, RAW: raw})
 
 
 def _estimator(variant: Variant, make: Portable, terms: Terms) -> Variant:
@@ -96,6 +100,6 @@ def _estimator(variant: Variant, make: Portable, terms: Terms) -> Variant:
         variant,
         preset=hyper,
         fixed=frozenset(HYPERPARAMETERS),
-        make=NoNetwork(terms.outputs),
+        make=Placeholder(terms.outputs),
         make_step=training,
     )

@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 from pipeline.data.config import DataConfig
 from pipeline.data.dataset import Splits
 from pipeline.data.halves import halves
-from pipeline.data.splitting import split
 from pipeline.data.source import Source
+from pipeline.data.splitting import split
 from pipeline.models.metrics import BALANCED_ERROR, ERROR, LOG_LOSS
 from pipeline.models.objectives import CrossEntropy
 from pipeline.models.perceptrons import perceptrons
@@ -80,7 +80,7 @@ def terms(splits: Splits) -> Terms:
     return Terms(
         title=TITLE,
         learned="classification",
-        objective=CrossEntropy(),
+        objective=CrossEntropy(probabilities=True),
         outputs=classes,
         classes=classes,
         metrics=METRICS,
@@ -94,7 +94,7 @@ TASK = Task(
         "classifier",
         inputs=64,
         outputs=10,
-        objective=CrossEntropy(),
+        objective=CrossEntropy(probabilities=True),
         metrics=METRICS,
         task="classification",
         title=TITLE,

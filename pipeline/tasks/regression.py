@@ -9,14 +9,16 @@ import numpy as np
 from pipeline.data.config import DataConfig
 from pipeline.data.dataset import Splits
 from pipeline.data.halves import halves
-from pipeline.data.splitting import split
 from pipeline.data.source import Source
+from pipeline.data.splitting import split
 from pipeline.models.metrics import (
     Metric,
     Unit,
+    absolute_error_RN,
     mean_absolute_error_R,
     r2_R,
     root_mean_squared_error_R,
+    squared_error_RN,
 )
 from pipeline.models.objectives import SquaredError
 from pipeline.models.perceptrons import perceptrons
@@ -26,13 +28,11 @@ from pipeline.tasks.api import Kept, Task, Terms, Views
 from pipeline.training.plan import Outcome, Replica
 
 METRICS = (
-    Metric("rmse", root_mean_squared_error_R, Unit("")),
-    Metric("mae", mean_absolute_error_R, Unit("")),
+    Metric("rmse", root_mean_squared_error_R, Unit(""), loss_RN=squared_error_RN, root=True),
+    Metric("mae", mean_absolute_error_R, Unit(""), loss_RN=absolute_error_RN),
     Metric("r2", r2_R, Unit("", form=".3f"), "maximize"),
 )
 TITLE = "says the value of a sample"
-CENTRE, SCALE = 150.0, 75.0
-"""About the mean and the standard deviation of the progress: networks learn it at the scale of their outputs."""
 
 
 def diabetes(_config: DataConfig) -> Splits:
@@ -86,7 +86,7 @@ TASK = Task(
         "regressor",
         inputs=10,
         outputs=1,
-        objective=SquaredError(CENTRE, SCALE),
+        objective=SquaredError(),
         metrics=METRICS,
         task="regression",
         title=TITLE,

@@ -103,10 +103,12 @@ def _open_data(config: DataConfig) -> Data:
     loaded, guessed = source.load(config), ""
     if isinstance(loaded, Splits):
         if task is None:
-            raise InputError(f"--dataset {config.dataset} gives its own splits, so say --task what is learned from them")
+            raise InputError(
+                f"--dataset {config.dataset} gives its own splits, so say --task what is learned from them"
+            )
         return Data(task=task, splits=loaded)
     if task is None:
-        name, why = guess_task(loaded.target)
+        name, why = guess_task(loaded.target, loaded.classes)
         if not name:
             raise InputError(f"what is learned could be classification or regression ({why}); choose one with --task")
         task, guessed = tasks()[name], f"{name}, since {why}"
@@ -185,9 +187,7 @@ def open_subject(model: Model, config: DataConfig) -> Subject:
     else:
         data = open_data(config)
         variant = _once((found, config), lambda: adopt(found, data.task, data.splits))
-    return Subject(
-        variant=by_metric(variant, config.metric), task=data.task, splits=data.splits, guessed=data.guessed
-    )
+    return Subject(variant=by_metric(variant, config.metric), task=data.task, splits=data.splits, guessed=data.guessed)
 
 
 def check_dataset(variant: Variant, config: DataConfig) -> None:
@@ -195,7 +195,9 @@ def check_dataset(variant: Variant, config: DataConfig) -> None:
     task, _ = find_dataset(config)
     if task is None or variant not in task.variants or config.dataset not in task.datasets:
         own = " or ".join(task_of(variant).datasets)
-        raise InputError(f"{variant.name} learns from {own}, so use --dataset {own}, but got --dataset {config.dataset}")
+        raise InputError(
+            f"{variant.name} learns from {own}, so use --dataset {own}, but got --dataset {config.dataset}"
+        )
 
 
 def by_metric(variant: Variant, name: str) -> Variant:

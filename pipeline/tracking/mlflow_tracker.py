@@ -85,6 +85,7 @@ from pipeline.training.machine import this_machine
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
+    from torch.export import ExportedProgram
 
 PROJECT_EXPERIMENT = "0"
 """Id of the experiment that `mlflow run` puts runs into unless it is given another one."""
@@ -534,8 +535,13 @@ class OpenRun:
             self._tracker.client.log_figure(self.id, figure, path, save_kwargs={"dpi": 120})
 
     def model(self, model: ModelToLog) -> None:
-        """Keep a network as an MLflow model in the pt2 format (no pickle), which is refused once it is damaged."""
-        client = self._tracker.client
+        """Keep a network as an MLflow model in the pt2 format (no pickle), which is refused once it is damaged.
+
+        Raises ExportError where it cannot be exported; nothing is logged then.
+        """
+        from pipeline.models import checked_pt2  # with torch, a second to import
+
+        client, exported = self._tracker.client, checked_pt2.export(model.network, model.example)
         with self._tracker.timed():
             # Not left to Model.log, which would give the model all metrics that the run has: those are of all rounds;
             # and which tries the model where it is, and so ships what Python compiled of its loader.
@@ -544,7 +550,7 @@ class OpenRun:
             logged = client.create_logged_model(self.experiment, model.name, self.id, tags, params)
             client.log_outputs(self.id, [LoggedModelOutput(logged.model_id, step=0)])
             with tempfile.TemporaryDirectory() as folder:
-                _save_model(model, logged, Path(folder))
+                _save_model(model, exported, logged, Path(folder))
                 client.log_model_artifacts(logged.model_id, folder)
             client.finalize_logged_model(logged.model_id, "READY")
             now, (name, digest) = _milliseconds(datetime.now(UTC)), self._test_data
@@ -581,7 +587,7 @@ def _dataset(splits: Splits, part: str, context: str, data: Data) -> DatasetInpu
     return DatasetInput(dataset, [InputTag("mlflow.data.context", context)])
 
 
-def _save_model(model: ModelToLog, logged: LoggedModel, folder: Path) -> None:
+def _save_model(model: ModelToLog, program: ExportedProgram, logged: LoggedModel, folder: Path) -> None:
     """Write a model to an empty folder, with a loader that checks it."""
     from pipeline.models import checked_pt2  # with torch, a second to import
 
@@ -589,7 +595,7 @@ def _save_model(model: ModelToLog, logged: LoggedModel, folder: Path) -> None:
     output = model.network(model.example).detach().numpy()
     with tempfile.TemporaryDirectory() as exported:
         path = Path(exported) / "model.pt2"
-        checked_pt2.save(model.network, model.example, path)
+        checked_pt2.save(program, path)
         mlflow.pyfunc.save_model(
             folder,
             loader_module="checked_pt2",

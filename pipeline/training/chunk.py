@@ -19,9 +19,11 @@ from pipeline.base.seeds import derive
 from pipeline.data.dataset import Batch, Dataset, Indices
 from pipeline.models.initial import build_network, weights_generator
 from pipeline.models.metrics import Metric, Predictions
-from pipeline.training.network import ReplicaNetworks
+from pipeline.models.transforms import Scale, rows_of
+from pipeline.training.outputs import over_parts
 from pipeline.training.plan import Chunk, Outcome, Replica, Status
-from pipeline.training.step import Step, make_step, over_parts
+from pipeline.training.step import Step, make_step
+from pipeline.training.ways import make_networks
 
 EVALUATION_BATCH = 100
 
@@ -33,13 +35,15 @@ class ReplicaSamples:
         self.tensors = tensors
 
     @classmethod
-    def gather(cls, data: Dataset, indices_R: Sequence[Indices], dtype: torch.dtype, device: str) -> ReplicaSamples:
-        """Look the samples of every replica up, with inputs as they are in the data set."""
+    def gather(
+        cls, data: Dataset, indices_R: Sequence[Indices], dtype: torch.dtype | None, device: str
+    ) -> ReplicaSamples:
+        """Look the samples of every replica up, with inputs as they are in the data set but for their type."""
         samples = [data.gather(indices) for indices in indices_R]
         stacked = {
             name: torch.from_numpy(np.stack([sample[name] for sample in samples])).to(device) for name in samples[0]
         }
-        return cls({**stacked, "x": stacked["x"].to(dtype)})
+        return cls(stacked if dtype is None else {**stacked, "x": stacked["x"].to(dtype)})
 
     def __len__(self) -> int:
         """Samples of each replica."""
@@ -50,9 +54,11 @@ class ReplicaSamples:
         """Where they are."""
         return self.tensors["x"].device
 
-    def scaled(self, mean: Tensor, std: Tensor, dtype: torch.dtype) -> ReplicaSamples:
-        """With x := (x - mean) / std, rounded to `dtype`."""
-        return ReplicaSamples({**self.tensors, "x": self.tensors["x"].sub_(mean).div_(std).to(dtype)})
+    def scaled(self, scale: Scale | None, dtype: torch.dtype) -> ReplicaSamples:
+        """With inputs scaled and rounded to `dtype`, but for indices, which have no scale."""
+        if scale is None:
+            return self
+        return ReplicaSamples({**self.tensors, "x": scale.apply_(self.tensors["x"]).to(dtype)})
 
     def select(self, keep: Tensor) -> ReplicaSamples:
         """The samples of some replicas."""
@@ -108,27 +114,28 @@ class ChunkTraining:
         self.step = _make_step(chunk, dtype=dtype, bfloat16=bfloat16, device=device)
         self.orders = [_generator(replica, "order") for replica in replicas]
         self.augmentations = [_generator(replica, "augmentation") for replica in replicas]
-        raw = ReplicaSamples.gather(train, [replica.train for replica in replicas], dtype, device)
-        held_out_raw = ReplicaSamples.gather(held_out, [replica.held_out for replica in replicas], dtype, device)
-        mean, std = self._scales(raw.tensors["x"])
-        self.zero = -mean / std
-        """What an input of 0 is scaled to."""
-        self.train_samples = raw.scaled(mean, std, self.step.dtype)
-        self.held_out_samples = held_out_raw.scaled(mean, std, self.step.dtype)
+        kind = None if self.variant.integer_inputs else dtype
+        raw = ReplicaSamples.gather(train, [replica.train for replica in replicas], kind, device)
+        held_out_raw = ReplicaSamples.gather(held_out, [replica.held_out for replica in replicas], kind, device)
+        self.scale = None if self.variant.integer_inputs else self._scale(raw.tensors["x"])
+        self.train_samples = raw.scaled(self.scale, self.step.dtype)
+        self.held_out_samples = held_out_raw.scaled(self.scale, self.step.dtype)
+        self.step.objective = self.step.objective.fit(self.train_samples.tensors)
         self.active = list(range(len(replicas)))
         """Positions in the chunk of the replicas that still train."""
         self.progress = [Progress(replica, self.variant.metric) for replica in replicas]
         for row, progress in enumerate(self.progress):
-            progress.outcome.mean, progress.outcome.std = (scale[row, 0].cpu().numpy() for scale in (mean, std))
+            progress.outcome.mean, progress.outcome.std, progress.outcome.fill = (
+                None if part is None else part[row, 0].cpu().numpy() for part in self.scale or (None, None, None)
+            )
 
-    def _scales(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        """What is taken from the inputs of each replica (R, 1, ...), and what they are then divided by."""
+    def _scale(self, x: Tensor) -> Scale:
+        """What is done to the inputs of each replica."""
         names = [replica.hyper.inputs for replica in self.chunk.replicas]
         scales = {name: self.variant.transforms.scalings[name](x) for name in dict.fromkeys(names)}
         if len(scales) == 1:
             return scales[names[0]]
-        mean, std = (torch.stack([scales[name][part][row] for row, name in enumerate(names)]) for part in (0, 1))
-        return mean, std
+        return rows_of([scales[name] for name in names])
 
     def run(self, tick: Callable[[int], None]) -> list[Outcome]:
         """Train to the end; `tick` is told of replica-epochs that are done or have become needless."""
@@ -163,15 +170,18 @@ class ChunkTraining:
         return self.step.objective.predict(over_parts(lambda *parts: torch.cat(parts, 1), *outputs))
 
     def _batches(self, samples: ReplicaSamples) -> Iterator[Batch]:
-        return samples.batches(self.chunk.replicas[0].hyper.batch_size, least=2 if self.step.needs_two else 1)
+        size = len(samples) if self.step.whole else self.chunk.replicas[0].hyper.batch_size
+        return samples.batches(size, least=2 if self.step.needs_two else 1)
 
     def seconds_per_step(self, seconds: float = 0.3) -> float:
         """The time of a step, the median of as many as fit into `seconds`; the training is of no use afterwards."""
         self.step.begin_epoch(0)
         batch = next(self._batches(self._epoch_samples()))
-        self.step(batch)
+        least = 1 if self.step.whole else 3  # a fit may take long, and one is like another
+        if not self.step.whole:
+            self.step(batch)
         times: list[float] = []
-        while sum(times) < seconds or len(times) < 3:
+        while len(times) < least or sum(times) < seconds:
             started = time.perf_counter()
             self.step(batch)
             if batch["x"].is_cuda:
@@ -181,7 +191,7 @@ class ChunkTraining:
 
     def seconds_per_epoch(self) -> float:
         """The time of an epoch with all replicas, from a few steps; the training is of no use afterwards."""
-        steps = self.chunk.epoch_steps * self.seconds_per_step()
+        steps = (1 if self.step.whole else self.chunk.epoch_steps) * self.seconds_per_step()
         started = time.perf_counter()
         self._evaluate(self.held_out_samples)
         return steps + time.perf_counter() - started
@@ -194,8 +204,11 @@ class ChunkTraining:
         for row, position in enumerate(self.active):
             name = self.chunk.replicas[position].hyper.augmentation
             if name != "none":
-                augment, zero = self.variant.transforms.augmentations[name], self.zero[position].item()
-                x[row] = augment(x[row], zero, self.augmentations[position])
+                assert self.scale is not None
+                zero = (
+                    -self.scale.mean[position] / self.scale.std[position]
+                ).item()  # what an input of 0 was scaled to
+                x[row] = self.variant.transforms.augmentations[name](x[row], zero, self.augmentations[position])
         return samples
 
     @torch.inference_mode()
@@ -203,7 +216,7 @@ class ChunkTraining:
         """What the replicas make of samples without learning."""
         self.step.begin_evaluation()
         losses, outputs = [], []
-        for batch in samples.batches(EVALUATION_BATCH):
+        for batch in samples.batches(len(samples) if self.step.whole else EVALUATION_BATCH):
             loss_R, output = self.step.evaluate(batch)
             losses.append(loss_R * batch["x"].shape[1])
             outputs.append(output)
@@ -265,6 +278,7 @@ class ChunkTraining:
         predictions = self._evaluate(self.held_out_samples).predictions
         for row in rows:
             outcome = self.progress[self.active[row]].outcome
+            outcome.objective = self.step.objective.row(row)
             outcome.predictions = {name: part[row].cpu().numpy().copy() for name, part in predictions.items()}
             outcome.weights = {
                 name: (tensor.float() if tensor.is_floating_point() else tensor).cpu().numpy()
@@ -289,8 +303,10 @@ def _make_step(chunk: Chunk, *, dtype: torch.dtype, bfloat16: bool, device: str)
             structure, hypers, weights, objective=variant.objective, dtype=dtype, device=device
         )
         return step
-    networks = ReplicaNetworks(
+    networks = make_networks(
+        chunk.way,
         [build_network(variant, part.seed, *part.name, structure=structure, dtype=dtype) for part in replicas],
+        variant,
         bfloat16=bfloat16,
         device=device,
     )

@@ -18,21 +18,31 @@ at batch 100, 25 and 8."""
 def nominal_seconds(variant: Variant, hyper: Hyperparameters, samples: int) -> float:
     """The time of one training on `samples`, as a machine of stated speed would take it."""
     steps = -(-samples // hyper.batch_size)
-    epoch = samples * _flops(variant, hyper.structure) / FLOPS_A_SECOND + steps * SECONDS_A_STEP
+    epoch = samples * flops(variant, hyper.structure) / FLOPS_A_SECOND + steps * SECONDS_A_STEP
     return hyper.epochs * epoch
 
 
 def nominal_epoch_seconds(variant: Variant, hyper: Hyperparameters, samples: int, held_out: int) -> float:
     """The time of one epoch on `samples`, with a look at the held-out ones, which need the forward pass alone."""
-    looked = held_out * _flops(variant, hyper.structure) / 3 / FLOPS_A_SECOND
+    looked = held_out * flops(variant, hyper.structure) / 3 / FLOPS_A_SECOND
     return nominal_seconds(variant, hyper, samples) / hyper.epochs + looked
 
 
 @cache
-def _flops(variant: Variant, structure: Structure) -> float:
+def flops(variant: Variant, structure: Structure) -> float:
     """Of one sample, forward and backward; the backward pass is twice the forward one."""
-    with torch.device("meta"):
-        network = variant.build(structure).eval()
-        with FlopCounterMode(display=False) as counter, torch.inference_mode():
-            network(torch.zeros(1, *variant.input_shape))
-    return 3.0 * float(counter.get_total_flops())
+    try:
+        with torch.device("meta"):
+            operations = _forward_flops(variant, structure)
+    except Exception:  # of any kind: it is a person's own program
+        if not variant.foreign:
+            raise
+        operations = _forward_flops(variant, structure)
+    return 3.0 * operations
+
+
+def _forward_flops(variant: Variant, structure: Structure) -> float:
+    network = variant.build(structure).eval()
+    with FlopCounterMode(display=False) as counter, torch.inference_mode():
+        network(variant.example())
+    return float(counter.get_total_flops())

@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from abc import ABC, abstractmethod
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import torch
-from torch import Tensor, nn
-
-from pipeline.models.variant import normalises
-from pipeline.training.layers import BatchedDropout, BatchedFlatten, BatchedLinear, BatchedSequential, GradientSlot
-from pipeline.training.stack import stack
+from torch import Tensor
 
 
 class Layout:
@@ -42,28 +39,13 @@ class Layout:
         return torch.cat([block[keep].flatten() for block in self.split(vector)])
 
 
-class ReplicaNetworks:
-    """R networks of one structure that run as one; `values` (R * P,) are their parameters, held as `layout` says.
+class ReplicaNetworks(ABC):
+    """R networks of one structure; `values` (R * P,) are their parameters, held as `layout` says."""
 
-    With `bfloat16` the layers compute on a rounded copy of the values, which themselves stay in full precision.
-    """
-
-    def __init__(
-        self, networks: Sequence[nn.Module], *, bfloat16: bool = False, device: torch.device | str = "cpu"
-    ) -> None:
-        self.model = stack(networks[0], len(networks)).to(device)
-        self.normalise = normalises(networks[0])
-        """Whether any layer is a batch normalisation."""
-        self._bfloat16 = bfloat16
-        self._names, self._parameters = zip(*self.model.named_parameters(), strict=True)
-        self.layout = Layout(len(networks), [parameter.shape[1:] for parameter in self._parameters])
-        self.values = torch.cat([parameter.detach().flatten() for parameter in self._parameters])
-        self._attach()
-        for row, network in enumerate(networks):
-            weights = network.state_dict()
-            for name, view in self._state_views(row):
-                view.copy_(weights[name])
-        self.refresh()
+    values: Tensor
+    layout: Layout
+    normalise: bool
+    """Whether any layer is a batch normalisation."""
 
     def __len__(self) -> int:
         return self.layout.replicas
@@ -71,80 +53,43 @@ class ReplicaNetworks:
     @property
     def dtype(self) -> torch.dtype:
         """Of inputs and activations."""
-        return self._seen.dtype
+        return self.values.dtype
 
-    def _attach(self) -> None:
-        """Let the layers see `values`, and show them where to write their gradients."""
-        self._seen = self.values.bfloat16() if self._bfloat16 else self.values
-        self._gradient = torch.zeros_like(self._seen)
-        for parameter, value in zip(self._parameters, self.layout.split(self._seen), strict=True):
-            parameter.data, parameter.grad = value, None
-        blocks = dict(zip(self._parameters, self.layout.split(self._gradient), strict=True))
-        self._slots: dict[nn.Parameter, GradientSlot] = {}
-        for layer in self.model.modules():
-            if isinstance(layer, BatchedLinear):
-                layer.slot = GradientSlot(blocks[layer.weight], None if layer.bias is None else blocks[layer.bias])
-                self._slots.update(dict.fromkeys(layer.parameters(), layer.slot))
-            elif isinstance(layer, BatchedSequential):
-                layer.gather_runs()
-        self._gradient_blocks = list(blocks.items())
+    @abstractmethod
+    def __call__(self, x: Tensor) -> Any:
+        """The output for inputs (R, B, ...): tensors (R, B, ...)."""
 
-    def gradient(self) -> Tensor:
-        """Gradients (R * P,) of the backward pass just done, in full precision; to be used before the next one."""
-        for parameter, block in self._gradient_blocks:
-            slot = self._slots.get(parameter)
-            filled = slot is not None and slot.filled
-            if parameter.grad is not None:
-                (block.add_ if filled else block.copy_)(parameter.grad)
-                parameter.grad = None
-            elif not filled:
-                block.zero_()
-        for slot in self._slots.values():
-            slot.filled = False
-        return self._gradient.to(self.values.dtype)
+    @abstractmethod
+    def train(self, learning: bool = True) -> None:
+        """Let layers learn, or apply what they have learned."""
 
-    def refresh(self) -> None:
-        """To be called after `values` were changed."""
-        if self._bfloat16:
-            self._seen.copy_(self.values)
+    def eval(self) -> None:
+        """Let layers apply what they have learned."""
+        self.train(False)
 
-    def call(self, values: Tensor, x: Tensor) -> Any:
-        """The model's output as a function of `values`, for derivatives with respect to them."""
-        blocks = self.layout.split(values.bfloat16() if self._bfloat16 else values)
-        return torch.func.functional_call(self.model, dict(zip(self._names, blocks, strict=True)), (x,))
-
-    def state(self, row: int) -> dict[str, Tensor]:
-        """The `state_dict` of one replica as an ordinary module has it; a copy."""
-        return {name: view.clone(memory_format=torch.contiguous_format) for name, view in self._state_views(row)}
-
-    def _state_views(self, row: int) -> Iterator[tuple[str, Tensor]]:
-        blocks = dict(zip(self._parameters, self.layout.split(self.values), strict=True))
-        for path, module in self.model.named_modules(remove_duplicate=False):
-            prefix = path + "." if path else ""
-            for name, parameter in module._parameters.items():
-                if parameter is not None:
-                    part = blocks[parameter][row]
-                    is_matrix = isinstance(module, BatchedLinear) and name == "weight"
-                    yield prefix + name, module.as_layer(part) if is_matrix else part
-            for name, buffer in module._buffers.items():
-                if buffer is not None:
-                    yield prefix + name, buffer[row]
-
+    @abstractmethod
     def use_generators(self, generators: Sequence[torch.Generator]) -> None:
         """Give every replica the generator of what it drops."""
-        for layer in self.model.modules():
-            if isinstance(layer, BatchedDropout):
-                layer.generators = generators
 
+    @abstractmethod
+    def gradient(self) -> Tensor:
+        """Gradients (R * P,) of the backward pass just done, in full precision; to be used before the next one.
+
+        A parameter that had no part in the loss has a gradient of 0.
+        """
+
+    @abstractmethod
+    def refresh(self) -> None:
+        """To be called after `values` were changed."""
+
+    @abstractmethod
+    def state(self, row: int) -> dict[str, Tensor]:
+        """The `state_dict` of one replica as an ordinary module has it; a copy."""
+
+    @abstractmethod
+    def buffers(self) -> Iterable[Tensor]:
+        """What changes besides the values."""
+
+    @abstractmethod
     def select(self, keep: Tensor) -> None:
         """Go on with the replicas at positions `keep`, in that order."""
-        self.values = self.layout.select(self.values, keep)
-        self.layout = Layout(len(keep), self.layout.shapes)
-        for layer in self.model.modules():
-            for name, buffer in layer._buffers.items():
-                layer._buffers[name] = None if buffer is None else buffer[keep]
-            if isinstance(layer, BatchedFlatten | BatchedDropout):
-                layer.replicas = len(keep)
-            if isinstance(layer, BatchedDropout):
-                layer.generators = [layer.generators[position] for position in keep.tolist()]
-        self._attach()

@@ -26,7 +26,9 @@ from torch import Tensor, nn
 from pipeline.base.errors import InputError
 from pipeline.data.dataset import Indices
 from pipeline.models.hyperparameters import Hyperparameters, Structure
+from pipeline.models.objectives import Objective
 from pipeline.models.variant import Variant, normalises
+from pipeline.training.ways import Way, fastest_way
 
 CHUNK_BYTES = {"cpu": 28e6, "cuda": 8e9}
 """What a chunk's weights, gradients, moments and activations may take: about a core's share of the cache, or a part
@@ -105,6 +107,8 @@ class Chunk:
     stop_groups: tuple[StopGroup, ...]
     """One for each job with a stop rule."""
     keep_models: bool
+    way: Way = "stacked"
+    """How the replicas train together."""
     compiled: bool = False
     """Whether its steps run through torch.compile, which gives other last bits."""
 
@@ -137,6 +141,7 @@ class Chunk:
             "batch_size": self.replicas[0].hyper.batch_size,
             "structure": dict(self.replicas[0].hyper.structure),
             "compiled": self.compiled,
+            **({} if self.way == "stacked" else {"way": self.way}),
             "replicas": ["/".join(map(str, replica.name)) for replica in self.replicas],
         }
 
@@ -161,9 +166,13 @@ class Outcome:
     seconds_per_epoch: float = math.nan
     """A worker's time for one epoch of this replica: the chunk's time over its replica-epochs."""
     mean: NDArray[np.float32] | None = None
-    """What inputs are scaled by, (x - mean) / std, as it broadcasts with those of one sample."""
+    """What inputs are scaled by, (x - mean) / std, as it broadcasts with those of one sample; None for indices."""
     std: NDArray[np.float32] | None = None
+    fill: NDArray[np.float32] | None = None
+    """What stood for missing numbers before; None where there were none."""
     weights: dict[str, NDArray[np.float32]] | None = None
+    objective: Objective | None = None
+    """That of the variant, fitted to the training samples; where models are kept."""
     predictions: dict[str, NDArray[Any]] = field(default_factory=dict)
     """(M, ...) for the held-out samples by name, where models are kept."""
 
@@ -191,8 +200,8 @@ def compose_chunks(jobs: Sequence[Job], *, device: str = "cpu", limit: int = 0) 
     """Divide jobs into chunks; the composition depends on the jobs, the device and `limit` alone.
 
     `limit` is the number of replicas in a chunk at most, but a job with a stop rule is never divided; 0 chooses it
-    from the size of the model. Raises InputError when a job with a stop rule has replicas of different structure, or
-    one sample is to be normalised.
+    from the size of the model, and 1 where replicas would train one by one. Raises InputError when a job with a stop
+    rule has replicas of different structure, or one sample is to be normalised.
     """
     groups: dict[tuple[Variant, bool, Shape], list[tuple[Place, ...]]] = defaultdict(list)
     for index, job in enumerate(jobs):
@@ -208,10 +217,12 @@ def compose_chunks(jobs: Sequence[Job], *, device: str = "cpu", limit: int = 0) 
             blocks = [(place,) for place in found] if job.stop is None else [tuple(found)]
             groups[job.variant, job.keep_models, alike] += blocks
     chunks = []
-    for (variant, _, _), blocks in groups.items():
-        most = limit or chunk_limit(variant, _replica(jobs, blocks[0][0]), device)
+    for (variant, _, (structure, batch_size, *_)), blocks in groups.items():
+        way = fastest_way(variant, structure, batch_size, device)
+        exact = limit or (1 if way == "one by one" else 0)
+        most = exact or chunk_limit(variant, _replica(jobs, blocks[0][0]), device)
         alone = len(groups) == 1 and device == "cpu"  # and so what is not divided would keep one worker busy
-        chunks += [_chunk(jobs, part) for part in _divide(blocks, most, exactly=bool(limit), least=1 + alone)]
+        chunks += [_chunk(jobs, part, way) for part in _divide(blocks, most, exactly=bool(exact), least=1 + alone)]
     return chunks
 
 
@@ -220,7 +231,7 @@ def _replica(jobs: Sequence[Job], place: Place) -> Replica:
     return jobs[job].replicas[position]
 
 
-def _chunk(jobs: Sequence[Job], places: tuple[Place, ...]) -> Chunk:
+def _chunk(jobs: Sequence[Job], places: tuple[Place, ...], way: Way) -> Chunk:
     rows: dict[int, list[int]] = defaultdict(list)
     for row, (job, _) in enumerate(places):
         rows[job].append(row)
@@ -232,6 +243,7 @@ def _chunk(jobs: Sequence[Job], places: tuple[Place, ...]) -> Chunk:
         variant=first.variant,
         stop_groups=tuple(StopGroup(rows=positions, stop=stop) for stop, positions in rules if stop is not None),
         keep_models=first.keep_models,
+        way=way,
     )
 
 
@@ -273,25 +285,31 @@ def _divide(blocks: Sequence[tuple[Place, ...]], limit: int, *, exactly: bool, l
 def chunk_limit(variant: Variant, replica: Replica, device: str = "cpu") -> int:
     """How many replicas such as this one a chunk holds: what fits `CHUNK_BYTES` and `SAMPLE_BYTES`, within
     `CHUNK_MIN` and `CHUNK_MAX`."""
-    # Weight, gradient and Adam's two moments; each sample's activations and their gradients.
-    parameters, activations = _size(variant, replica.hyper.structure)
-    size = 16 * parameters + 8 * activations * replica.hyper.batch_size
-    samples = NUMBER_BYTES * math.prod(variant.input_shape) * (len(replica.train) + len(replica.held_out))
+    parameters, activations = size_of(variant, replica.hyper.structure)
+    size = max(1, bytes_of(variant, parameters, activations, replica.hyper.batch_size, 0))
+    samples = bytes_of(variant, 0, 0, 0, len(replica.train) + len(replica.held_out))
     return int(np.clip(min(CHUNK_BYTES[device] / size, SAMPLE_BYTES / samples), CHUNK_MIN, CHUNK_MAX[device]))
 
 
+def bytes_of(variant: Variant, parameters: int, activations: int, batch_size: int, samples: int) -> int:
+    """What a training takes: weight, gradient and Adam's two moments, each sample's activations in a batch and their
+    gradients, and its samples."""
+    return 16 * parameters + 8 * activations * batch_size + NUMBER_BYTES * math.prod(variant.input_shape) * samples
+
+
 @cache  # a plan asks hundreds of times
-def _size(variant: Variant, structure: Structure) -> tuple[int, int]:
+def size_of(variant: Variant, structure: Structure) -> tuple[int, int]:
     """How many numbers a network trains, and how many its leaves give for one sample."""
     network, activations = variant.build(structure).eval(), 0
 
     def count(_module: nn.Module, _inputs: object, output: object) -> None:
         nonlocal activations
-        activations += output.numel() if isinstance(output, Tensor) else 0
+        parts = output if variant.foreign and isinstance(output, tuple | list) else (output,)
+        activations += sum(part.numel() for part in parts if isinstance(part, Tensor))
 
     for layer in network.modules():
         if not any(layer.children()):
             layer.register_forward_hook(count)
     with torch.inference_mode():
-        network(torch.zeros(1, *variant.input_shape))
+        network(variant.example())
     return variant.count(structure), activations

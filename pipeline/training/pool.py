@@ -28,7 +28,7 @@ from multiprocessing.context import BaseContext
 from multiprocessing.process import BaseProcess
 from multiprocessing.shared_memory import SharedMemory
 from multiprocessing.sharedctypes import Synchronized
-from types import TracebackType
+from types import ModuleType, TracebackType
 from typing import Any, TypeVar
 
 import numpy as np
@@ -42,6 +42,7 @@ from pipeline.training.compute import Compute
 from pipeline.training.machine import this_machine
 from pipeline.training.plan import Chunk, Job, Outcome, compose_chunks
 from pipeline.training.step import can_compile
+from pipeline.training.ways import check_precision
 
 log = logging.getLogger(__name__)
 Progress = Callable[[int, int], None]
@@ -104,7 +105,7 @@ class Trainer:
         self._executor._max_workers = most  # type: ignore[attr-defined] # it has no public way to say so
         self.warm_up()
         # A server's workers begin with its mask; this process waits for the server, and must hear Ctrl-C meanwhile.
-        with nullcontext() if self._has_server else _interrupt_blocked():
+        with _main_hidden(), nullcontext() if self._has_server else _interrupt_blocked():
             future = self._executor.submit(call, *arguments)
         self._workers = list(self._executor._processes.values())
         self._pending.append(future)
@@ -113,7 +114,7 @@ class Trainer:
     def warm_up(self) -> None:
         """Have PyTorch imported for the workers while the caller does something else; they start once they train."""
         if self._has_server:
-            with _interrupt_blocked():
+            with _main_hidden(), _interrupt_blocked():
                 forkserver.ensure_running()
 
     @property
@@ -136,7 +137,10 @@ class Trainer:
         What raises, or takes its worker process with it (which the system ends when memory is short), gives broken
         outcomes; when a worker dies, what had not ended is tried again alone, so that no other training is blamed.
         """
-        chunks = self._settled(compose_chunks(jobs, device=self.compute.device, limit=self.compute.chunk))
+        composed = compose_chunks(jobs, device=self.compute.device, limit=self.compute.chunk)
+        for chunk in composed:
+            check_precision(chunk.way, chunk.variant, bfloat16=self.compute.precision == "bfloat16")
+        chunks = self._settled(composed)
         self.trained += chunks
         planned = sum(chunk.replica_epochs for chunk in chunks)
         self._done.value, self.waited = 0, 0.0
@@ -283,6 +287,22 @@ def _context() -> BaseContext:
         return multiprocessing.get_context("spawn")
     multiprocessing.set_forkserver_preload(list(IMPORTED_ONCE))
     return multiprocessing.get_context("forkserver")
+
+
+_hiding = threading.RLock()
+
+
+@contextmanager
+def _main_hidden() -> Iterator[None]:
+    """Processes that start inside do not import the program that starts them: a script that trains as soon as it is
+    imported would train in them too. They need nothing of it, since they are sent functions of modules alone."""
+    with _hiding:  # or a thread would take another's empty module for the program
+        program = sys.modules["__main__"]
+        sys.modules["__main__"] = ModuleType("__main__")
+        try:
+            yield
+        finally:
+            sys.modules["__main__"] = program
 
 
 @contextmanager

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -16,6 +16,8 @@ from pipeline.models.objectives import Objective
 from pipeline.models.variant import Variant, normalises
 from pipeline.training.network import ReplicaNetworks
 from pipeline.training.optimisers import make_optimiser
+from pipeline.training.outputs import over_parts, parts_of
+from pipeline.training.stacked import StackedNetworks
 
 PROGRAMS = 256
 """Compiled programs that a worker may hold; chunks of one shape share theirs."""
@@ -25,8 +27,11 @@ class Step(ABC):
     """R replicas that learn from one batch of each at a time."""
 
     objective: Objective
+    """Which is fitted to the training samples before the first step."""
     dtype: torch.dtype
     """Of inputs and activations."""
+    whole = False
+    """Whether a step takes all samples of a replica at once."""
     needs_two = False
     """Whether a step needs two samples at least, as batch normalisation does."""
 
@@ -74,7 +79,7 @@ class NetworkStep(Step):
 
     def begin_epoch(self, epoch: int) -> None:
         """Set the learning rates, and let layers learn."""
-        self.networks.model.train()
+        self.networks.train()
         self.optimiser.begin_epoch(epoch)
 
     def __call__(self, batch: Batch) -> tuple[Tensor, Any]:
@@ -91,17 +96,18 @@ class NetworkStep(Step):
 
     def begin_evaluation(self) -> None:
         """Let layers apply what they have learned."""
-        self.networks.model.eval()
+        self.networks.eval()
 
     def evaluate(self, batch: Batch) -> tuple[Tensor, Any]:
         """Loss (R,) and output without learning."""
-        output = over_parts(_full, self.networks.model(batch["x"]))
+        output = over_parts(_full, self.networks(batch["x"]))
         return self.objective.loss_R(output, batch, self.hyper_R), output
 
     def select(self, keep: Tensor) -> None:
         """Go on with the replicas at positions `keep`."""
         self.networks.select(keep)
         self.optimiser.select(self.networks.values, keep)
+        self.objective = self.objective.select(keep)
         self.hyper_R = {name: number_R[keep] for name, number_R in self.hyper_R.items()}
 
     def state(self, row: int) -> dict[str, Tensor]:
@@ -114,27 +120,11 @@ def _full(part: Tensor) -> Tensor:
     return part.float() if part.dtype is torch.bfloat16 else part
 
 
-def over_parts(function: Callable[..., Tensor], *outputs: Any) -> Any:
-    """What a function makes of the corresponding tensors of outputs, in their form: a tensor, or a tuple of tensors, of
-    which some may be None."""
-    first = outputs[0]
-    if first is None or isinstance(first, Tensor):
-        return None if first is None else function(*outputs)
-    parts = [over_parts(function, *each) for each in zip(*outputs, strict=True)]
-    return type(first)(*parts) if hasattr(first, "_fields") else tuple(parts)
-
-
-def _parts(output: Any) -> list[Tensor]:
-    """The tensors of an output, in order."""
-    if output is None or isinstance(output, Tensor):
-        return [] if output is None else [output]
-    return [part for each in output for part in _parts(each)]
-
-
 class CompiledStep(NetworkStep):
     """The whole step as one compiled graph, for the shapes of its first batch; others go operation by operation."""
 
     fused = False
+    networks: StackedNetworks
 
     def __init__(self, networks: ReplicaNetworks, hypers: Sequence[Hyperparameters], variant: Variant) -> None:
         super().__init__(networks, hypers, variant)
@@ -160,7 +150,7 @@ class CompiledStep(NetworkStep):
         def loss(values: Tensor) -> tuple[Tensor, tuple[Tensor, ...]]:
             output = over_parts(_full, self.networks.call(values, batch["x"]))
             loss_R = self.objective.loss_R(output, batch, self.hyper_R)
-            return loss_R.sum(), (loss_R, *_parts(output))
+            return loss_R.sum(), (loss_R, *parts_of(output))
 
         found: tuple[Tensor, ...]
         gradient, found = torch.func.grad(loss, has_aux=True)(values)
@@ -204,7 +194,7 @@ class GraphedStep(NetworkStep):
     def _capture(self, batch: Batch) -> None:
         """Record a step; what warming up changes is put back."""
         self._inputs = {name: tensor.clone() for name, tensor in batch.items()}
-        changing = [self.networks.values, *self.optimiser.state, *self.networks.model.buffers()]
+        changing = [self.networks.values, *self.optimiser.state, *self.networks.buffers()]
         before = [tensor.clone() for tensor in changing]
         stream = torch.cuda.Stream()
         stream.wait_stream(torch.cuda.current_stream())
@@ -227,7 +217,10 @@ class GraphedStep(NetworkStep):
 
 def can_compile(variant: Variant, structure: Structure, device: str) -> bool:
     """Whether a step of this network can be one graph: what is dropped is drawn outside of it, on the CPU, and
-    torch.compile does not follow a derivative through the running statistics of batch normalisation."""
+    torch.compile does not follow a derivative through the running statistics of batch normalisation. A foreign network
+    may do what no graph can."""
+    if variant.foreign:
+        return False
     network = variant.build(structure)
     if variant.make_step is not None or any(isinstance(layer, nn.Dropout) for layer in network.modules()):
         return False

@@ -19,8 +19,8 @@ def given_space(variant: Variant, given: Given) -> Space:
     """The space over these hyperparameters; what is not named keeps the value of the variant's preset.
 
     A search tries first what the preset has, or of a range without that the middle, and of a list the first value.
-    Raises UnknownNameError for a hyperparameter that the variant lacks, with the near misses, and InputError for a value
-    that it may not have.
+    Raises UnknownNameError for a hyperparameter that the variant lacks, with the near misses, and InputError for a
+    value that it may not have.
     """
     if not given:
         raise InputError("a search space must name at least one hyperparameter, but it is empty")

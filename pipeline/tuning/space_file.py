@@ -14,10 +14,9 @@ A file is one mapping from hyperparameter to dimension:
 What is not named keeps the value of the model's preset; the options of the model's structure are named like any other.
 `significant_digits` rounds proposals. A range whose ends are equal is a constant. `default` is tried first instead of
 the preset's value, and so is a constant. What a `when` rules out is as in the preset. What is `optional`, such as
-`alpha`, is left out for a variant that has no such hyperparameter, and so is a constructor argument of some of a person's
-own models. `constraints` are comparisons that every
-configuration fulfils; `models` lists the variants that a file is for, if it is not for all that have its
-hyperparameters.
+`alpha`, is left out for a variant that has no such hyperparameter, and so is a constructor argument of some of a
+person's own models. `constraints` are comparisons that every configuration fulfils; `models` lists the variants that a
+file is for, if it is not for all that have its hyperparameters.
 """
 
 from __future__ import annotations

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from pipeline.base.errors import DataError
-from pipeline.data.dataset import ArrayDataset, Dataset, Splits, digest_of
+from pipeline.data.dataset import ArrayDataset, Dataset, LabelledDataset, Splits, digest_of
 from tests.data.splits import KINDS, digits, points
 
 
@@ -31,6 +31,22 @@ def test_rows_of_arrays_are_samples_each() -> None:
     assert samples["x"].tolist() == [[4, 5], [0, 1]]
     assert samples["target"].tolist() == [2.5, 0.5]
     assert (len(data), data.samples) == (3, 3)
+
+
+def test_classes_and_groups_are_those_of_the_rows_and_survive_being_sent() -> None:
+    rows = np.array([[2], [0]], dtype=np.int32)
+    made = LabelledDataset(
+        x_ND=np.zeros((3, 1), np.uint8), target_N=np.array([0, 1, 2]), group_N=np.array([5, 5, 7], dtype=np.int64)
+    )
+    data = LabelledDataset.of(*made.arrays)
+    strata, groups = data.strata(rows), data.groups(rows)
+    assert strata is not None
+    assert groups is not None
+    assert (strata.tolist(), groups.tolist(), data.labels.tolist()) == ([2, 0], [7, 5], [0, 1, 2])
+    assert (data.digest, len(data), data.even_folds) == (made.digest, 3, False)
+    alone = replace(data, group_N=np.full(3, -1), target_N=np.array([0.5, 1.5, 2.5], np.float32))
+    assert (alone.strata(rows), alone.groups(rows), alone.even_folds) == (None, None, True)
+    assert (digits(4).strata(rows), digits(4).groups(rows), digits(4).even_folds) == (None, None, True)
 
 
 def splits(train: Dataset, test: Dataset) -> Splits:

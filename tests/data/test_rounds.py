@@ -9,7 +9,7 @@ import pytest
 from pipeline.base.errors import InputError
 from pipeline.data import rounds
 from pipeline.data.dataset import Dataset
-from pipeline.data.rounds import draw_samples
+from pipeline.data.rounds import draw_samples, resampled
 from tests.data.splits import KINDS, digits, points
 
 every_kind = pytest.mark.parametrize("data", KINDS.values(), ids=KINDS)
@@ -48,9 +48,14 @@ def test_rounds_parts_and_seeds_differ(data: Dataset) -> None:
 @pytest.mark.parametrize(
     ("name", "data", "count", "message"),
     [
-        ("train", digits(19), 10, "10 pairs needs 20 distinct digits, but the train pool holds 19; .* --samples 9 "),
+        ("train", digits(19), 10, "10 pairs needs 20 distinct digits, but the train pool holds 19; .* --train-size 9 "),
         ("test", digits(19), 10, "10 pairs needs 20 distinct digits, but the test pool holds 19; .* --test-samples 9 "),
-        ("train", points(19), 20, "20 points needs 20 distinct points, but the train pool holds 19; .* --samples 19 "),
+        (
+            "train",
+            points(19),
+            20,
+            "20 points needs 20 distinct points, but the train pool holds 19; .* --train-size 19 ",
+        ),
     ],
 )
 def test_a_small_pool_is_refused_with_the_largest_number_that_it_allows(
@@ -69,12 +74,12 @@ def test_a_pool_too_small_for_any_pair_is_refused_with_what_a_pair_needs() -> No
 @pytest.mark.parametrize(
     ("name", "data", "message"),
     [
-        ("train", replace(digits(40), labels_N=np.full(40, 3)), "all 10 train pairs have .* more --samples or"),
-        ("test", replace(digits(40), labels_N=np.full(40, 3)), "all 10 test pairs have .* more --test-samples or"),
+        ("train", replace(digits(40), labels_N=np.full(40, 3)), "all 10 train pairs have .* more with --train-size or"),
+        ("test", replace(digits(40), labels_N=np.full(40, 3)), "all 10 test pairs have .* more with --test-samples or"),
         (
             "train",
             replace(points(40), labels_N=np.zeros(40, np.int64)),
-            "all 10 train points have .* more --samples or",
+            "all 10 train points have .* more with --train-size or",
         ),
     ],
     ids=["digits to train on", "digits to test on", "points"],
@@ -94,3 +99,15 @@ def test_rounds_with_both_answers_need_no_warning(data: Dataset, caplog: pytest.
     rounds._warn.cache_clear()
     draw_samples("train", data, 50, seed=0, round_=0)
     assert not caplog.records
+
+
+@every_kind
+def test_resampling_draws_as_many_samples_again_with_replacement(data: Dataset) -> None:
+    samples = draw_samples("train", data, 100, seed=0, round_=0)
+    drawn = [resampled(samples, seed=seed, round_=round_) for seed, round_ in [(0, 0), (0, 0), (0, 1), (1, 0)]]
+    assert len({each.tobytes() for each in drawn}) == 3
+    for each in drawn:
+        assert each.shape == samples.shape
+        distinct = set(map(tuple, each.tolist()))
+        assert distinct <= set(map(tuple, samples.tolist()))
+        assert 50 <= len(distinct) < 80  # 63 are expected

@@ -35,7 +35,8 @@ QUICK_TABLES = {
 def sampling_of(folder: Path, model: str, samples: int = 30) -> Sampling:
     """A few samples of the first data set of a variant's task."""
     dataset = next(iter(task_of(get_variant(model)).datasets))
-    return Sampling(data=DataConfig(cache_dir=folder / "cache", dataset=dataset), samples=samples)
+    data = DataConfig(cache_dir=folder / "cache", dataset=dataset)
+    return Sampling(data=data, samples=samples, test_samples=samples)
 
 
 class Few:

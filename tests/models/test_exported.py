@@ -56,11 +56,26 @@ def test_an_exported_model_of_points_is_above_zero_inside() -> None:
     assert torch.equal(exported(coordinates), torch.tensor([[1.0], [-1.0], [0.0]]).tanh())
 
 
+def test_an_exported_model_fills_missing_numbers_in() -> None:
+    zeros = torch.zeros(2)
+    exported = Exported(nn.Identity(), Square(), mean=zeros, std=torch.tensor([1.0, torch.inf]), fill=zeros + 3)
+    assert exported(torch.tensor([[torch.nan, torch.nan], [2.0, 2.0]])).tolist() == [[3.0, 0.0], [2.0, 0.0]]
+
+
+def test_an_exported_model_of_indices_takes_them_as_they_are(tmp_path: Path) -> None:
+    exported = Exported(nn.Sequential(nn.Embedding(5, 2), nn.Flatten()), Square()).eval()
+    indices = torch.tensor([[0, 4], [3, 3], [1, 2]])
+    assert torch.equal(exported(indices), exported(indices.float()))
+    checked_pt2.save(checked_pt2.export(exported, indices.float()), tmp_path / "model.pt2")
+    found = checked_pt2.load(tmp_path / "model.pt2").predict(indices[:1].numpy())
+    np.testing.assert_array_equal(found, exported(indices[:1]).detach())
+
+
 @pytest.fixture(scope="module")
 def saved(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The hyperbolic tangent as a file."""
     path = tmp_path_factory.mktemp("saved") / "model.pt2"
-    checked_pt2.save(nn.Tanh().eval(), torch.zeros(3, 2), path)
+    checked_pt2.save(checked_pt2.export(nn.Tanh().eval(), torch.zeros(3, 2)), path)
     return path
 
 

@@ -4,7 +4,12 @@ from __future__ import annotations
 
 import math
 
-from pipeline.models.metrics import ERROR, SHARE, Metric, Unit, share_of_wrong_R
+import pytest
+import torch
+from sklearn import metrics as sklearn
+
+from pipeline.models.metrics import ERROR, LOG_LOSS, SHARE, Metric, Unit, share_of_wrong_R
+from tests.models.networks import generator, noise
 
 
 def test_a_metric_is_called_by_its_name_in_words() -> None:
@@ -18,3 +23,13 @@ def test_values_are_shown_with_their_unit_and_differences_with_their_sign() -> N
     assert Unit("").show(2.0) == "2"
     assert [SHARE.show(math.nan), SHARE.number(math.inf)] == ["-", "-"]
     assert [unit.suffix for unit in (SHARE, Unit("mm"), Unit(""))] == [" points", " mm", ""]
+
+
+def test_log_loss_is_that_of_scikit_learn_and_nothing_where_there_are_no_probabilities() -> None:
+    said_RNK = noise(2, 30, 4).log_softmax(-1)
+    target_RN = torch.randint(4, (2, 30), generator=generator(1))
+    found_R = LOG_LOSS.value_R({"log_probabilities": said_RNK.float()}, {"target": target_RN})
+    for found, true_N, said_NK in zip(found_R.tolist(), target_RN, said_RNK.exp(), strict=True):
+        assert found == pytest.approx(sklearn.log_loss(true_N, said_NK, labels=range(4)), rel=1e-6)
+    assert LOG_LOSS.value_R({"answer": target_RN}, {"target": target_RN}).isnan().tolist() == [True, True]
+    assert LOG_LOSS.unit.show(0.69315) == "0.693 nats"

@@ -69,3 +69,34 @@ def test_values_are_predicted_in_the_unit_of_the_targets() -> None:
     objective, output = SquaredError(centre=10.0, scale=2.0), torch.tensor([[-1.0], [0.0], [0.5]])
     assert objective.predict(output)["value"].tolist() == [8.0, 10.0, 11.0]
     assert objective.serve(output).tolist() == [[8.0], [10.0], [11.0]]
+
+
+def test_targets_are_standardised_by_each_replicas_own_training_samples() -> None:
+    train_RN = VALUES_RB * torch.tensor([[1.0], [-100.0], [0.0]])
+    fitted = SquaredError().fit({"target": train_RN})
+    assert fitted == SquaredError()  # an objective is told by what it is, not by what it was fitted to
+    scaled_RN = fitted.standardised(train_RN)
+    torch.testing.assert_close(scaled_RN.mean(1), torch.zeros(R, dtype=torch.float64))
+    torch.testing.assert_close(scaled_RN.std(1), torch.tensor([1.0, 1.0, 0.0], dtype=torch.float64))
+    output = noise(R, B, 1)
+    value_RB = fitted.predict(output)["value"]
+    torch.testing.assert_close(fitted.standardised(value_RB), output.squeeze(-1))
+    assert fitted.predict(output.float())["value"].dtype == torch.float32
+    kept = fitted.select(torch.tensor([2, 1]))
+    torch.testing.assert_close(kept.predict(output[[2, 1]])["value"], value_RB[[2, 1]])
+    for row in range(R):
+        torch.testing.assert_close(fitted.row(row).serve(output[row]).squeeze(-1), value_RB[row])
+    alone = SquaredError().fit({"target": torch.tensor([[7.0], [5.0]])})
+    assert alone.predict(torch.zeros(2, 1, 1))["value"].tolist() == [[7.0], [5.0]]
+
+
+def test_objectives_that_take_nothing_from_samples_stay_as_they_are() -> None:
+    objective = CrossEntropy()
+    assert objective.fit({"target": CLASSES_RB}) is objective.select(torch.tensor([0])) is objective.row(0) is objective
+
+
+def test_probabilities_are_predicted_where_they_are_wanted() -> None:
+    logits = noise(R, B, K)
+    predictions = CrossEntropy(probabilities=True).predict(logits)
+    torch.testing.assert_close(predictions["log_probabilities"].exp(), CrossEntropy().serve(logits))
+    assert torch.equal(predictions["answer"], CrossEntropy().predict(logits)["answer"])

@@ -23,7 +23,6 @@ from pipeline.stages.replicas import round_replicas
 from pipeline.stages.searching.config import SearchConfig
 from pipeline.stages.stage import StageResult
 from pipeline.tasks.digit_pairs.dataset import DigitSet
-from pipeline.tasks.registry import get_variant
 from pipeline.tracking.port import ModelToLog
 from pipeline.tuning import lease
 from pipeline.tuning.storage import open_storage
@@ -121,13 +120,13 @@ def search_with_deaths(config: SearchConfig, after: Sequence[int]) -> MemoryTrac
 def wrong_by_model(logged: ModelToLog, config: EvaluateConfig, round_: int) -> NDArray[np.bool_]:
     """Which test samples of a round a logged model answers wrongly, read from its probabilities as a user would."""
     outputs, target_N = _given_by_model(logged, config, round_)
-    wrong: NDArray[np.bool_] = answers_from(get_variant(config.model).task, outputs) != target_N
+    wrong: NDArray[np.bool_] = answers_from(evaluate.inputs(config).variant.task, outputs) != target_N
     return wrong
 
 
 def error_by_model(logged: ModelToLog, config: EvaluateConfig, round_: int) -> float:
     """The first test metric of a round, from what a logged model gives."""
-    if get_variant(config.model).task != "regression":
+    if evaluate.inputs(config).variant.task != "regression":
         return float(wrong_by_model(logged, config, round_).mean())
     outputs, target_N = _given_by_model(logged, config, round_)
     return float(np.sqrt(np.square(outputs[:, 0] - target_N.astype(np.float64)).mean()))

@@ -317,8 +317,8 @@ def test_evaluate_refuses_to_average_over_rounds_that_diverged(
 ) -> None:
     config = EvaluateConfig(sampling=sampling, model="mlp", rounds=2, preset="report")
     subject = evaluate.inputs(config)
-    variant, splits = subject.variant, subject.splits
-    monkeypatch.setattr(evaluate, "inputs", lambda _: (variant, without_finite_digits(splits)))
+    faulty = replace(subject, splits=without_finite_digits(subject.splits))
+    monkeypatch.setattr(evaluate, "inputs", lambda _: faulty)
     tracker = MemoryTracker()
     with pytest.raises(StageError, match="2 of 2 did not"):
         evaluate.run(config, tracker, Silent())

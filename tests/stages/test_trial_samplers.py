@@ -232,7 +232,7 @@ def test_all_pairs_are_as_many_as_the_training_pool_has(all_of_few: Sampling, ma
 )
 def test_all_pairs_may_be_too_few(all_of_few: Sampling, make: Make, change: dict[str, Any], rule: str) -> None:
     config = make(GRID, model="mlp_ws", sampling=all_of_few)
-    space = Path(config.space)
+    space = Path(str(config.space))
     space.write_text(space.read_text().replace("[2]", "[2, 25]").replace("40]", "25]"))
     tracker = MemoryTracker()
     with pytest.raises(InputError, match=rule):

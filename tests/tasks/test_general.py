@@ -28,7 +28,7 @@ from pipeline.stages.replicas import round_replicas
 from pipeline.stages.searching.config import SearchConfig
 from pipeline.stages.stage import Sampling
 from pipeline.tasks.api import Task
-from pipeline.tasks.registry import get_variant, tasks
+from pipeline.tasks.registry import tasks
 from pipeline.training.compute import Compute
 from tests.memory import MemoryTracker
 from tests.stages.runs import run_of, trials_of
@@ -94,7 +94,7 @@ def test_an_evaluation_says_what_its_rounds_gave(lab: Lab) -> None:
         assert "pooling" not in run.params
         assert (run.tags["metric"], run.tags["unit"]) == (lab.task.metrics[0].name, lab.task.metrics[0].unit.symbol)
         assert {Path(name).stem for name in run.figures} > {"curves", "error_by_epoch"}
-        assert run.params["task"] == get_variant(config.model).task
+        assert run.params["task"] == evaluate.inputs(config).variant.task
 
 
 def test_the_logged_model_gives_what_was_measured(lab: Lab) -> None:

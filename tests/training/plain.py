@@ -24,7 +24,6 @@ from pipeline.models.variant import Variant
 from pipeline.tasks.digit_pairs.objectives import Digits, OneLogit, TwoLogits, TwoSigmoids
 from pipeline.tasks.disc.objective import Square
 from pipeline.tasks.disc.step import MiniStep, network_of
-from pipeline.tasks.regression import CENTRE, SCALE
 from pipeline.training.layers import keep_mask
 from pipeline.training.plan import Outcome, Replica
 from tests.tasks.disc.mini.twins import twin
@@ -144,7 +143,7 @@ def torch_schedule(optimiser: Optimizer, hyper: Hyperparameters) -> LRScheduler:
 def train_plain(variant: Variant, replica: Replica, train: Dataset, held_out: Dataset) -> PlainResult:
     """Train one replica in float64."""
     hyper = replica.hyper
-    network, read = plain_network(variant, replica), READINGS[type(variant.objective)]
+    network, objective = plain_network(variant, replica), type(variant.objective)
     alpha = hyper.alpha if "alpha" in variant.objective.hyperparameters else None
     order, dropout, augmentation = (
         torch.Generator().manual_seed(derive(replica.seed, purpose, *replica.name))
@@ -154,7 +153,8 @@ def train_plain(variant: Variant, replica: Replica, train: Dataset, held_out: Da
     optimiser = torch_optimiser(network.parameters(), hyper)
     schedule = torch_schedule(optimiser, hyper)
     samples, held_out_samples = gather(train, replica.train), gather(held_out, replica.held_out)
-    by_feature = type(variant.objective) in (CrossEntropy, SquaredError)
+    read = of_values(samples.target) if objective is SquaredError else READINGS[objective]
+    by_feature = objective in (CrossEntropy, SquaredError)
     mean, std = {
         "standardised": standardised_features(samples.x) if by_feature else (samples.x.mean(), samples.x.std()),
         "unit": (torch.tensor(0.0), torch.tensor(255.0)),
@@ -319,18 +319,23 @@ def of_classes(output: Tensor, batch: Batch, _alpha: float | None) -> Reading:
     return Reading(functional.cross_entropy(output, batch.target), {"answer": output.argmax(1)})
 
 
-def of_values(output: Tensor, batch: Batch, _alpha: float | None) -> Reading:
-    wanted = ((batch.target - CENTRE) / SCALE).double()
-    return Reading(functional.mse_loss(output[:, 0], wanted), {"value": CENTRE + SCALE * output[:, 0]})
+def of_values(train_N: Tensor) -> Callable[[Any, Batch, float | None], Reading]:
+    """How values are read where these are learned from."""
+    centre, scale = train_N.double().mean(), train_N.double().std()
+
+    def read(output: Tensor, batch: Batch, _alpha: float | None) -> Reading:
+        wanted = (batch.target.double() - centre) / scale
+        return Reading(functional.mse_loss(output[:, 0], wanted), {"value": centre + scale * output[:, 0]})
+
+    return read
 
 
 READINGS: dict[type[Objective], Callable[[Any, Batch, float | None], Reading]] = {
     CrossEntropy: of_classes,
-    SquaredError: of_values,
     TwoLogits: of_comparison(functional.cross_entropy, lambda comparison: comparison.argmax(1) == 1),
     TwoSigmoids: of_comparison(on_two_sigmoids, lambda comparison: comparison.argmax(1) == 1),
     OneLogit: of_comparison(on_one_logit, lambda comparison: comparison[:, 0] > 0),
     Digits: of_digits,
     Square: of_points,
 }
-"""What each objective means, written out."""
+"""What each objective means that takes nothing from its samples, written out."""

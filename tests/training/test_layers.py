@@ -10,8 +10,8 @@ import torch
 from torch import Tensor, nn
 
 from pipeline.training.layers import BatchedDropout, BatchedLinear, keep_mask
-from pipeline.training.network import ReplicaNetworks
 from pipeline.training.stack import ELEMENTWISE, stack
+from pipeline.training.stacked import StackedNetworks
 from tests.training.networks import (
     as_maps,
     assert_equal,
@@ -59,7 +59,7 @@ def test_a_sequential_gives_the_values_and_gradients_of_the_ordinary_one(
         together, model = None, stack(networks[0], replicas)
         input_gradient = True
     else:
-        together = ReplicaNetworks(networks)
+        together = StackedNetworks(networks)
         model = together.model
     x, x_alone = (noise(replicas, 7, 6).requires_grad_(input_gradient) for _ in range(2))
     output = model(x)
@@ -98,7 +98,7 @@ def test_a_linear_layer_that_is_used_twice_adds_its_gradients() -> None:
         return nn.Sequential(nn.Linear(6, 20), twice, nn.Tanh(), twice, nn.GELU(), twice)
 
     networks = make_networks(build)
-    together, x = ReplicaNetworks(networks), noise(3, 7, 6)
+    together, x = StackedNetworks(networks), noise(3, 7, 6)
     together.model(x).square().sum().backward()
     for network, x_row in zip(networks, x, strict=True):
         network(x_row).square().sum().backward()
@@ -108,9 +108,9 @@ def test_a_linear_layer_that_is_used_twice_adds_its_gradients() -> None:
 @pytest.mark.parametrize("leaf", ELEMENTWISE, ids=lambda leaf: leaf.__name__)
 def test_every_activation_serves_vectors_and_maps(leaf: type[nn.Module]) -> None:
     vectors = make_networks(lambda: nn.Sequential(nn.Linear(6, 5), leaf(), nn.Linear(5, 4)))
-    assert_forward_equals_alone(ReplicaNetworks(vectors).model, vectors, noise(3, 7, 6))
+    assert_forward_equals_alone(StackedNetworks(vectors).model, vectors, noise(3, 7, 6))
     maps = make_networks(lambda: nn.Sequential(nn.Conv2d(2, 3, 3), leaf()))
-    assert_maps_equal_alone(ReplicaNetworks(maps).model, maps, noise(3, 5, 2, 6, 6))
+    assert_maps_equal_alone(StackedNetworks(maps).model, maps, noise(3, 5, 2, 6, 6))
 
 
 @pytest.mark.parametrize(
@@ -126,7 +126,7 @@ def test_every_activation_serves_vectors_and_maps(leaf: type[nn.Module]) -> None
 )
 def test_every_pooling_serves_maps(leaf: nn.Module) -> None:
     networks = make_networks(lambda: nn.Sequential(nn.Conv2d(2, 3, 3), leaf))
-    assert_maps_equal_alone(ReplicaNetworks(networks).model, networks, noise(3, 5, 2, 9, 9))
+    assert_maps_equal_alone(StackedNetworks(networks).model, networks, noise(3, 5, 2, 9, 9))
 
 
 NORMALISATIONS: list[dict[str, Any]] = [
@@ -152,7 +152,7 @@ class TestBatchNorm:
         self, kind: type[nn.Module], settings: dict[str, Any]
     ) -> None:
         networks, x = self.build(kind, settings), self.inputs(kind)
-        together = ReplicaNetworks(networks)
+        together = StackedNetworks(networks)
         check = assert_forward_equals_alone if kind is nn.BatchNorm1d else assert_maps_equal_alone
         for factor in (1, 2, 3):
             check(together.model, networks, factor * x)
@@ -162,7 +162,7 @@ class TestBatchNorm:
         check(together.model, networks, 5 * x)
         self.assert_state_equals(together, networks)
 
-    def assert_state_equals(self, together: ReplicaNetworks, networks: Sequence[nn.Module]) -> None:
+    def assert_state_equals(self, together: StackedNetworks, networks: Sequence[nn.Module]) -> None:
         for row, network in enumerate(networks):
             found, expected = together.state(row), network.state_dict()
             assert list(found) == list(expected)
@@ -176,7 +176,7 @@ class TestBatchNorm:
         self, kind: type[nn.Module], settings: dict[str, Any], training: bool
     ) -> None:
         networks, x = self.build(kind, settings), self.inputs(kind)
-        together = ReplicaNetworks(networks)
+        together = StackedNetworks(networks)
         output = together.model.train(training)(x if kind is nn.BatchNorm1d else as_maps(x))
         weights = noise(*output.shape)
         output.backward(weights)

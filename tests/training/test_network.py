@@ -6,7 +6,8 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from pipeline.training.network import Layout, ReplicaNetworks
+from pipeline.training.network import Layout
+from pipeline.training.stacked import StackedNetworks
 from tests.training.models import NOISY
 from tests.training.networks import (
     assert_equal,
@@ -26,7 +27,7 @@ from tests.training.plans import OF_DIGITS
 @pytest.mark.parametrize("variant", OF_DIGITS)
 def test_replicas_are_read_back_exactly_as_ordinary_modules_have_them(variant: str) -> None:
     networks = networks_of(variant, 3)
-    together = ReplicaNetworks(networks)
+    together = StackedNetworks(networks)
     assert len(together) == 3
     assert together.values.numel() == 3 * sum(parameter.numel() for parameter in networks[0].parameters())
     for row, network in enumerate(networks):
@@ -37,7 +38,7 @@ def test_replicas_are_read_back_exactly_as_ordinary_modules_have_them(variant: s
 
 
 def test_a_state_is_a_copy() -> None:
-    together = ReplicaNetworks(networks_of("mlp_ws", 2))
+    together = StackedNetworks(networks_of("mlp_ws", 2))
     before, kept = together.state(1), together.state(1)
     together.values.zero_()
     assert all(torch.equal(before[name], kept[name]) for name in before)
@@ -58,7 +59,7 @@ def test_numbers_of_replicas_are_spread_over_their_parameters_and_follow_a_selec
 @pytest.mark.parametrize("variant", OF_DIGITS)
 def test_every_block_of_the_values_holds_a_row_of_each_replica(variant: str) -> None:
     networks, x = networks_of(variant, 3), images(3)
-    together = ReplicaNetworks(networks)
+    together = StackedNetworks(networks)
     before = parts(together.model(x))[0]
     for block in together.layout.split(together.values):
         block[1] *= 2
@@ -76,7 +77,7 @@ def test_every_block_of_the_values_holds_a_row_of_each_replica(variant: str) -> 
 @pytest.mark.parametrize("variant", OF_DIGITS)
 def test_the_gradient_is_autograds_of_each_network_alone(variant: str, training: bool) -> None:
     networks, x = networks_of(variant, 3), images(3)
-    together = ReplicaNetworks(networks)
+    together = StackedNetworks(networks)
     squares(together.model.train(training)(x)).backward()
     for network, x_row in zip(networks, x, strict=True):
         squares(network.train(training)(x_row)).backward()
@@ -102,7 +103,7 @@ class Mixed(nn.Module):
         return output
 
 
-def backward(together: ReplicaNetworks, networks: list[nn.Module], x: Tensor, *, all_work: bool) -> None:
+def backward(together: StackedNetworks, networks: list[nn.Module], x: Tensor, *, all_work: bool) -> None:
     """One backward pass of both, from scratch."""
     for model in (together.model, *networks):
         assert isinstance(model, Mixed)
@@ -116,14 +117,14 @@ def backward(together: ReplicaNetworks, networks: list[nn.Module], x: Tensor, *,
 @pytest.mark.parametrize("all_work", [True, False], ids=["all", "some idle"])
 def test_layers_inside_and_outside_of_sequentials_have_their_gradients(all_work: bool) -> None:
     networks = make_networks(Mixed)
-    together = ReplicaNetworks(networks)
+    together = StackedNetworks(networks)
     backward(together, networks, noise(3, 7, 6), all_work=all_work)
     assert_gradients_equal_alone(together, networks)
 
 
 def test_backward_passes_one_after_another_do_not_add_up() -> None:
     networks = make_networks(Mixed)
-    together = ReplicaNetworks(networks)
+    together = StackedNetworks(networks)
     for all_work in (True, False, False, True):
         backward(together, networks, noise(3, 7, 6), all_work=all_work)
         assert_gradients_equal_alone(together, networks)
@@ -131,7 +132,7 @@ def test_backward_passes_one_after_another_do_not_add_up() -> None:
 
 def test_parameters_without_a_part_in_the_loss_have_a_gradient_of_zero() -> None:
     networks = make_networks(Mixed)
-    together = ReplicaNetworks(networks)
+    together = StackedNetworks(networks)
     for all_work in (True, False):
         backward(together, networks, noise(3, 7, 6), all_work=all_work)
         for found in gradients(together):
@@ -141,8 +142,8 @@ def test_parameters_without_a_part_in_the_loss_have_a_gradient_of_zero() -> None
 
 
 class TestBfloat16:
-    def networks(self) -> ReplicaNetworks:
-        return ReplicaNetworks([network.float() for network in networks_of("mlp_ws", 2)], bfloat16=True)
+    def networks(self) -> StackedNetworks:
+        return StackedNetworks([network.float() for network in networks_of("mlp_ws", 2)], bfloat16=True)
 
     def test_keeps_the_values_as_they_are_and_computes_on_rounded_ones(self) -> None:
         networks, together = [network.float() for network in networks_of("mlp_ws", 2)], self.networks()
@@ -171,7 +172,7 @@ class TestBfloat16:
         together.refresh()
         changed = together.model(x).comparison
         assert not torch.equal(changed, before)
-        again = ReplicaNetworks([network.float() for network in networks_of("mlp_ws", 2)], bfloat16=True)
+        again = StackedNetworks([network.float() for network in networks_of("mlp_ws", 2)], bfloat16=True)
         again.values *= 2
         again.refresh()
         assert torch.equal(again.model(x).comparison, changed)
@@ -187,7 +188,7 @@ class TestBfloat16:
 @pytest.mark.parametrize("variant", ["mlp_al", "convnet_ws"])
 def test_selected_replicas_go_on_as_they_were(variant: str, keep: list[int]) -> None:
     networks, x = networks_of(variant, 4), images(4)
-    together = ReplicaNetworks(networks)
+    together = StackedNetworks(networks)
     states = [together.state(row) for row in keep]
     together.select(torch.tensor(keep))
     assert len(together) == len(keep)
@@ -207,11 +208,11 @@ def test_statistics_and_what_is_dropped_stay_with_the_selected_replicas(variant:
     networks = make_networks(NOISY[variant].build, 4)
     x, keep = images(4), [3, 1]
     own = generators(4)
-    together = ReplicaNetworks(networks)
+    together = StackedNetworks(networks)
     together.use_generators(own)
     together.model(x)
     states = [together.state(row) for row in keep]
-    alone = [ReplicaNetworks([loaded(variant, state)]) for state in states]
+    alone = [StackedNetworks([loaded(variant, state)]) for state in states]
     for network, replica in zip(alone, keep, strict=True):
         network.use_generators([own[replica].clone_state()])
     together.select(torch.tensor(keep))
@@ -235,7 +236,7 @@ def loaded(variant: str, state: dict[str, Tensor]) -> nn.Module:
 
 def test_an_evaluation_of_a_normalised_network_uses_each_replicas_own_statistics() -> None:
     networks = make_networks(NOISY["noisy_ws"].build)
-    together = ReplicaNetworks(networks)
+    together = StackedNetworks(networks)
     for module in (together.model, *networks):
         module.eval()
     for row, network in enumerate(networks):

@@ -304,6 +304,33 @@ def test_workers_start_each_by_itself_where_the_socket_of_a_server_would_have_to
     assert trainer._context.get_start_method() == "spawn"
 
 
+UNGUARDED = """
+from pipeline.tasks.registry import get_variant
+from pipeline.training.compute import Compute
+from pipeline.training.plan import Job
+from pipeline.training.pool import Trainer
+from tests.training.plans import DIGITS, make_hyper, make_replica
+
+print("this program is read")
+replicas = tuple(make_replica(index, make_hyper("mlp")) for index in range(4))
+with Trainer(*DIGITS, Compute(device="cpu", workers=2)) as trainer:
+    [outcomes] = trainer.run([Job(variant=get_variant("mlp"), replicas=replicas)])
+print([outcome.status for outcome in outcomes])
+"""
+
+
+@pytest.mark.parametrize("name", ["short", "x" * 108], ids=["forkserver", "spawn"])
+def test_a_program_that_trains_as_soon_as_it_is_imported_trains_once(tmp_path: Path, name: str) -> None:
+    script, folder = tmp_path / "script.py", tmp_path / name
+    folder.mkdir()
+    script.write_text(UNGUARDED)
+    temporary = {"TMPDIR": str(folder)} if len(name) > len("short") else {}  # a server has its socket there
+    environment = {**os.environ, "PYTHONPATH": str(ROOT), **temporary}
+    ended = subprocess.run([sys.executable, script], env=environment, capture_output=True, text=True, timeout=120)
+    assert ended.stdout.splitlines() == ["this program is read", str(["complete"] * 4)]
+    assert (ended.returncode, ended.stderr) == (0, "")
+
+
 def test_no_more_workers_start_than_there_are_chunks(train_digits: Dataset, held_out_digits: Dataset) -> None:
     job = Job(variant=get_variant("mlp"), replicas=(make_replica(0, HYPER), make_replica(1, HYPER)))
     with Trainer(train_digits, held_out_digits, Compute(device="cpu", workers=8)) as trainer:

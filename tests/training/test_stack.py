@@ -10,8 +10,8 @@ import torch
 from torch import Tensor, nn
 
 from pipeline.tasks.digit_pairs.layers import FoldPair, JoinPair, SplitPair
-from pipeline.training.network import ReplicaNetworks
 from pipeline.training.stack import stack
+from pipeline.training.stacked import StackedNetworks
 from tests.training.networks import (
     assert_equal,
     assert_forward_equals_alone,
@@ -30,7 +30,7 @@ from tests.training.plans import OF_DIGITS
 @pytest.mark.parametrize("variant", OF_DIGITS)
 def test_a_stacked_forward_equals_that_of_each_replica(variant: str, replicas: int, training: bool) -> None:
     networks, x = networks_of(variant, replicas), images(replicas)
-    together = ReplicaNetworks(networks).model.train(training)(x)
+    together = StackedNetworks(networks).model.train(training)(x)
     for row, network in enumerate(networks):
         alone = network.train(training)(x[row])
         assert type(together) is type(alone)
@@ -42,7 +42,7 @@ def test_a_stacked_forward_equals_that_of_each_replica(variant: str, replicas: i
 
 @pytest.mark.parametrize("variant", OF_DIGITS)
 def test_a_loss_gives_gradients_to_its_own_replica_alone(variant: str) -> None:
-    networks = ReplicaNetworks(networks_of(variant, 3))
+    networks = StackedNetworks(networks_of(variant, 3))
     # Evaluating: a normalisation by a batch's own statistics leaves biases before it without a gradient.
     torch.stack([part[1].sum() for part in parts(networks.model.eval()(images(3)))]).sum().backward()
     for gradient in networks.layout.split(networks.gradient()):
@@ -62,7 +62,7 @@ def test_a_loss_gives_gradients_to_its_own_replica_alone(variant: str) -> None:
 @pytest.mark.parametrize("replicas", [1, 3])
 def test_a_joined_pair_is_one_image_of_two_channels(layers: Callable[[], list[nn.Module]], replicas: int) -> None:
     networks, x = make_networks(lambda: nn.Sequential(JoinPair(), *layers()), replicas), images(replicas)
-    together = ReplicaNetworks(networks)
+    together = StackedNetworks(networks)
     assert_forward_equals_alone(together.model, networks, x)
     together.model(x).square().sum().backward()
     for network, x_row in zip(networks, x, strict=True):
@@ -87,7 +87,7 @@ def test_all_settings_of_layers_are_kept(layers: list[nn.Module]) -> None:
         return nn.Sequential(FoldPair(), *copy.deepcopy(layers), nn.Flatten(), nn.Linear(features, 3, bias=False))
 
     networks = make_networks(build)
-    assert_forward_equals_alone(ReplicaNetworks(networks).model, networks, images(3))
+    assert_forward_equals_alone(StackedNetworks(networks).model, networks, images(3))
 
 
 class Wired(nn.Module):
@@ -128,7 +128,7 @@ class Residual(nn.Sequential):
 )
 def test_containers_keep_the_forward_that_was_written(build: type[nn.Module]) -> None:
     networks, x = make_networks(build), noise(3, 7, 6)
-    together = ReplicaNetworks(networks)
+    together = StackedNetworks(networks)
     assert_forward_equals_alone(together.model, networks, x)
     together.model(x).square().sum().backward()
     for network, x_row in zip(networks, x, strict=True):
@@ -152,7 +152,7 @@ class InPlace(nn.Module):
 
 def test_an_activation_may_write_over_what_a_linear_layer_gave() -> None:
     networks, x = make_networks(InPlace), noise(3, 7, 6)
-    together = ReplicaNetworks(networks)
+    together = StackedNetworks(networks)
     together.model(x).square().sum().backward()
     for network, x_row in zip(networks, x, strict=True):
         network(x_row).square().sum().backward()

@@ -23,7 +23,7 @@ Arguments = Mapping[str, tuple[Option, type[enum.Enum] | None]]
 def hints_of(target: Callable[..., Any]) -> dict[str, Any]:
     """Argument -> its annotation; none where they cannot be evaluated, such as names that only type checkers import."""
     try:
-        return typing.get_type_hints(target.__init__ if isinstance(target, type) else target)
+        return typing.get_type_hints(target.__init__ if isinstance(target, type) else target)  # type: ignore[misc]
     except Exception:  # noqa: BLE001 # whatever an annotation raises
         return {}
 

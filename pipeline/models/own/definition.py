@@ -48,9 +48,6 @@ class Facts:
 
 
 FILLED = tuple(Facts.__dataclass_fields__)
-
-
-FILLED = tuple(Facts.__dataclass_fields__)
 """Constructor arguments that the data fill in."""
 
 
@@ -64,8 +61,8 @@ class Definition:
     """How it is named on the command line."""
     target: Callable[..., Any]
     is_estimator: bool
-    factors: Mapping[str, Level] = field(default_factory=dict)
-    fixed: Mapping[str, Level] = field(default_factory=dict)
+    factors: Mapping[str, Level] = field(default_factory=dict, hash=False)
+    fixed: Mapping[str, Level] = field(default_factory=dict, hash=False)
     """Constructor arguments that are levels of factors."""
     code: str
     """Twelve hexadecimal characters that change whenever the code does (comments do not count), or the version of the

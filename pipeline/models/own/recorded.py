@@ -21,7 +21,8 @@ def to_text(variant: Variant) -> str:
         **{name: getattr(variant, name) for name in ("name", "family", "task", "title", "reference", "code")},
         "factors": dict(variant.factors),
         "metrics": [
-            [metric.name, metric.direction, *(getattr(metric.unit, part) for part in unit)] for metric in variant.metrics
+            [metric.name, metric.direction, *(getattr(metric.unit, part) for part in unit)]
+            for metric in variant.metrics
         ],
         "preset": variant.preset.as_dict(),
         "fixed": sorted(variant.fixed),

@@ -16,15 +16,19 @@ from pipeline.base.stored import SAMPLES, TEST_SAMPLES
 from pipeline.models.hyperparameters import Hyperparameters
 from pipeline.models.own.recorded import from_text
 from pipeline.models.variant import Variant
-from pipeline.reports.statistics import Summary, summarise
+from pipeline.reports.crossed import summarise_crossed
+from pipeline.reports.statistics import Summary
+from pipeline.stages.comparing.shared_samples import FILE as LOSSES_FILE
+from pipeline.stages.comparing.shared_samples import from_csv, reading_of
 from pipeline.stages.stage import ROUNDS_OTHERWISE
 from pipeline.tasks.registry import variants
 from pipeline.tasks.subjects import by_metric
 from pipeline.tracking.port import RunRecord, Tracker
 from pipeline.training.machine import arithmetic
 
-ROUNDS = ("rounds", SAMPLES, TEST_SAMPLES, "seed")
+ROUNDS = ("rounds", SAMPLES, TEST_SAMPLES, "seed", "resampling")
 """Params that decide which samples the rounds have, beside the data."""
+UNSAID = {"resampling": "none"}
 NAMED = 4
 """Variants of a group that are named in a message."""
 
@@ -76,9 +80,20 @@ class Evaluation:
         return self.rounds(f"test_{self.variant.metric.name}")
 
     @cached_property
+    def losses_RN(self) -> NDArray[np.float64] | None:
+        """What every test sample adds to it; None where rounds have test samples of their own."""
+        text = self.tracker.read_text(self.run.id, LOSSES_FILE)
+        return None if text is None else from_csv(text)
+
+    @cached_property
     def test(self) -> Summary:
-        """The same over rounds."""
-        return summarise(self.test_R, self.variant.metric.unit)
+        """The same over rounds, and the test samples that they share."""
+        return summarise_crossed(self.test_R, self.losses_RN, self.variant.metric.unit)
+
+    @property
+    def reading(self) -> str:
+        """What its intervals cover."""
+        return reading_of({**self.run.params, **self.run.tags}, len(self.test_R), losses=self.losses_RN is not None)
 
     @property
     def round_seconds(self) -> float:
@@ -144,6 +159,13 @@ def newest_evaluations(tracker: Tracker, experiment: str, models: str) -> list[E
     return [Evaluation(run=newest[name], tracker=tracker) for name in known if name in wanted]
 
 
+def losses_by_model(evaluations: Sequence[Evaluation]) -> dict[str, NDArray[np.float64]] | None:
+    """What test samples add to errors, where all evaluations know it; None where verdicts rest on rounds alone."""
+    found = {entry.model: entry.losses_RN for entry in evaluations}
+    known = {model: losses_RN for model, losses_RN in found.items() if losses_RN is not None}
+    return known if len(known) == len(found) else None
+
+
 def ranked_otherwise(evaluations: Sequence[Evaluation]) -> str:
     """Whether they have different first metrics, which cannot be compared; empty if not."""
     names = [entry.variant.metric.name for entry in evaluations]
@@ -153,7 +175,7 @@ def ranked_otherwise(evaluations: Sequence[Evaluation]) -> str:
 def measured_otherwise(evaluations: Sequence[Evaluation]) -> list[str]:
     """What keeps them from being paired: other data, rounds, samples or seeds; one text for each."""
     marks = {"data (digest)": [entry.run.tags.get("dataset_digest", "?")[:8] for entry in evaluations]}
-    marks |= {name: [entry.run.params.get(name, "?") for entry in evaluations] for name in ROUNDS}
+    marks |= {name: [entry.run.params.get(name, UNSAID.get(name, "?")) for entry in evaluations] for name in ROUNDS}
     return [f"{what} differ ({_groups(evaluations, of)})" for what, of in marks.items() if len(set(of)) > 1]
 
 

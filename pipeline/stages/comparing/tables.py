@@ -7,9 +7,10 @@ from collections.abc import Sequence
 
 from pipeline.models.metrics import SHARE, Metric, Unit
 from pipeline.reports.contrasts import Verdict
+from pipeline.reports.crossed import summarise_crossed
 from pipeline.reports.statistics import summarise
 from pipeline.reports.tables import Table
-from pipeline.stages.comparing.evaluations import Evaluation
+from pipeline.stages.comparing.evaluations import Evaluation, losses_by_model
 from pipeline.stages.stage import show_hyper
 
 LEAST_P = 0.001
@@ -46,7 +47,7 @@ def variant_table(ranked: Sequence[Evaluation], *, paired: bool) -> Table:
                 first.unit.show(min(entry.test_R)),
                 *(_mean(entry, metric) for metric in others),
                 entry.test.n,
-                entry.parameters,
+                entry.parameters or "-",
                 f"{entry.run.metrics['seconds_per_epoch']:.3f}",
                 entry.search_cost,
                 show_hyper(entry.variant, entry.hyper),
@@ -69,8 +70,12 @@ def _mean(entry: Evaluation, metric: Metric) -> str:
 
 def behind(entry: Evaluation, best: Evaluation) -> str:
     """The mean difference in the test metric over rounds, with its 95 % interval."""
-    unit = best.variant.metric.unit
-    difference = summarise([mine - its for mine, its in zip(entry.test_R, best.test_R, strict=True)], unit)
+    losses, unit = losses_by_model([entry, best]), best.variant.metric.unit
+    difference = summarise_crossed(
+        [mine - its for mine, its in zip(entry.test_R, best.test_R, strict=True)],
+        None if losses is None else losses[entry.model] - losses[best.model],
+        unit,
+    )
     return f"{unit.difference(difference.mean)} {difference.interval()}"
 
 

@@ -43,7 +43,7 @@ from pipeline.models.metrics import SHARE, Unit
 from pipeline.models.variant import Variant
 from pipeline.stages.configurations import parse_changes
 from pipeline.stages.reproducing.part import Part
-from pipeline.tasks.registry import data_options, tasks, get_variant, variants
+from pipeline.tasks.registry import data_options, get_variant, tasks, variants
 from pipeline.tasks.subjects import check_dataset, find_dataset
 from pipeline.tuning.strict_yaml import read_yaml
 from pipeline.tuning.trial_samplers import TRIAL_SAMPLERS

@@ -227,8 +227,8 @@ def _any_space(variant: Variant) -> Space:
     """Of a person's model that brings none."""
     if variant.make_step is not None:
         raise InputError(
-            f"a search needs a space of what {variant.name} is fitted with ({', '.join(variant.hyperparameters)}); write "
-            f"one, such as `NAME: {{type: int, low: 1, high: 9}}`, and give it with --space"
+            f"a search needs a space of what {variant.name} is fitted with ({', '.join(variant.hyperparameters)}); "
+            f"write one, such as `NAME: {{type: int, low: 1, high: 9}}`, and give it with --space"
         )
     return given_space(variant, ANY_NETWORK)
 

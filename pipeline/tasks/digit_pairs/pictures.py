@@ -73,10 +73,8 @@ BREAKDOWN = Breakdown(
 )
 
 
-def sample_pairs(samples: Samples, columns: int = 8, rows: int = 3) -> Figure | None:
-    """The first pairs of a round with their digits and targets; none of images in colour."""
-    if samples["x"].ndim != 4:
-        return None
+def sample_pairs(samples: Samples, columns: int = 8, rows: int = 3) -> Figure:
+    """The first pairs of a round with their digits and targets."""
     height, width = samples["x"].shape[2:]
     figure = Figure(figsize=(1.5 * columns, 1.25 * rows + 0.4), layout="constrained")
     axes = list(figure.subplots(rows, columns).flat)

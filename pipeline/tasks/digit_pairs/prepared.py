@@ -19,9 +19,10 @@ from pipeline.base.errors import InputError
 from pipeline.base.files import writable_folder, write_whole
 from pipeline.data.config import DataConfig
 from pipeline.data.dataset import Splits
+from pipeline.data.sources.idx import RawImages
 from pipeline.tasks.digit_pairs.dataset import DigitSet
 from pipeline.tasks.digit_pairs.options import POOLING
-from pipeline.tasks.digit_pairs.sources import RawDigits, Source, open_source
+from pipeline.tasks.digit_pairs.sources import Source, open_source
 
 log = logging.getLogger(__name__)
 DIGEST_BYTES = hashlib.sha256().digest_size
@@ -56,7 +57,7 @@ def _path(cache_dir: Path, source: Source, pooling: str) -> Path:
     return cache_dir / f"{source.name}-{pooling}-{source.fingerprint}.pool"
 
 
-def build_splits(raw: RawDigits, source: Source, pooling: str) -> Splits:
+def build_splits(raw: RawImages, source: Source, pooling: str) -> Splits:
     """Reduce raw digits to 14x14."""
 
     def reduce(images: NDArray[np.uint8], labels: NDArray[np.uint8]) -> DigitSet:

@@ -52,7 +52,7 @@ def views() -> Views:
     return Views(
         composition=lambda splits: class_table(splits, splits.classes or [str(digit) for digit in range(CLASSES)]),
         shares={"lesser or equal": lesser_or_equal},
-        samples=sample_pairs,
+        samples=lambda samples: sample_pairs(samples) if samples["x"].ndim == 4 else None,  # not those in colour
         errors=errors,
         breakdown=BREAKDOWN,
     )
@@ -70,9 +70,7 @@ def split_pairs(data: Labelled, test_size: float) -> Splits:
 def _items(part: Dataset) -> DigitSet:
     x_N, labels_N = part.arrays[0], part.labels
     is_grey = x_N.ndim == 4 and x_N.shape[1] == 1
-    return DigitSet(
-        images_NHW=(x_N[:, 0] if is_grey else x_N).astype(np.float32), labels_N=labels_N.astype(np.int64)
-    )
+    return DigitSet(images_NHW=(x_N[:, 0] if is_grey else x_N).astype(np.float32), labels_N=labels_N.astype(np.int64))
 
 
 def terms(_splits: Splits) -> Terms:

@@ -11,7 +11,7 @@ from pipeline.base.errors import InputError, UnknownNameError
 from pipeline.base.seeds import numpy_generator
 from pipeline.data.config import DataConfig
 from pipeline.tasks.digit_pairs.prepared import is_prepared, pool_2x2
-from pipeline.tasks.subjects import load_splits, kept
+from pipeline.tasks.subjects import kept, load_splits
 from tests.idx_files import make_raw_digits
 
 

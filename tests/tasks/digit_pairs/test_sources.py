@@ -18,7 +18,9 @@ import pytest
 from pipeline.base.errors import DataError, InputError, UnknownNameError
 from pipeline.data.config import DataConfig
 from pipeline.data.dataset import digest_of
-from pipeline.tasks.digit_pairs.sources import IDX_NAMES, LARGEST_FILE, MNIST_SHA256, RawDigits, open_source
+from pipeline.data.sources.idx import IDX_NAMES, RawImages
+from pipeline.data.sources.mnist import MNIST_SHA256
+from pipeline.tasks.digit_pairs.sources import LARGEST_FILE, open_source
 from pipeline.tasks.subjects import load_splits
 from tests.idx_files import encode_idx, make_raw_digits, write_idx_folder
 
@@ -32,11 +34,11 @@ needs_mnist_files = pytest.mark.skipif(
 
 
 @pytest.fixture(scope="module")
-def mnist5k(tmp_path_factory: pytest.TempPathFactory) -> RawDigits:
+def mnist5k(tmp_path_factory: pytest.TempPathFactory) -> RawImages:
     return open_source("mnist5k", data_dir="", cache_dir=tmp_path_factory.mktemp("cache")).read()
 
 
-def read_idx(folder: Path) -> RawDigits:
+def read_idx(folder: Path) -> RawImages:
     return open_source("idx", data_dir=str(folder), cache_dir=folder).read()
 
 
@@ -48,16 +50,16 @@ def bomb(shape: tuple[int, ...], *, mebibytes: int) -> bytes:
 
 
 class TestMnist5k:
-    def test_has_250_digits_of_each_class_in_each_part(self, mnist5k: RawDigits) -> None:
+    def test_has_250_digits_of_each_class_in_each_part(self, mnist5k: RawImages) -> None:
         assert mnist5k.train_images.shape == mnist5k.test_images.shape == (2500, 28, 28)
         for labels in (mnist5k.train_labels, mnist5k.test_labels):
             assert np.bincount(labels).tolist() == [250] * 10
 
-    def test_parts_share_no_image(self, mnist5k: RawDigits) -> None:
+    def test_parts_share_no_image(self, mnist5k: RawImages) -> None:
         train, test = ({image.tobytes() for image in images} for images in (mnist5k.train_images, mnist5k.test_images))
         assert train.isdisjoint(test)
 
-    def test_digits_and_split_never_change_silently(self, mnist5k: RawDigits) -> None:
+    def test_digits_and_split_never_change_silently(self, mnist5k: RawImages) -> None:
         assert digest_of(*mnist5k.arrays) == MNIST5K_SHA256
 
 
