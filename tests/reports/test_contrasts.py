@@ -106,7 +106,7 @@ def test_contrasts_that_are_asked_together_are_corrected_together() -> None:
     assert [verdict.significant for verdict in both] == [True, False]
 
 
-@pytest.mark.parametrize("n", [5, 20, 60])
+@pytest.mark.parametrize("n", [5, 20, 60, 73])
 def test_the_detectable_difference_is_found_in_four_of_five_cases(n: int) -> None:
     true = verdict_on(normal(n, 0.0).tolist()).detectable
     differences_SR = np.random.default_rng(n).normal(true, 1.0, (4000, n))
