@@ -113,7 +113,12 @@ DATASET, DATA_DIR, CACHE_DIR, TASK, METRIC, TRAIN_SIZE, TEST_SAMPLES, SEED = (
         "auto",
         "Training samples of a round; auto: 1000 of the reports' data, all of others.",
     ),
-    counted("--test-samples", ("same",), "same", "Test samples of a round; same: as many as train of drawn samples, all of others."),
+    counted(
+        "--test-samples",
+        ("same",),
+        "same",
+        "Test samples of a round; same: as many as train of drawn samples, all of others.",
+    ),
     click.option("--seed", type=click.IntRange(0, 2**53), default=0, show_default=True, help="Root of every draw."),
 )
 

@@ -16,7 +16,8 @@ import click
 if TYPE_CHECKING:
     from tqdm import tqdm
 
-    from pipeline.reports.layout import Part
+    from pipeline.base.files import given_path
+from pipeline.reports.layout import Part
     from pipeline.stages.stage import Answer
 
 PROGRESS_AFTER = 2.0
@@ -86,9 +87,9 @@ def _width() -> int | None:
 
 def program(name: str) -> str:
     """How to call a program of this environment from the shell of whoever started this command."""
-    path = Path(sys.executable).parent / name
-    if path.is_relative_to(Path.cwd()):
-        return str(path.relative_to(Path.cwd()))
+    path, folder = Path(sys.executable).parent / name, given_path("").absolute()
+    if path.is_relative_to(folder):
+        return str(path.relative_to(folder))
     # Under `mlflow run` this environment may be one that only MLflow knows of.
     return str(path) if "MLFLOW_RUN_ID" in os.environ and name != "mlflow" else name
 

@@ -143,7 +143,7 @@ BAD: Sequence[tuple[str, list[str], str]] = [
         "unknown selection 'best'; choose from: mean, mean+std",
     ),
     ("selection", ["cross_validate", "--model", "mlp", "--select", "mean+sd"], "did you mean mean+std"),
-    ("screen", [*SCREEN, "--screen-samples", "1001"], "but got --screen-samples 1001 and --samples 1000"),
+    ("screen", [*SCREEN, "--screen-samples", "1001"], "but got --screen-samples 1001 and --train-size 1000"),
     ("screen folds", [*SCREEN, "--screen-pairs", "4"], "number of folds must lie between 2 and the 4 samples"),
     ("keep", [*SCREEN, "--keep", "0"], "--keep must be between 1 and"),
     ("screen space", ["search", "--model", "mlp", "--sampler", "screen"], "there is no space to screen mlp over"),
