@@ -13,11 +13,12 @@ from typing import TYPE_CHECKING
 
 import click
 
+from pipeline.base.files import given_path
+
 if TYPE_CHECKING:
     from tqdm import tqdm
 
-    from pipeline.base.files import given_path
-from pipeline.reports.layout import Part
+    from pipeline.reports.layout import Part
     from pipeline.stages.stage import Answer
 
 PROGRESS_AFTER = 2.0
