@@ -20,7 +20,15 @@ from pipeline.reports.statistics import Summary, summarise
 from pipeline.reports.tables import Table
 from pipeline.stages.configurations import parse_grid
 from pipeline.stages.planning import Work
-from pipeline.stages.replicas import FoldsConfig, curves_of, explained, fold_replicas, metric_series, open_stage
+from pipeline.stages.replicas import (
+    FoldsConfig,
+    curves_of,
+    explained,
+    fold_replicas,
+    metric_series,
+    open_stage,
+    training_tags,
+)
 from pipeline.stages.stage import (
     Reporter,
     StageResult,
@@ -181,7 +189,7 @@ def run(config: CrossValidateConfig, tracker: Tracker, reporter: Reporter, paren
             **config.folding,
             "select": config.select,
         },
-        tags=variant_tags(variant),
+        tags={**variant_tags(variant), **training_tags(variant, variant.preset.structure)},
         data=splits,
     )
     with stage_run(tracker, start, parent) as run, Trainer(splits.train, splits.train, config.compute) as trainer:

@@ -26,7 +26,15 @@ from pipeline.stages.comparing.shared_samples import draws_of, losses_of, readin
 from pipeline.stages.configurations import parse_changes
 from pipeline.stages.planning import Work
 from pipeline.stages.registering import check_name, register
-from pipeline.stages.replicas import RESAMPLINGS, curves_of, explained, metric_series, open_stage, round_replicas
+from pipeline.stages.replicas import (
+    RESAMPLINGS,
+    curves_of,
+    explained,
+    metric_series,
+    open_stage,
+    round_replicas,
+    training_tags,
+)
 from pipeline.stages.stage import (
     Reporter,
     Sampling,
@@ -124,7 +132,7 @@ def run(config: EvaluateConfig, tracker: Tracker, reporter: Reporter, parent: Ru
     variant, splits = subject.variant, subject.splits
     hyper, origin = _configuration(config, variant, splits, tracker)
     replicas = round_replicas(splits, sampling, hyper, rounds=config.rounds, resampling=config.resampling)
-    draws = draws_of(splits, replicas)
+    draws, trained = draws_of(splits, replicas), training_tags(variant, hyper.structure)
     open_store(tracker, reporter)
     for line in explained(subject):
         reporter.say(line)
@@ -140,7 +148,7 @@ def run(config: EvaluateConfig, tracker: Tracker, reporter: Reporter, parent: Ru
             **_resampling(config),
             **search_budget(origin),
         },
-        tags={**variant_tags(variant), **config_tags(hyper), **_origin_tags(origin), **draws},
+        tags={**variant_tags(variant), **config_tags(hyper), **_origin_tags(origin), **trained, **draws},
         data=splits,
         test_data=True,
     )

@@ -9,7 +9,7 @@ from pipeline.base.errors import InputError, UnknownNameError
 from pipeline.data.dataset import Indices, Splits
 from pipeline.data.folds import check_folds, split_folds
 from pipeline.data.rounds import draw_samples, resampled
-from pipeline.models.hyperparameters import Hyperparameters
+from pipeline.models.hyperparameters import Hyperparameters, Structure
 from pipeline.models.variant import Variant
 from pipeline.stages.stage import Sampling
 from pipeline.tasks.subjects import Model, Subject, open_subject, variant_for
@@ -70,6 +70,14 @@ def explained(subject: Subject) -> list[str]:
         trained = way_of(variant, variant.preset.structure)
         found.append(f"{variant.name} trains {trained.way}: {trained.reason}")
     return found
+
+
+def training_tags(variant: Variant, structure: Structure) -> dict[str, str]:
+    """How replicas of a person's model train together, and why not faster, as it is kept with a run."""
+    if not variant.foreign:
+        return {}
+    trained = way_of(variant, structure)
+    return {"trained": trained.way, "trained_because": trained.reason}
 
 
 def fold_replicas(

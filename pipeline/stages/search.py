@@ -10,7 +10,7 @@ from contextlib import closing
 
 from pipeline.base.durations import show_seconds
 from pipeline.base.errors import StageError
-from pipeline.stages.replicas import explained
+from pipeline.stages.replicas import explained, training_tags
 from pipeline.stages.searching.batches import TrialBatches
 from pipeline.stages.searching.clock import Clock
 from pipeline.stages.searching.config import SearchConfig, inputs
@@ -48,7 +48,7 @@ def run(config: SearchConfig, tracker: Tracker, reporter: Reporter, parent: Run 
             name=f"search {variant.name}",
             role="search",
             params={**variant_params(variant), **config.params, "space_digest": space.digest[:12]},
-            tags={**variant_tags(variant), "study": name},
+            tags={**variant_tags(variant), **training_tags(variant, space.preset.structure), "study": name},
             data=splits,
         )
         with (
