@@ -18,7 +18,6 @@ from packaging.utils import canonicalize_name
 from packaging.version import Version
 
 import variantlab
-from pipeline.base.stored import OLD_OPTIONS
 from pipeline.cli import main
 
 ROOT = Path(__file__).parents[1]
@@ -32,16 +31,14 @@ def entry_points() -> dict[str, Any]:
 
 
 def options_of(command: str) -> list[click.Option]:
-    """All but `--dry-run`: MLflow makes a run before it starts anything."""
+    """All but `--dry-run`, as MLflow makes a run before it starts anything, and `--task`, which it would log."""
     options = [option for option in main.commands[command].params if isinstance(option, click.Option)]
-    return [option for option in options if option.name != "dry_run"]
+    return [option for option in options if option.name not in ("dry_run", "task")]
 
 
 def in_project(option: click.Option) -> str:
-    """What `MLproject` calls an option: by the name that it has always had there."""
-    name = OLD_OPTIONS.get(option.opts[0], option.opts[0])
-    assert name in option.opts
-    return name[2:]
+    """What `MLproject` calls an option."""
+    return option.opts[0].removeprefix("--")
 
 
 def arguments_of(command: str) -> list[str]:
@@ -49,7 +46,7 @@ def arguments_of(command: str) -> list[str]:
 
 
 def test_the_entry_points_are_the_commands(entry_points: dict[str, Any]) -> None:
-    printing = {"models", "plan", "spaces", "runs", "ui", "doctor"}  # they track nothing
+    printing = {"new", "models", "plan", "spaces", "runs", "ui", "doctor"}  # they track nothing
     assert set(entry_points) == set(COMMANDS) == set(main.commands) - printing
 
 

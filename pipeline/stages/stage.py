@@ -79,7 +79,7 @@ class Sampling:
     def fold_count(self, splits: Splits, folds: int) -> int:
         """How many of them are cross-validated: of all, as many as give folds of equal size, which pruning needs."""
         count = self.train_count(splits)
-        return count if self.samples or not splits.train.even_folds else max(count // folds, 1) * folds
+        return count if self.samples or not splits.train.even_folds or count < folds else count // folds * folds
 
 
 class Progress(Protocol):

@@ -115,6 +115,8 @@ def make_networks(
 
 def check_precision(way: Way, variant: Variant, *, bfloat16: bool) -> None:
     """Raise InputError unless networks that train this way can compute on rounded numbers."""
+    if bfloat16 and variant.make_step is not None:
+        raise InputError(f"{variant.name} trains in float32 only, but got --precision bfloat16")
     if bfloat16 and way != "stacked":
         raise InputError(
             f"--precision bfloat16 needs a network whose layers all have batched ones, but {variant.name} trains "

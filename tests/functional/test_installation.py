@@ -185,6 +185,6 @@ def test_archives_hold_the_packages_and_what_is_needed_to_build_them(installatio
     assert {top for top in tops if not top.endswith(".dist-info")} == {"pipeline", "variantlab"}
     with tarfile.open(installation.source) as source:
         tops = {name.split("/")[1] for name in source.getnames()}
-    packed = {"pipeline", "variantlab", "search_spaces", "published", "pyproject.toml"}
+    packed = {"pipeline", "variantlab", "search_spaces", "published", "examples", "pyproject.toml"}
     texts = {"README.md", "CHANGELOG.md", "CITATION.cff", "LICENSE", "NOTICE"}
     assert tops == packed | texts | {"PKG-INFO", ".gitignore"}

@@ -34,9 +34,9 @@ QUICK_TABLES = {
 
 def sampling_of(folder: Path, model: str, samples: int = 30) -> Sampling:
     """A few samples of the first data set of a variant's task."""
-    dataset = next(iter(task_of(get_variant(model)).datasets))
+    dataset, source = next(iter(task_of(get_variant(model)).datasets.items()))
     data = DataConfig(cache_dir=folder / "cache", dataset=dataset)
-    return Sampling(data=data, samples=samples, test_samples=samples)
+    return Sampling(data=data, samples=samples, test_samples=0 if source.samples else samples)
 
 
 class Few:

@@ -14,7 +14,7 @@ from sqlalchemy import update
 
 from pipeline.base.errors import InputError, StageError
 from pipeline.data.dataset import Splits
-from pipeline.stages import replicas, search
+from pipeline.stages import search
 from pipeline.stages.replicas import fold_replicas
 from pipeline.stages.searching import batches
 from pipeline.stages.searching.batches import result_of
@@ -149,12 +149,13 @@ def test_a_search_that_has_ended_leaves_a_database_of_one_file(config: SearchCon
 
 
 def test_the_test_digits_never_enter_a_search(config: SearchConfig, monkeypatch: pytest.MonkeyPatch) -> None:
-    splits = inputs(config)[0].splits
+    subject, space = inputs(config)
+    splits = subject.splits
     assert isinstance(splits.test, DigitSet)
     trap = Trap(images_NHW=np.full_like(splits.test.images_NHW, np.nan), labels_N=splits.test.labels_N)
-    poisoned = replace(splits, test=trap)
+    poisoned = replace(subject, splits=replace(splits, test=trap))
     monkeypatch.setattr(Trap, "is_set", True)
-    monkeypatch.setattr(replicas, "load_splits", lambda _: poisoned)
+    monkeypatch.setattr(search, "inputs", lambda _: (poisoned, space))
     changed, original = MemoryTracker(), MemoryTracker()
     search.run(replace(config, study="poisoned"), changed, Silent())
     monkeypatch.undo()
@@ -242,10 +243,10 @@ def test_a_trial_with_a_diverged_fold_has_failed_and_says_why(config: SearchConf
         ({"recheck": -1}, "--recheck must be between 0 and"),
         ({"artifacts": f"{os.devnull}/x"}, "--artifacts must be a folder that can be written"),
         ({"select": "mean-std"}, "unknown selection 'mean-std'; did you mean mean.std"),
-        ({"sampler": "screen"}, "--screen-samples 350 and --samples 100"),
+        ({"sampler": "screen"}, "--screen-samples 350 and --train-size 100"),
         (
             {"sampler": "screen", "screen_samples": 101},
-            "no more samples than .*, but got --screen-samples 101 and --samples 100",
+            "no more samples than .*, but got --screen-samples 101 and --train-size 100",
         ),
         ({"sampler": "screen", "screen_samples": 1}, "cross validation needs at least 2 samples in a round"),
         ({"sampler": "screen", "screen_samples": 50, "keep": 0}, "--keep must be between 1 and"),

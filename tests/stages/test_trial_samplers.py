@@ -222,11 +222,10 @@ def test_all_pairs_are_as_many_as_the_training_pool_has(all_of_few: Sampling, ma
 @pytest.mark.parametrize(
     ("change", "rule"),
     [
-        ({"folds": 3}, "pruning needs folds of equal size, but 20 samples do not divide into 3"),
         ({"folds": 21, "pruner": "none"}, "must lie between 2 and the 20 samples of a round, but got 21"),
         (
             {"sampler": "screen", "screen_samples": 21},
-            "no more samples than .* but got --screen-samples 21 and --samples 20",
+            "no more samples than .* but got --screen-samples 21 and --train-size 20",
         ),
     ],
 )
