@@ -277,15 +277,17 @@ def test_an_interruption_does_not_wait_for_what_workers_are_forked_from() -> Non
             children = psutil.Process(parent.pid).children()
             return next((child for child in children if "forkserver" in " ".join(child.cmdline())), None)
 
-        stopped = wait_until(server, parent)
-        assert stopped is not None
-        stopped.suspend()  # it will never have imported what it needs
-        parent.send_signal(signal.SIGINT)
+        stopped = None
         try:
+            stopped = wait_until(server, parent)
+            assert stopped is not None
+            stopped.suspend()  # it will never have imported what it needs
+            parent.send_signal(signal.SIGINT)
             parent.wait(timeout=60)
         finally:
-            stopped.kill()
             parent.kill()
+            if stopped is not None:
+                stopped.kill()
         said = parent.communicate()[1]
     assert parent.returncode == -signal.SIGINT
     assert said.endswith("KeyboardInterrupt\n")
