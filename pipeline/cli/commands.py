@@ -149,7 +149,7 @@ def new_command(name: str) -> None:
     width = max(len(file) for file, _ in made)
     for file, what in made:
         click.echo(f"{file.ljust(width)}  {what}")
-    data = "--dataset csv --data-file leaves.csv --target species"
+    data = "--dataset csv --data-file leaves.csv --target species --group tree"
     show_next(
         [
             (f"cd {shlex.quote(name)}", "and read README.md"),

@@ -9,7 +9,10 @@ from __future__ import annotations
 
 import hashlib
 import io
+import logging
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager, redirect_stderr, redirect_stdout
 from pathlib import Path
 
 import numpy as np
@@ -41,13 +44,25 @@ def export(network: nn.Module, example: Tensor) -> torch.export.ExportedProgram:
 
     Raises ExportError.
     """
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # of layers that keep what they compute, such as those of nn.GRU
+    with _silence():
         try:
             return torch.export.export(network, (example,), dynamic_shapes=[{0: torch.export.Dim.DYNAMIC}])
         except Exception as error:  # of any kind: it runs a person's own forward
             first = str(error).strip().partition("\n")[0]
             raise ExportError(f"torch.export raised {type(error).__name__}: {first}") from error
+
+
+@contextmanager
+def _silence() -> Iterator[None]:
+    """Inside, nothing is printed, warned of or logged: of what cannot be exported torch prints all that it could."""
+    before = logging.root.manager.disable
+    with warnings.catch_warnings(), redirect_stdout(io.StringIO()), redirect_stderr(io.StringIO()):
+        warnings.simplefilter("ignore")
+        logging.disable(logging.WARNING)
+        try:
+            yield
+        finally:
+            logging.disable(before)
 
 
 def save(exported: torch.export.ExportedProgram, path: Path) -> None:

@@ -76,6 +76,11 @@ class Metric:
         """In words."""
         return self.name.replace("_", " ")
 
+    @property
+    def bounds(self) -> tuple[float, float]:
+        """What a value of it cannot lie outside of, if samples add up to it: losses are not negative."""
+        return 0.0, 1.0 if self.unit == SHARE else math.inf
+
 
 def share_of_wrong_R(predictions: Predictions, batch: Batch) -> Tensor:
     """(R,) the share of samples whose `answer` is not their `target` (scikit-learn's `zero_one_loss`)."""

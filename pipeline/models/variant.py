@@ -198,7 +198,7 @@ class Variant:
         if hyper.batch_size == 1 and normalises(self.build(hyper.structure)):
             raise InputError(
                 f"batch normalisation needs at least 2 samples a step, but got batch_size=1 for {self.name}; "
-                f"choose a larger one, or batch_norm=off"
+                f"choose a larger one{'' if self.foreign else ', or batch_norm=off'}"
             )
         return hyper
 

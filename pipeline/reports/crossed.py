@@ -19,6 +19,8 @@ from scipy.special import stdtrit
 from pipeline.models.metrics import SHARE, Unit
 from pipeline.reports.statistics import DECIMALS, Summary, summarise
 
+UNBOUNDED = -math.inf, math.inf
+
 
 def crossed(value_RN: ArrayLike) -> tuple[float, float, float]:
     """The mean of a table, its standard error, and the degrees of freedom of the latter.
@@ -78,17 +80,23 @@ def crossed_interval(losses_RN: ArrayLike, *, root: bool = False) -> tuple[float
     return mean - half, mean + half
 
 
-def summarise_crossed(values: Sequence[float], value_RN: NDArray[np.float64] | None, unit: Unit = SHARE) -> Summary:
+def summarise_crossed(
+    values: Sequence[float],
+    value_RN: NDArray[np.float64] | None,
+    unit: Unit = SHARE,
+    *,
+    within: tuple[float, float] = UNBOUNDED,
+) -> Summary:
     """The summary of rounds, with an interval that also covers which test samples were held out, by `contributions`.
 
-    Without these (None) that of the rounds alone.
+    Without these (None) that of the rounds alone. The interval is cut off at the bounds that values lie `within`.
     """
     summary = summarise(values, unit)
     if value_RN is None:
         return summary
     mean, error, df = crossed(value_RN)
     half = half_width(error, df)
-    return replace(summary, low=mean - half, high=mean + half)
+    return replace(summary, low=max(mean - half, within[0]), high=min(mean + half, within[1]))
 
 
 def half_width(error: float, df: float) -> float:

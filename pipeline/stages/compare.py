@@ -34,7 +34,7 @@ OVER_ROUNDS = (
 )
 OVER_ROUNDS_AND_SAMPLES = (
     "All rounds are tested on the same samples, so intervals and tests are those of crossed random effects, rounds and "
-    "test samples: more rounds do not make up for few test samples.",
+    "test samples (or groups of samples, where there are any): more rounds do not make up for few test samples.",
     "Differences are paired: computed within each round and test sample. p (Holm) is corrected for all contrasts asked "
     "together.",
 )

@@ -15,8 +15,9 @@ from pipeline.data.dataset import Splits
 from pipeline.models.checked_pt2 import ExportError
 from pipeline.models.exported import Exported, trained_network
 from pipeline.models.hyperparameters import Hyperparameters
+from pipeline.models.own.recorded import code_of
 from pipeline.models.variant import Variant
-from pipeline.reports.crossed import summarise_crossed
+from pipeline.reports.crossed import UNBOUNDED, summarise_crossed
 from pipeline.reports.figures import error_by_epoch, learning_curves
 from pipeline.reports.statistics import summarise
 from pipeline.reports.tables import Table
@@ -214,12 +215,20 @@ def _choose(
         return variant.check(variant.completed(record.config)), record
     if config.preset != "best":
         return variant.preset, None
-    for record in tracker.find("search", model=variant.name, dataset_digest=splits.digest):
-        if record.status == "FINISHED" and record.config is not None:
+    found = tracker.find("search", model=variant.name, dataset_digest=splits.digest)
+    finished = [record for record in found if record.status == "FINISHED" and record.config is not None]
+    for record in finished:
+        if code_of(record.tags) == variant.code:
+            assert record.config is not None
             return variant.check(variant.completed(record.config)), record
+    there, way = (
+        ("none", "")
+        if not finished
+        else ("only one of another version of its code", f", or take that one with --from-run {finished[0].id}")
+    )
     raise InputError(
-        f"--preset best needs a finished search of {variant.name} on these data ({splits.label}), but there is none; "
-        f"run search first, or choose --preset {'default' if variant.foreign else 'report'}"
+        f"--preset best needs a finished search of {variant.name} on these data ({splits.label}), but there is "
+        f"{there}; run search first{way}, or choose --preset {'default' if variant.foreign else 'report'}"
     )
 
 
@@ -288,8 +297,9 @@ def _log_outcomes(
     curves = curves_of(outcomes, "test")
     metrics = []  # those that sum up come first, since MLflow shows them in the order in which they came
     finals = final_values(outcomes, variant)
+    bounds = {f"test_{metric.name}": metric.bounds for metric in variant.metrics}
     for name, values in finals.items():
-        summary = summarise_crossed(values, losses.get(name))
+        summary = summarise_crossed(values, losses.get(name), within=bounds.get(name, UNBOUNDED))
         spread = {"std": summary.std, "low": summary.low, "high": summary.high}
         metrics += [
             Metric(f"final_{name}", summary.mean),
@@ -446,17 +456,19 @@ def _result(
 ) -> StageResult:
     first, unit, finals = variant.metric, variant.metric.unit, final_values(outcomes, variant)
     tests = {
-        each.title: summarise_crossed(finals[name], losses[name], each.unit)
+        each.title: summarise_crossed(finals[name], losses[name], each.unit, within=each.bounds)
         for each in variant.metrics
         if (name := f"test_{each.name}") in finals
     }
     train = summarise(finals[f"train_{first.name}"], unit)
     columns = {f"train {first.title}": train, **{f"test {title}": summary for title, summary in tests.items()}}
     source = "the preset" if origin is None else f"the configuration of run {origin.name} ({origin.id})"
+    shown = show_hyper(variant, hyper)
+    configured = f" with {shown}" if shown else ""  # an estimator may have nothing that differs from its defaults
     return StageResult(
         run_id=run.id,
         headline=f"{variant.name}: test {first.title} {tests[first.title].text()}{show_others(tests)} over "
-        f"{len(outcomes)} rounds with {show_hyper(variant, hyper)}",
+        f"{len(outcomes)} rounds{configured}",
         table=Table(
             [
                 "model",

@@ -10,6 +10,7 @@ from pipeline.base.resources import DISTRIBUTION
 from pipeline.models.variant import Variant
 from pipeline.stages.searching.config import TWO_STEP, default_space, space_file
 from pipeline.tasks.registry import get_variant, variants
+from pipeline.tasks.subjects import variant_named
 from pipeline.tuning.dimensions import Dimension
 from pipeline.tuning.space import Space
 from pipeline.tuning.space_file import SPACES, family_space, listed_models, load_space
@@ -24,7 +25,7 @@ def check_file(file: str, model: str = "") -> str:
     names = [model] if model else listed_models(path, variants()) or _named_after(path.stem)
     if not names:
         raise InputError(f"a space is checked for a model, but {path} names none; give one with --model")
-    spaces = [load_space(get_variant(name), path, complete=_is_complete(path)) for name in names]
+    spaces = [load_space(variant_named(name), path, complete=_is_complete(path)) for name in names]
     return f"{path}: correct for {', '.join(names)}\n{_describe(spaces[0])}"
 
 

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import numpy as np
+from torch import nn
 
 from pipeline.base.errors import InputError
 from pipeline.data.dataset import Splits
 from pipeline.models.hyperparameters import HYPERPARAMETERS, Hyperparameters
+from pipeline.models.objectives import CrossEntropy
 from pipeline.models.own.definition import Definition, Facts
 from pipeline.models.own.portable import Portable
 from pipeline.models.transforms import ImputedFeatures, StandardisedFeatures, Transforms, standardised, unscaled
@@ -65,6 +68,31 @@ def adopt(definition: Definition, task: Task, splits: Splits) -> Variant:
         return _estimator(variant, make, terms)
     check_network(variant, variant.preset.structure, terms.outputs, samples=len(splits.train) + len(splits.test))
     return variant
+
+
+def without_data(definition: Definition) -> Variant:
+    """What can be said of a model before any data are at hand: which hyperparameters it has. It cannot be trained."""
+    return Variant(
+        name=definition.name,
+        family=definition.family,
+        task="",
+        title="",
+        factors=definition.factors,
+        objective=CrossEntropy(),
+        input_shape=(),
+        preset=Hyperparameters(lr=LR, batch_size=BATCH_SIZE, epochs=EPOCHS, structure=definition.defaults()),
+        options=definition.options(),
+        fixed=frozenset(HYPERPARAMETERS) if definition.is_estimator else frozenset(),
+        make=_without_network,
+        foreign=True,
+        reference=definition.reference,
+        code=definition.code,
+        folder=definition.folder,
+    )
+
+
+def _without_network(**_options: Any) -> nn.Module:
+    return nn.Identity()
 
 
 def facts_of(splits: Splits, terms: Terms, shape: tuple[int, ...], *, is_integer: bool) -> Facts:

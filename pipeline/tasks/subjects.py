@@ -18,7 +18,7 @@ from pipeline.data.sources.options import TEST_SIZE
 from pipeline.data.splitting import guess_task
 from pipeline.models.own.definition import Definition, find_definition
 from pipeline.models.variant import Variant
-from pipeline.tasks.adoption import adopt
+from pipeline.tasks.adoption import adopt, without_data
 from pipeline.tasks.api import Task
 from pipeline.tasks.registry import task_of, tasks, variants
 
@@ -169,6 +169,15 @@ def find_model(model: Model) -> Variant | Definition:
     if found.name in variants():
         raise InputError(f"{found.name} is a variant of variantlab, so a model of your own needs another name")
     return found
+
+
+def variant_named(model: str) -> Variant:
+    """What a person names, before any data are at hand: it says which hyperparameters a model has.
+
+    Raises as `find_model`.
+    """
+    found = find_model(model)
+    return found if isinstance(found, Variant) else without_data(found)
 
 
 def variant_for(model: Model, data: DataConfig) -> Variant:

@@ -24,6 +24,7 @@ from typing import TYPE_CHECKING, Any, Self, cast
 from urllib.parse import urlsplit
 
 os.environ.setdefault("MLFLOW_ALLOW_PICKLE_DESERIALIZATION", "false")  # what is pickled can run anything
+os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")  # of files that take no time
 os.environ.setdefault("MLFLOW_UV_AUTO_DETECT", "false")  # no uv.lock of the working folder is kept with a model
 
 import mlflow

@@ -251,7 +251,7 @@ def _check_samples(job: Job, replica: Replica) -> None:
     if len(replica.train) == 1 and normalises(job.variant.build(replica.hyper.structure)):
         raise InputError(
             f"batch normalisation needs at least 2 training samples, but {job.variant.name} was given one; ask for "
-            f"more --train-size, or choose batch_norm=off"
+            f"a greater --train-size{'' if job.variant.foreign else ', or choose batch_norm=off'}"
         )
 
 

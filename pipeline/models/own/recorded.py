@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from typing import Any
 
 from torch import Tensor, nn
@@ -29,6 +30,12 @@ def to_text(variant: Variant) -> str:
         "input_shape": variant.input_shape,
     }
     return json.dumps(content)
+
+
+def code_of(tags: Mapping[str, str]) -> str:
+    """The digest of the code that a run was made with; empty for a variant of the registry."""
+    code: str = json.loads(tags["variant"])["code"] if "variant" in tags else ""
+    return code
 
 
 def from_text(text: str) -> Variant:

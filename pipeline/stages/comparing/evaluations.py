@@ -88,7 +88,8 @@ class Evaluation:
     @cached_property
     def test(self) -> Summary:
         """The same over rounds, and the test samples that they share."""
-        return summarise_crossed(self.test_R, self.losses_RN, self.variant.metric.unit)
+        metric = self.variant.metric
+        return summarise_crossed(self.test_R, self.losses_RN, metric.unit, within=metric.bounds)
 
     @property
     def reading(self) -> str:

@@ -1,6 +1,7 @@
 """What every test sample adds to the error of a round, where all rounds test on the same ones.
 
-Axes: R round, N test sample. With these a verdict covers which samples were held out; rounds alone say nothing of that.
+Axes: R round, N test sample, G group of test samples. With these a verdict covers which samples were held out; rounds
+alone say nothing of that.
 """
 
 from __future__ import annotations
@@ -51,7 +52,8 @@ def losses_of(
 ) -> NDArray[np.float64] | None:
     """(R, N) what the test samples, in their order in the data set, add to a metric; its value is the mean of a row.
 
-    None where rounds have samples of their own, or samples do not add up to the metric.
+    Where samples belong to groups, (R, G) what groups add. None where rounds have samples of their own, or samples do
+    not add up to the metric.
     """
     if metric.loss_RN is None or draws_of(splits, replicas)["test_draw"] != ALL:
         return None
@@ -62,11 +64,25 @@ def losses_of(
         target_1N = torch.from_numpy(splits.test.targets(replica.held_out[order_N])).unsqueeze(0)
         rows.append(metric.loss_RN(said, {"target": target_1N}).numpy())
     losses_RN = np.concatenate(rows)
-    return contributions(losses_RN, root=metric.root) if np.isfinite(losses_RN).all() else None
+    if not np.isfinite(losses_RN).all():
+        return None
+    group_N = splits.test.groups(np.arange(len(splits.test), dtype=np.int32)[:, None])
+    return by_group(contributions(losses_RN, root=metric.root), group_N)
+
+
+def by_group(value_RN: NDArray[np.float64], group_N: NDArray[np.int64] | None) -> NDArray[np.float64]:
+    """(R, N) -> (R, G) what groups add, if there are any: samples of a group are alike, and so are no draws of their
+    own. The mean of a row stays what it is."""
+    if group_N is None:
+        return value_RN
+    groups, place_N = np.unique(group_N, return_inverse=True)
+    sum_RG = np.zeros((len(value_RN), len(groups)))
+    np.add.at(sum_RG.T, place_N, value_RN.T)
+    return sum_RG * (len(groups) / len(group_N))
 
 
 def to_csv(losses_RN: NDArray[np.float64]) -> str:
-    """A line for each round, a column for each test sample by its number."""
+    """A line for each round, a column for each test sample, or group of them, by its number."""
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(["round", *range(losses_RN.shape[1])])
