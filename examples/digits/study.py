@@ -55,7 +55,7 @@ class Convolutions(nn.Module):
 
 lab = vl.Lab(vl.data.load("sklearn:digits"))
 for model in (Linear, Perceptron, Convolutions):
-    lab.evaluate(model, changes={"epochs": 10})
-lab.evaluate(RandomForestClassifier)
+    lab.evaluate(model, rounds=10, changes={"epochs": 10})
+lab.evaluate(RandomForestClassifier, rounds=10)
 contrasts = [("Perceptron", "Linear"), ("Convolutions", "Perceptron"), ("Convolutions", "RandomForestClassifier")]
 print(lab.compare(contrasts=contrasts))
