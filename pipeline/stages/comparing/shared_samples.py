@@ -25,12 +25,13 @@ FILE = "test_losses.csv"
 
 
 def draws_of(splits: Splits, replicas: Sequence[Replica]) -> dict[str, str]:
-    """Whether rounds have `all` samples of each part, or a `fresh` draw of them, as it is kept with a run."""
+    """Whether rounds have `all` samples of each part, or a `fresh` draw of them, as it is kept with a run.
+
+    Pairs of all items count as all: a round pairs them anew, but they are the same items.
+    """
     uses = {"train_draw": (splits.train, "train"), "test_draw": (splits.test, "held_out")}
     return {
-        name: ALL
-        if data.items_per_sample == 1 and all(len(getattr(replica, of)) == len(data) for replica in replicas)
-        else "fresh"
+        name: ALL if all(len(getattr(replica, of)) == data.samples for replica in replicas) else "fresh"
         for name, (data, of) in uses.items()
     }
 
@@ -55,7 +56,8 @@ def losses_of(
     Where samples belong to groups, (R, G) what groups add. None where rounds have samples of their own, or samples do
     not add up to the metric.
     """
-    if metric.loss_RN is None or draws_of(splits, replicas)["test_draw"] != ALL:
+    is_shared = splits.test.items_per_sample == 1 and draws_of(splits, replicas)["test_draw"] == ALL
+    if metric.loss_RN is None or not is_shared:
         return None
     rows = []
     for replica, outcome in zip(replicas, outcomes, strict=True):
