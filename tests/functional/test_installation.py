@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -11,13 +12,15 @@ import tarfile
 import urllib.request
 import venv
 import zipfile
-from dataclasses import dataclass
+from collections import Counter
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pytest
 
 from tests.functional.conftest import ROOT, Workplace
 from tests.functional.viewers import ui
+from tests.idx_files import make_clothes, write_idx_folder
 
 TINY = ["--samples=60", "--workers=1"]
 IN_ONE_PROCESS = """
@@ -147,6 +150,43 @@ def test_runs_say_which_version_they_are_of_and_no_commit(
     for run in searched.runs():
         assert f"-{run.data.tags['variantlab_version']}-" in searched.wheel.name
         assert run.data.tags["git_commit"] == run.data.tags["git_dirty"] == "unknown"
+
+
+def verdict_of(readme: Path) -> set[str]:
+    """The models of the table with which an example's README says that it ends."""
+    table = readme.read_text().partition("| behind the best |")[2].partition("\n\n")[0].splitlines()[2:]
+    return {line.split("|")[1].strip() for line in table}
+
+
+@pytest.mark.parametrize("example", ["digits", "fashion", "pairs", "sequences", "table"])
+def test_an_example_ends_in_a_verdict_on_the_models_that_it_promises(
+    installation: Installation, tmp_path: Path, example: str
+) -> None:
+    shutil.copy(ROOT / "examples" / example / "study.py", tmp_path)
+    write_idx_folder(tmp_path / "fashion", compress=True, images=make_clothes())
+    place = replace(installation, folder=tmp_path)
+    code, said = place.run(place.python, "study.py")
+    assert code == 0, said
+    [compared] = [run for run in place.runs() if run.data.tags["role"] == "compare"]
+    models = {name.partition("/")[2] for name in compared.data.metrics if name.startswith("rank/")}
+    assert models == verdict_of(ROOT / "examples" / example / "README.md")
+    assert " has the least mean test " in said
+
+
+def test_a_new_folder_leads_from_its_readme_to_a_verdict(installation: Installation, tmp_path: Path) -> None:
+    code, said = replace(installation, folder=tmp_path).variantlab("new", "leaves")
+    assert code == 0, said
+    place = replace(installation, folder=tmp_path / "leaves")
+    readme = (place.folder / "README.md").read_text()
+    commands = [line.split() for line in readme.splitlines() if line.startswith("    variantlab ")]
+    assert [command[1] for command in commands] == ["search", "search", "evaluate", "evaluate", "compare"]
+    for command in commands:
+        code, said = place.run(*command)
+        assert code == 0, said
+    assert "has the least mean test error" in said
+    assert "groups of samples" in said
+    roles = Counter(run.data.tags["role"] for run in place.runs())
+    assert (roles["search"], roles["evaluate"], roles["compare"]) == (2, 2, 1)
 
 
 def test_both_user_interfaces_answer(searched: Installation) -> None:
