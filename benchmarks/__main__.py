@@ -59,6 +59,7 @@ class Sizes(click.ParamType[list[int]]):
 @click.option("--repeats", default=3, show_default=True, type=click.IntRange(1, 100), help="Rounds of each cell.")
 @click.option("--workers", default=2, show_default=True, type=click.IntRange(1, 256), help="Processes, a core each.")
 @click.option("--jobs/--no-jobs", default=True, show_default=True, help="Report 000's tables as whole jobs.")
+@click.option("--own/--no-own", default=True, show_default=True, help="Networks of one's own, and a whole question.")
 @click.option("--whole", is_flag=True, help="Run the engine's side of the whole jobs in full (many minutes).")
 @click.option("--output", type=click.Path(dir_okay=False, path_type=Path), help="The page to write.")
 @click.option(
@@ -78,7 +79,7 @@ def main(output: Path | None, **options: Any) -> None:
     from benchmarks.harness import Plan, run  # torch takes a second to import, and --help does not need it
 
     signal.signal(signal.SIGTERM, _stop)
-    everything = {"models": [*MODELS], "contestants": [*CONTESTANTS], "batch_sizes": None, "jobs": True}
+    everything = {"models": [*MODELS], "contestants": [*CONTESTANTS], "batch_sizes": None, "jobs": True, "own": True}
     is_whole = all(options[name] == value for name, value in everything.items())
     try:
         page = run(Plan(**options))

@@ -17,9 +17,11 @@ from benchmarks.engine import COLUMNS, FLOAT32, Engine, open_engine
 from benchmarks.jobs import JOB_TABLES, time_rows
 from benchmarks.machine import this_machine, versions
 from benchmarks.measure import Step, measure_cell, measure_peak
+from benchmarks.own import measure_own
 from benchmarks.page import Page
 from benchmarks.peers import Peer, gemm_peer, library_peers, plain_peers
-from benchmarks.sections import cell_sections, job_section, method_section
+from benchmarks.question import ask
+from benchmarks.sections import cell_sections, job_section, method_section, own_section, question_section
 from benchmarks.work import HEAVY_FLOPS, Task, flops_per_epoch, load_digits
 from pipeline.base.errors import InputError
 from pipeline.cli.terminal import Bar, Terminal
@@ -27,7 +29,7 @@ from pipeline.data.dataset import Dataset
 from pipeline.tasks.registry import variants
 
 BATCH_SIZES = (8, 25, 100)
-CELL_SECONDS, HEAVY_CELL_SECONDS, ROW_SECONDS = 30.0, 80.0, 5.0
+CELL_SECONDS, HEAVY_CELL_SECONDS, ROW_SECONDS, OWN_SECONDS = 30.0, 80.0, 5.0, 15.0
 """What to expect, for the time left alone."""
 
 
@@ -43,6 +45,8 @@ class Plan:
     repeats: int
     workers: int
     jobs: bool
+    own: bool
+    """Networks of one's own, and the question that a person asks."""
     whole: bool
     """Run the engine's side of the whole jobs in full."""
     cache_dir: Path
@@ -96,6 +100,7 @@ def run(plan: Plan) -> Page:
         gemm = stack.enter_context(open_peers([gemm_peer(plan.workers)]))[0]
         gemm.prepare(tasks[0])
         total = sum(map(_seconds, tasks)) + ROW_SECONDS * sum(len(table.rows) for table in tables)
+        total += 3 * OWN_SECONDS * plan.own
         pace = Pace(stack.enter_context(Terminal().progress("Benchmark", total)))
         before = measure_peak(gemm)
         cells = [_measure(task, contest, plan, pace) for task in tasks]
@@ -104,10 +109,14 @@ def run(plan: Plan) -> Page:
             job_section(table, list(time_rows(table.rows, contest.engines[0], contest.plain, digits, plan.whole, step)))
             for table in tables
         ]
+        own = [own_section(measure_own(plan.cache_dir, plan.repeats, pace.steps(OWN_SECONDS)))] if plan.own else []
         peaks = (before, measure_peak(gemm))
+    if plan.own:  # when no other process is there any more
+        own.append(question_section(ask(plan.cache_dir, say)))
     sections = [
         *cell_sections(cells, _names(contest.peers), _names(contest.engines), peaks),
         *measured,
+        *own,
         method_section(plan.workers),
     ]
     return Page(day=date.today(), hardware=this_machine(), versions=versions(), sections=sections)

@@ -24,6 +24,7 @@ from pipeline.tasks.registry import factor_names
 from pipeline.tasks.subjects import find_model, kept, open_data, usual_samples
 from pipeline.tracking.mlflow_tracker import MlflowTracker
 from pipeline.training.compute import Compute
+from pipeline.training.pool import warm_up
 from pipeline.tuning.given_space import Given
 
 Model = str | type | Callable[..., Any] | Definition
@@ -70,6 +71,7 @@ class Lab:
         workers: int | None = None,
         device: str = "auto",
     ) -> None:
+        warm_up()
         given = {} if isinstance(data, str) else {"given": data}
         config = DataConfig(
             dataset=data if isinstance(data, str) else data.name,

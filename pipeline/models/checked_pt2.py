@@ -8,6 +8,7 @@ NumPy and the standard library alone.
 from __future__ import annotations
 
 import hashlib
+import importlib
 import io
 import logging
 import warnings
@@ -37,6 +38,11 @@ class Predictor:
 
 class ExportError(ValueError):
     """A network does what cannot be exported; the message says what."""
+
+
+def prepare() -> None:
+    """Import what an export needs, which takes a second or two, while there is nothing else to do."""
+    importlib.import_module("torch._dynamo")
 
 
 def export(network: nn.Module, example: Tensor) -> torch.export.ExportedProgram:

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from pipeline.base.errors import InputError, StageError, UnknownNameError
 from pipeline.data.dataset import Splits
-from pipeline.models.checked_pt2 import ExportError
+from pipeline.models.checked_pt2 import ExportError, prepare
 from pipeline.models.exported import Exported, trained_network
 from pipeline.models.hyperparameters import Hyperparameters
 from pipeline.models.own.recorded import code_of
@@ -156,7 +156,7 @@ def run(config: EvaluateConfig, tracker: Tracker, reporter: Reporter, parent: Ru
     with Trainer(splits.train, splits.test, config.compute) as trainer, stage_run(tracker, start, parent) as run:
         job = Job(variant=variant, replicas=replicas, keep_models=True)
         with reporter.progress(f"evaluate {variant.name}", job.replica_epochs) as bar:
-            [outcomes] = trainer.run([job], lambda done, _: bar.update(done))
+            [outcomes] = trainer.run([job], lambda done, _: bar.update(done), prepare)
         failed = [f"round {number}: {outcome.reason}" for number, outcome in enumerate(outcomes) if outcome.has_failed]
         if failed:
             raise StageError(

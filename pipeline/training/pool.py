@@ -113,9 +113,7 @@ class Trainer:
 
     def warm_up(self) -> None:
         """Have PyTorch imported for the workers while the caller does something else; they start once they train."""
-        if self._has_server:
-            with _main_hidden(), _interrupt_blocked():
-                forkserver.ensure_running()
+        warm_up()
 
     @property
     def _has_server(self) -> bool:
@@ -276,6 +274,13 @@ class Trainer:
         self._executor.shutdown(cancel_futures=True)
         self._memory.close()
         self._memory.unlink()
+
+
+def warm_up() -> None:
+    """Have PyTorch imported for the workers of any trainer that there will be, while the caller does something else."""
+    if _context().get_start_method() == "forkserver":
+        with _main_hidden(), _interrupt_blocked():
+            forkserver.ensure_running()
 
 
 def _context() -> BaseContext:

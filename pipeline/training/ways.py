@@ -89,8 +89,9 @@ def way_of(variant: Variant, structure: Structure) -> Trained:
 def fastest_way(variant: Variant, structure: Structure, batch_size: int, device: str) -> Way:
     """The way in which a step of so many samples is fastest on a device."""
     way = way_of(variant, structure).way
-    busy = device == "cpu" and batch_size * flops(variant, structure) > VMAPPED_FLOPS
-    return "one by one" if way == "vmapped" and busy else way
+    if way != "vmapped" or device != "cpu":
+        return way
+    return "one by one" if batch_size * flops(variant, structure) > VMAPPED_FLOPS else way
 
 
 def takes_maps(variant: Variant) -> bool:

@@ -7,9 +7,10 @@ from datetime import date
 from pathlib import Path
 
 import pytest
+import torch
 from click.testing import CliRunner
 
-from benchmarks import harness
+from benchmarks import harness, own
 from benchmarks.__main__ import main
 from benchmarks.cells import Cell, Ratio, engine_table, ratio_table, time_table
 from benchmarks.contestants import ChildContestant
@@ -278,9 +279,20 @@ def make_plan(*models: str) -> Plan:
         repeats=1,
         workers=1,
         jobs=False,
+        own=False,
         whole=False,
         cache_dir=Path(),
     )
+
+
+def test_networks_of_ones_own_are_measured_by_each_way(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr(own, "EPOCHS", 1)
+    threads = torch.get_num_threads()
+    cells = own.measure_own(tmp_path, 1, lambda _: None)
+    assert [cell.way for cell in cells] == ["stacked", "vmapped", "one by one"]
+    assert all(len(cell.by_hand) == len(cell.by_replicas[count]) == 1 for cell in cells for count in own.REPLICAS)
+    assert [row[0] for row in own.own_table(cells).rows] == ["`Dense`", "`Normalised`", "`Recurrent`"]
+    assert torch.get_num_threads() == threads
 
 
 def test_what_is_not_a_model_of_digits_is_skipped_with_a_line(task: Task, capsys: pytest.CaptureFixture[str]) -> None:
