@@ -139,7 +139,7 @@ def serve(descriptor: int) -> None:
     before = set(os.environ)
     for module in MODULES:
         __import__(module)
-    for module in sys.modules["pipeline.training.pool"].IMPORTED_ONCE:
+    for module in sys.modules["pipeline.training.processes"].IMPORTED_ONCE:
         __import__(module)
     assert threading.active_count() == 1, "a fork has no other threads: what they hold would be held for ever"
     set_by_imports = {name: value for name, value in os.environ.items() if name not in before}

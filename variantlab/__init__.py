@@ -70,6 +70,12 @@ __all__ = [
 def __getattr__(name: str) -> object:
     if name not in _WHERE:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    if name == "Lab":
+        from pipeline.base.garbage import collect_seldom
+        from pipeline.training.processes import warm_up
+
+        collect_seldom()
+        warm_up()  # its workers import PyTorch while this process does
     module, called = _WHERE[name]
     found = import_module(module)
     return getattr(found, called) if called else found

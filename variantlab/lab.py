@@ -6,7 +6,7 @@ import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from platformdirs import user_cache_dir
 
@@ -17,15 +17,15 @@ from pipeline.data.config import DataConfig
 from pipeline.data.labelled import Labelled
 from pipeline.models.hyperparameters import Value
 from pipeline.models.own.definition import Definition, definitions_of
-from pipeline.stages import compare, evaluate, search
-from pipeline.stages.searching.config import SearchConfig
+from pipeline.stages import compare, evaluate
 from pipeline.stages.stage import Sampling, StageResult
 from pipeline.tasks.registry import factor_names
 from pipeline.tasks.subjects import find_model, kept, open_data, usual_samples
 from pipeline.tracking.mlflow_tracker import MlflowTracker
 from pipeline.training.compute import Compute
-from pipeline.training.pool import warm_up
-from pipeline.tuning.given_space import Given
+
+if TYPE_CHECKING:
+    from pipeline.tuning.given_space import Given
 
 Model = str | type | Callable[..., Any] | Definition
 """A class or function that makes networks, an estimator or its class, one of `definitions_of` them, or the name of a
@@ -71,7 +71,6 @@ class Lab:
         workers: int | None = None,
         device: str = "auto",
     ) -> None:
-        warm_up()
         given = {} if isinstance(data, str) else {"given": data}
         config = DataConfig(
             dataset=data if isinstance(data, str) else data.name,
@@ -112,6 +111,9 @@ class Lab:
             sampler: `tpe`, `random`, `qmc`, `cmaes`, `gp`, `nsga2` or `grid`.
             options: further fields of `SearchConfig`, such as `population`, `pruner`, `recheck`, `timeout` (seconds).
         """
+        from pipeline.stages import search  # with Optuna
+        from pipeline.stages.searching.config import SearchConfig
+
         config = SearchConfig(
             sampling=self._sampling,
             model=_model(model),

@@ -6,8 +6,6 @@ and nowhere else. The parameters in `MLproject` are these options, with the same
 
 from __future__ import annotations
 
-import atexit
-import gc
 import logging
 import os
 import shlex
@@ -23,6 +21,7 @@ import click
 from pipeline import __version__
 from pipeline.base.errors import InputError, StageError, UnknownNameError, VariantlabError, hide_secrets, one_line
 from pipeline.base.files import FOLDER
+from pipeline.base.garbage import collect_seldom
 from pipeline.base.interruptions import raise_on_signals
 from pipeline.base.stored import OLD_OPTIONS
 from pipeline.base.stores import not_written
@@ -69,10 +68,7 @@ class Group(click.Group):
             sys.exit(InputError.exit_code)
         use_utf8()
         show_all_characters()
-        # Importing torch and MLflow makes millions of objects that live as long as the process: with Python's own
-        # threshold the collector walks them again and again, for a third of a short command's time.
-        gc.set_threshold(100_000)
-        atexit.register(gc.freeze)
+        collect_seldom()
         if is_quiet():
             os.environ["TQDM_DISABLE"] = "1"  # for the bars that libraries show when they download
         logging.basicConfig(format="%(message)s", level=logging.WARNING, stream=sys.stderr)

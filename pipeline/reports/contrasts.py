@@ -293,7 +293,7 @@ def holm(p_values: Sequence[float]) -> list[float]:
     """Corrected p-values; NaN stays, and does not count as a question."""
     corrected = np.array(p_values, dtype=float)
     asked = np.isfinite(corrected)
-    if asked.any():
+    if asked.sum() > 1:  # of one there is nothing to correct
         corrected[asked] = multipletests(corrected[asked], method="holm")[1]
     return [float(p) for p in corrected]
 

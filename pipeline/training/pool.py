@@ -13,22 +13,18 @@ import math
 import multiprocessing
 import os
 import signal
-import sys
-import tempfile
 import threading
 import time
 from collections import defaultdict
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
-from contextlib import contextmanager, nullcontext, suppress
+from contextlib import nullcontext, suppress
 from dataclasses import fields, replace
-from multiprocessing import forkserver
-from multiprocessing.context import BaseContext
 from multiprocessing.process import BaseProcess
 from multiprocessing.shared_memory import SharedMemory
 from multiprocessing.sharedctypes import Synchronized
-from types import ModuleType, TracebackType
+from types import TracebackType
 from typing import Any, TypeVar
 
 import numpy as np
@@ -41,6 +37,7 @@ from pipeline.training.chunk import ChunkTraining
 from pipeline.training.compute import Compute
 from pipeline.training.machine import this_machine
 from pipeline.training.plan import Chunk, Job, Outcome, compose_chunks
+from pipeline.training.processes import context_of_workers, interrupt_blocked, main_hidden, warm_up
 from pipeline.training.step import can_compile
 from pipeline.training.ways import check_precision
 
@@ -51,10 +48,6 @@ Result = TypeVar("Result")
 Key = TypeVar("Key")
 MAX_REASON = 300
 """Characters of an error that are kept."""
-IMPORTED_ONCE = (__name__, "torch.fx.experimental.symbolic_shapes")
-"""What workers need; torch.autograd.backward imports the latter, and SymPy with it, when it is first called."""
-LONGEST_FOLDER = 70
-"""Bytes of the path of a folder in which a socket still has a name of at most 107, as Linux demands."""
 POLL_SECONDS = 0.1
 COMPILE_SECONDS, LOAD_SECONDS = 15.0, 3.0
 """What compiling a step takes, and what loading it takes where another worker has compiled it: measured on 2 cores."""
@@ -71,7 +64,7 @@ class Trainer:
     """
 
     def __init__(self, train: Dataset, held_out: Dataset, compute: Compute) -> None:
-        self._context = _context()
+        self._context = context_of_workers()
         self.compute = compute.resolved()
         self.trained: list[Chunk] = []
         """The chunks of all runs so far, in the order of their plans."""
@@ -105,7 +98,7 @@ class Trainer:
         self._executor._max_workers = most  # type: ignore[attr-defined] # it has no public way to say so
         self.warm_up()
         # A server's workers begin with its mask; this process waits for the server, and must hear Ctrl-C meanwhile.
-        with _main_hidden(), nullcontext() if self._has_server else _interrupt_blocked():
+        with main_hidden(), nullcontext() if self._has_server else interrupt_blocked():
             future = self._executor.submit(call, *arguments)
         self._workers = list(self._executor._processes.values())
         self._pending.append(future)
@@ -274,50 +267,6 @@ class Trainer:
         self._executor.shutdown(cancel_futures=True)
         self._memory.close()
         self._memory.unlink()
-
-
-def warm_up() -> None:
-    """Have PyTorch imported for the workers of any trainer that there will be, while the caller does something else."""
-    if _context().get_start_method() == "forkserver":
-        with _main_hidden(), _interrupt_blocked():
-            forkserver.ensure_running()
-
-
-def _context() -> BaseContext:
-    """How workers start: where a server cannot fork them, each by itself.
-
-    Apple's frameworks do not survive a fork, and the server's socket is a file in the folder for temporary files.
-    """
-    if sys.platform == "darwin" or len(os.fsencode(tempfile.gettempdir())) > LONGEST_FOLDER:
-        return multiprocessing.get_context("spawn")
-    multiprocessing.set_forkserver_preload(list(IMPORTED_ONCE))
-    return multiprocessing.get_context("forkserver")
-
-
-_hiding = threading.RLock()
-
-
-@contextmanager
-def _main_hidden() -> Iterator[None]:
-    """Processes that start inside do not import the program that starts them: a script that trains as soon as it is
-    imported would train in them too. They need nothing of it, since they are sent functions of modules alone."""
-    with _hiding:  # or a thread would take another's empty module for the program
-        program = sys.modules["__main__"]
-        sys.modules["__main__"] = ModuleType("__main__")
-        try:
-            yield
-        finally:
-            sys.modules["__main__"] = program
-
-
-@contextmanager
-def _interrupt_blocked() -> Iterator[None]:
-    """Processes start with SIGINT blocked, so that Ctrl-C does not make them print where in their imports they were."""
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGINT])
-    try:
-        yield
-    finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 _data: tuple[Dataset, Dataset]
