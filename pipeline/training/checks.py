@@ -6,6 +6,7 @@ import pickle
 import random
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -36,6 +37,19 @@ def check_network(variant: Variant, structure: Structure, outputs: int, *, sampl
     check.fits_into_memory(*size_of(variant, structure), samples)
     check.draws_from_torch_alone()
     check.evaluates_alike()
+
+
+@cache
+def fault_of(variant: Variant, structure: Structure) -> str:
+    """What is wrong with a structure that a search proposes, where the preset's is sound; empty if nothing is."""
+    if not variant.foreign or structure == variant.preset.structure:
+        return ""
+    outputs = variant.build().eval()(variant.example(2)).shape[-1]
+    try:
+        check_network(variant, structure, outputs)
+    except InputError as error:
+        return str(error)
+    return ""
 
 
 class _Check:

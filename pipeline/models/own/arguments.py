@@ -16,6 +16,8 @@ PREFIX = "model__"
 """Before an argument that is called like a hyperparameter of every training, such as `model__alpha`."""
 KINDS = (bool, int, float, str, Number)
 """What an option may be."""
+HOW_ALONE = ("n_jobs", "random_state", "verbose", "warm_start")
+"""Arguments of estimators that change how they are fitted, and not what is: they are no options."""
 Arguments = Mapping[str, tuple[Option, type[enum.Enum] | None]]
 """Argument -> the option that it is, and the enumeration whose members it names, if it does."""
 

@@ -19,7 +19,7 @@ from torch import nn
 from pipeline.base.errors import InputError, UnknownNameError
 from pipeline.base.imports import FILE_PREFIX, load_object, public_names
 from pipeline.models.hyperparameters import Option, Value
-from pipeline.models.own.arguments import Arguments, hints_of, options_of
+from pipeline.models.own.arguments import HOW_ALONE, Arguments, hints_of, options_of
 from pipeline.models.own.factors import DECLARED, Declared
 from pipeline.models.own.portable import Constructor, FromInstance
 from pipeline.models.variant import Level
@@ -86,13 +86,17 @@ class Definition:
 
     def _options(self) -> Arguments:
         """By argument."""
+        without = HOW_ALONE if self.is_estimator else ()
         if isinstance(self.target, FromInstance):
-            return options_of(self.target.instance.get_params(), {}, self.name)
+            given = self.target.instance.get_params()
+            return options_of(
+                {name: value for name, value in given.items() if name.rpartition("__")[2] not in without}, {}, self.name
+            )
         hints, defaults = hints_of(self.target), dict[str, Any]()
         for parameter in inspect.signature(self.target).parameters.values():
             if parameter.kind in (parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD) or parameter.name in self.fixed:
                 continue
-            if parameter.name in FILLED:
+            if parameter.name in (*FILLED, *without):
                 continue
             if parameter.default is parameter.empty or parameter.kind is parameter.POSITIONAL_ONLY:
                 raise InputError(

@@ -18,6 +18,7 @@ from pipeline.stages.searching.context import SearchContext
 from pipeline.stages.searching.result import SearchResult
 from pipeline.stages.searching.trial_runs import TrialRuns
 from pipeline.stages.stage import Progress
+from pipeline.training.checks import fault_of
 from pipeline.training.cost import nominal_seconds
 from pipeline.training.plan import Job, Outcome
 from pipeline.tuning.paths import Known, Paths, pooled, read_off
@@ -82,6 +83,8 @@ class TrialBatches:
                 self._tell()
                 self.runs.keep_up(trials, self.trainer.is_busy)
 
+        faults = {trial.number: fault for trial in trials if (fault := fault_of(self.variant, trial.hyper.structure))}
+        trained = [trial for trial in trained if trial.number not in faults]
         outcomes = self.trainer.run(
             [self._job(trial) for trial in trained],
             lambda done, planned: bar.update(len(records) + len(trials) * done / max(planned, 1), note),
@@ -91,13 +94,17 @@ class TrialBatches:
         results = {
             trial.number: result_of(folds, self.variant, self.config.pruner)
             for trial, folds in zip(trained, outcomes, strict=True)
+        } | {
+            number: result_of([Outcome(status="broken", reason=fault)], self.variant)
+            for number, fault in faults.items()
         }
         before = {(record.hyper.canonical, record.samples, record.draw): record for record in records}
         seconds = (time.perf_counter() - started) / len(trials)
         for trial in trials:
-            result = self._finding(trial, sources.get(trial.number), results, before)
+            is_sound = trial.number not in faults
+            result = self._finding(trial, sources.get(trial.number) if is_sound else None, results, before)
             if not trial.is_recorded:
-                ended = FinishedTrial(trial, result, self._cost(trial.hyper), seconds)
+                ended = FinishedTrial(trial, result, self._cost(trial.hyper) if is_sound else None, seconds)
                 self.ledger.expect(trial, result, cost=ended.cost, seconds=seconds)
                 self.finished.append(ended)
             before[trial.hyper.canonical, trial.samples, trial.draw] = self.ledger.record(trial.number)
@@ -160,7 +167,10 @@ def result_of(folds: Sequence[Outcome], variant: Variant, pruner: str = "median"
     state: State = "complete"
     reason = ""
     if failed:
-        state, reason = "failed", "; ".join(f"fold {number}: {fold.reason}" for number, fold in failed)
+        state = "failed"
+        reasons = {fold.reason for _, fold in failed}
+        same = len(failed) == len(folds) and len(reasons) == 1
+        reason = reasons.pop() if same else "; ".join(f"fold {number}: {fold.reason}" for number, fold in failed)
     elif any(fold.status == "stopped" for fold in folds):
         state, reason = "pruned", f"{REASONS[pruner]} after epoch {epochs}"
     return TrialResult(
