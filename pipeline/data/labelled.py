@@ -85,7 +85,7 @@ class Labelled:
             if not self.impute and (missing_N := np.isnan(self.x).any(axis=rows)).any():
                 raise DataError(
                     f"no number may be missing (NaN), but some are {_samples(missing_N)} of {self.name}; choose how "
-                    f"they are filled in, such as impute=mean, or leave these samples out"
+                    f'they are filled in, by --impute mean or from Python impute="mean", or leave these samples out'
                 )
 
 

@@ -51,6 +51,11 @@ def split(data: Labelled, *, classes: bool, test_size: float) -> Splits:
 
     Raises InputError for an impossible `test_size`, and DataError where the samples cannot be split, or not learned.
     """
+    if (data.x == data.x[:1]).all():
+        raise DataError(
+            f"inputs must say something of their samples, but all {len(data.x)} of {data.name} have the same; look at "
+            f"what they are read from, or choose other features"
+        )
     target_N, names = _classes(data) if classes else (_values(data), ())
     encoded = _Encoded(name=data.name, target_N=target_N, classes=names, group_N=_groups(data))
     test_N = data.test if data.test is not None else _held_out(encoded, test_size)
@@ -99,6 +104,11 @@ def guess_task(target: NDArray[np.generic], classes: Sequence[str] = ()) -> tupl
 
 def _classes(data: Labelled) -> tuple[NDArray[np.int64], tuple[str, ...]]:
     """The classes (N,) from 0 on, and what they are called."""
+    if data.target.dtype.kind == "f" and (fractions := data.target[data.target % 1 != 0]).size:
+        raise DataError(
+            f"a classification learns classes, but the target of {data.name} has values like {fractions[0]:.6g}; use "
+            f"--task regression or another target"
+        )
     labels = data.target.tolist()
     try:
         distinct = set(labels)
@@ -110,7 +120,10 @@ def _classes(data: Labelled) -> tuple[NDArray[np.int64], tuple[str, ...]]:
         values = sorted(distinct, key=str)
     names = [data.classes[value] if data.classes else _text(value) for value in values]
     if len(values) == 1:
-        raise DataError(f"there must be two classes at least, but all samples of {data.name} are of class {names[0]}")
+        raise DataError(
+            f"there must be two classes at least, but all samples of {data.name} are of class {names[0]}; "
+            f"choose another target"
+        )
     if alike := {name for name in names if names.count(name) > 1}:
         raise DataError(
             f"classes must be told apart by their names, but {data.name} has several that read {min(alike)}; give all "

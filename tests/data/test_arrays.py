@@ -91,7 +91,7 @@ def test_missing_numbers_are_kept_to_be_filled_in() -> None:
         (np.zeros((3, 2)), [0, 1], {}, "arrays has 3 samples and 2 targets"),
         (np.zeros((2, 2)), [[0, 1], [1, 0]], {}, r"shape \(2, 2\); make one-hot labels numbers with y.argmax"),
         (np.zeros((2, 2)), [0, 1], {"group": [1]}, r"each of the 2 samples of arrays needs one group, .* \(1,\)"),
-        ([[1.0], [np.nan], [np.nan]], [0, 1, 0], {}, r"in 2 samples \(1, 2\) of arrays; choose .* impute=mean"),
+        ([[1.0], [np.nan], [np.nan]], [0, 1, 0], {}, r"in 2 samples \(1, 2\) of arrays; choose .*--impute mean"),
         ([[1.0], [np.inf]], [0, 1], {}, "finite and below 3.4e38, but those of arrays are not in sample 1;"),
         ([[1.0], [1e39]], [0, 1], {}, "finite and below 3.4e38"),
         ([[1.0], [2.0]], [0.5, np.nan], {}, "1 of arrays have none, sample 1 first"),

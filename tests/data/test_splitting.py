@@ -115,7 +115,7 @@ def test_names_of_numbered_classes_are_kept() -> None:
     [
         (["a"] * 6, {}, "two classes at least, but all samples of made are of class a"),
         (["a", "a", "b", "b", "c", "d"], {}, "only 1 of c, d; leave it out, .* --task regression"),
-        ([0.5, 1.5, 2.5, 3.5, 4.5, 5.5, 6.5], {}, r"only 1 of 0.5, 1.5, 2.5, 3.5, 4.5 and 2 more"),
+        ([0.5, 1.5, 2.5, 3.5, 4.5, 5.5, 6.5], {}, r"classification learns classes, .* values like 0.5"),
         ([1, "1", 1, "1"], {}, "several that read 1; give all labels one type"),
         (["a", "a", "b", "c"], {"test": [0, 0, 1, 1]}, "the test part of made alone has b, c"),
         (["a", "b", "a", "a"], {"test": [0, 0, 1, 1]}, "the test part of made has a alone"),
