@@ -65,8 +65,8 @@ class Definition:
     fixed: Mapping[str, Level] = field(default_factory=dict, hash=False)
     """Constructor arguments that are levels of factors."""
     code: str
-    """Twelve hexadecimal characters that change whenever the code does (comments do not count), or the version of the
-    package that it is from."""
+    """Twelve hexadecimal characters that change when the code does that it depends on in its file (comments do not
+    count), or the version of the package that it is from."""
     source: str
     """Its docstring."""
     folder: Path | None = None
@@ -223,10 +223,42 @@ def _code(target: object, module: ModuleType | None) -> str:
     if version or file is None or not file.endswith(".py"):
         text = f"{kind.__module__} {kind.__qualname__} {version}"
     else:
-        text = ast.unparse(ast.parse(Path(file).read_text(encoding="utf-8")))
+        text = _depended_on(ast.parse(Path(file).read_text(encoding="utf-8")), kind.__name__)
     if version == "" and file is None:  # typed into a notebook
         try:
             text = inspect.getsource(kind)
         except (OSError, TypeError):
             text = cloudpickle.dumps(kind).hex()
     return hashlib.sha256(text.encode()).hexdigest()[:12]
+
+
+def _depended_on(file: ast.Module, name: str) -> str:
+    """The statements of a file on which a definition depends, without comments and layout; all where it has none of
+    this name."""
+    defining: dict[str, list[ast.stmt]] = {}
+    for statement in file.body:
+        for each in _names(statement):
+            defining.setdefault(each, []).append(statement)
+    wanted, found = [name], set[str]()
+    while wanted:
+        if (each := wanted.pop()) in defining and each not in found:
+            found.add(each)
+            parts = (part for statement in defining[each] for part in ast.walk(statement))
+            wanted += [part.id for part in parts if isinstance(part, ast.Name)]
+    needed = {id(statement) for each in found for statement in defining[each]}
+    kept = [each for each in file.body if not found or id(each) in needed or not _names(each)]
+    return "\n".join(map(ast.unparse, kept))
+
+
+def _names(statement: ast.stmt) -> list[str]:
+    """What a statement of a file defines or imports."""
+    match statement:
+        case ast.FunctionDef(name=name) | ast.AsyncFunctionDef(name=name) | ast.ClassDef(name=name):
+            return [name]
+        case ast.Import(names=names) | ast.ImportFrom(names=names):
+            return [(alias.asname or alias.name).partition(".")[0] for alias in names]
+        case ast.Assign(targets=targets):
+            return [part.id for target in targets for part in ast.walk(target) if isinstance(part, ast.Name)]
+        case ast.AnnAssign(target=ast.Name(id=name)):
+            return [name]
+    return []
