@@ -317,7 +317,7 @@ BROUGHT: dict[str, Brought] = {
     "words": Brought(Words, (7,), "vmapped", "Embedding has no batched layer", integers=True),
     "bare parameter": Brought(Bare, (6,), "vmapped", "Bare has no batched layer"),
     "attention": Brought(Attentive, (5, 4), "vmapped", "neither vectors nor images"),
-    "fused attention": Brought(lambda: Attentive(fused=True), (5, 4), "one by one", "performance drop"),
+    "fused attention": Brought(lambda: Attentive(fused=True), (5, 4), "vmapped", "neither vectors nor images"),
     "transformer": Brought(Transformer, (5, 4), "one by one", "random"),
     "gru": Brought(lambda: Recurrent(nn.GRU), (5, 4), "one by one", "GRU"),
     "lstm": Brought(lambda: Recurrent(nn.LSTM), (5, 4), "one by one", "LSTM"),

@@ -238,6 +238,7 @@ MEASURES: dict[str, Callable[[Mapping[str, Tensor], Batch], float]] = {
     "error": lambda found, batch: share_that_differs(found["answer"], batch.target),
     "digit_error": lambda found, batch: share_that_differs(found["digits"], batch.digits),
     "balanced_error": lambda found, batch: mean_share_that_differs(found["answer"], batch.target),
+    "log_loss": lambda found, batch: functional.nll_loss(found["log_probabilities"], batch.target).item(),
     "rmse": lambda found, batch: sklearn.root_mean_squared_error(batch.target, found["value"].detach()),
     "mae": lambda found, batch: sklearn.mean_absolute_error(batch.target, found["value"].detach()),
     "r2": lambda found, batch: sklearn.r2_score(batch.target, found["value"].detach()),
@@ -316,7 +317,8 @@ def of_points(output: Tensor, batch: Batch, _alpha: float | None) -> Reading:
 
 
 def of_classes(output: Tensor, batch: Batch, _alpha: float | None) -> Reading:
-    return Reading(functional.cross_entropy(output, batch.target), {"answer": output.argmax(1)})
+    found = {"answer": output.argmax(1), "log_probabilities": output.log_softmax(1)}
+    return Reading(functional.cross_entropy(output, batch.target), found)
 
 
 def of_values(train_N: Tensor) -> Callable[[Any, Batch, float | None], Reading]:

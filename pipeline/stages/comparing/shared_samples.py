@@ -27,7 +27,7 @@ FILE = "test_losses.csv"
 def draws_of(splits: Splits, replicas: Sequence[Replica]) -> dict[str, str]:
     """Whether rounds have `all` samples of each part, or a `fresh` draw of them, as it is kept with a run.
 
-    Pairs of all items count as all: a round pairs them anew, but they are the same items.
+    Samples of several items each are all where they use up the items, which the next round puts together anew.
     """
     uses = {"train_draw": (splits.train, "train"), "test_draw": (splits.test, "held_out")}
     return {
