@@ -212,8 +212,8 @@ LISTS = {
     "plan": without_digits(st.sampled_from(PLANNED).flatmap(lists_for).map(lambda line: ["plan", *line])),
     "evaluate of a run": without_search(lists_for("evaluate")),
 }
-"""Command -> lists of arguments. `ui` is left out, which would start servers and wait for Ctrl-C, and `new`, which makes
-a folder of any name."""
+"""Command -> lists of arguments. `ui` is left out, which would start servers and wait for Ctrl-C, and `new`, which
+makes a folder of any name."""
 
 
 @pytest.mark.parametrize("lists", LISTS.values(), ids=LISTS)
