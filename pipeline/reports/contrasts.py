@@ -22,7 +22,7 @@ from statsmodels.stats.power import TTestPower
 from pipeline.base.errors import InputError
 from pipeline.base.seeds import numpy_generator
 from pipeline.models.variant import Level, Variant
-from pipeline.reports.crossed import contributions, crossed, half_width
+from pipeline.reports.crossed import crossed, half_width
 from pipeline.reports.statistics import DECIMALS, RESAMPLES
 
 LEVEL = 0.05
@@ -176,7 +176,6 @@ def judge(
     *,
     overlap: float = 0.0,
     losses: Mapping[str, NDArray[np.float64]] | None = None,
-    root: bool = False,
 ) -> list[Verdict]:
     """What rounds say to contrasts that are asked together; `errors` has those of each variant, round by round.
 
@@ -184,7 +183,7 @@ def judge(
     of validation samples over that of training samples, and the test is the corrected t test (Nadeau and Bengio, 2003).
 
     Rounds that all test on the same samples say nothing of other test samples by their spread. For them `losses` has
-    those of each variant, (R, N), whose mean over samples (or its `root`) is the error, and interval, p and detectable
+    the `contributions` of each variant, (R, N), whose mean over samples is the error, and interval, p and detectable
     difference are those of `crossed`; the effect size stays that of rounds. One round has them too, by its samples.
     Raises ValueError where there is an overlap as well, as folds share no validation samples.
     """
@@ -200,7 +199,7 @@ def judge(
         certainties = [_over_rounds(difference_R, overlap) for difference_R in values]
     else:
         certainties = [
-            _over_test_samples_too(contrast, float(difference_R.mean()), losses, root=root)
+            _over_test_samples_too(contrast, float(difference_R.mean()), losses)
             for contrast, difference_R in zip(contrasts, values, strict=True)
         ]
     corrected = holm([certainty.p for certainty in certainties])
@@ -227,10 +226,8 @@ def _over_rounds(difference_R: NDArray[np.float64], overlap: float) -> _Certaint
     return _Certainty(p, half, _detectable_effect(n) * std * math.sqrt(1 + n * overlap))
 
 
-def _over_test_samples_too(
-    contrast: Contrast, mean: float, losses: Mapping[str, NDArray[np.float64]], *, root: bool
-) -> _Certainty:
-    difference_RN = sum(weight * contributions(losses[name], root=root) for name, weight in contrast.weights.items())
+def _over_test_samples_too(contrast: Contrast, mean: float, losses: Mapping[str, NDArray[np.float64]]) -> _Certainty:
+    difference_RN = sum(weight * losses[name] for name, weight in contrast.weights.items())
     _, error, df = crossed(difference_RN)
     if df == 0:  # one round, one sample
         return _Certainty(math.nan, math.nan, math.nan)

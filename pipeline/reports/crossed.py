@@ -70,12 +70,12 @@ def contributions(losses_RN: ArrayLike, *, root: bool = False) -> NDArray[np.flo
     return contribution_RN
 
 
-def crossed_interval(losses_RN: ArrayLike, *, root: bool = False) -> tuple[float, float]:
-    """The 95 % interval of the error of one variant (Student's), from its losses in each round on each test sample.
+def crossed_interval(value_RN: ArrayLike) -> tuple[float, float]:
+    """The 95 % interval of a mean (Student's), from the `contributions` of each round and test sample.
 
-    With `root` the error is the root of the mean loss. A single loss has no interval: (NaN, NaN).
+    A single one has no interval: (NaN, NaN).
     """
-    mean, error, df = crossed(contributions(losses_RN, root=root))
+    mean, error, df = crossed(value_RN)
     half = half_width(error, df)
     return mean - half, mean + half
 
@@ -94,9 +94,8 @@ def summarise_crossed(
     summary = summarise(values, unit)
     if value_RN is None:
         return summary
-    mean, error, df = crossed(value_RN)
-    half = half_width(error, df)
-    return replace(summary, low=max(mean - half, within[0]), high=min(mean + half, within[1]))
+    low, high = crossed_interval(value_RN)
+    return replace(summary, low=max(low, within[0]), high=min(high, within[1]))
 
 
 def half_width(error: float, df: float) -> float:

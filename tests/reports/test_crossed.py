@@ -104,7 +104,8 @@ def test_contributions_to_a_root_are_its_derivative() -> None:
 
 def verdict_on(losses: dict[str, NDArray[np.float64]], *, root: bool = False) -> Verdict:
     errors = {name: (loss_RN.mean(1) ** (0.5 if root else 1)).tolist() for name, loss_RN in losses.items()}
-    [verdict] = judge([DIFFERENCE], errors, losses=losses, root=root)
+    added = {name: contributions(loss_RN, root=root) for name, loss_RN in losses.items()}
+    [verdict] = judge([DIFFERENCE], errors, losses=added)
     return verdict
 
 

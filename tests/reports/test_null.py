@@ -14,7 +14,7 @@ from scipy import stats
 
 from pipeline.base.seeds import numpy_generator
 from pipeline.reports.contrasts import Contrast, Verdict, judge
-from pipeline.reports.crossed import crossed_interval
+from pipeline.reports.crossed import contributions, crossed_interval
 
 Losses = dict[str, NDArray[np.float64]]
 BAND = (0.02, 0.08)
@@ -54,7 +54,8 @@ def verdicts_on(losses: Losses, *, root: bool = False) -> tuple[list[Verdict], N
     pairs = [(f"a{each}", f"b{each}") for each in range(len(losses) // 2)]
     contrasts = [Contrast(name=one, family="", weights={one: 1.0, other: -1.0}) for one, other in pairs]
     over_rounds = [stats.ttest_rel(errors[one], errors[other]).pvalue for one, other in pairs]
-    return judge(contrasts, errors, losses=losses, root=root), np.array(over_rounds)
+    added = {name: contributions(loss_RN, root=root) for name, loss_RN in losses.items()}
+    return judge(contrasts, errors, losses=added), np.array(over_rounds)
 
 
 def share_found(verdicts: list[Verdict]) -> float:
@@ -88,7 +89,7 @@ def test_intervals_hold_the_true_difference_nineteen_times_of_twenty() -> None:
 @pytest.mark.parametrize(("kind", "root", "true"), [("normal", False, 0.0), ("squares", True, math.sqrt(4.05))])
 def test_intervals_of_one_variant_hold_its_true_error(kind: str, root: bool, true: float) -> None:
     """Of a square of a normal score with mean 1 and variance 0.04 + 1 + 0.01 + 1 + 1, the mean is 4.05."""
-    intervals = [crossed_interval(loss_RN, root=root) for loss_RN in losses_of(kind, 300).values()]
+    intervals = [crossed_interval(contributions(loss_RN, root=root)) for loss_RN in losses_of(kind, 300).values()]
     held = np.mean([low <= true <= high for low, high in intervals])
     assert 1 - BAND[1] < held < 1 - BAND[0]
 
