@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Callable
 from fnmatch import fnmatch
 from pathlib import Path
@@ -249,3 +250,26 @@ def test_a_screening_of_a_digit_model_ends_with_the_best_on_all_samples(
     assert search.data.tags["best_trial"] == "2"
     assert search.data.tags["config"] == trials[2].data.tags["config"]
     assert "| digit error |" in output
+
+
+def test_a_model_and_data_of_ones_own_are_where_the_command_was_given(
+    tmp_path: Path, furnished: Callable[[Path], Workplace]
+) -> None:
+    workplace = furnished(tmp_path)
+    shutil.copytree(ROOT / "examples" / "leaves", tmp_path / "mine")
+    data = {"dataset": "csv", "data_file": "mine/leaves.csv", "target": "species", "group": "tree"}
+    code, output = workplace.mlflow_run(
+        "evaluate",
+        model="mine/models.py:Wide",
+        preset="default",
+        rounds="2",
+        task="classification",
+        workers="1",
+        **data,
+    )
+    assert code == 0, output
+    [run] = by_role(workplace, "evaluate")
+    assert (run.data.tags["model"], run.data.params["task"]) == ("Wide", "classification")
+    assert run.data.tags["trained"] == "stacked"
+    assert json.loads(run.data.tags["variant"])["reference"] == "mine/models.py:Wide"
+    assert "variantlab compare" in output
