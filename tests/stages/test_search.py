@@ -202,7 +202,7 @@ def test_when_every_trial_fails_the_stage_ends_with_one_clear_error(
     faulty = replace(subject, splits=without_finite_digits(subject.splits))
     monkeypatch.setattr(search, "inputs", lambda _: (faulty, space))
     tracker = MemoryTracker()
-    with pytest.raises(StageError, match=r"no trial .* could be completed: fold 0: the loss became nan in epoch 1"):
+    with pytest.raises(StageError, match=r"no trial .* could be completed: the loss became nan in epoch 1"):
         search.run(replace(config, n_trials=2), tracker, Silent())
     assert {run.status for run in tracker.runs} == {"FAILED"}
 
