@@ -17,7 +17,7 @@ from benchmarks.engine import COLUMNS, FLOAT32, Engine, open_engine
 from benchmarks.jobs import JOB_TABLES, time_rows
 from benchmarks.machine import this_machine, versions
 from benchmarks.measure import Step, measure_cell, measure_peak
-from benchmarks.own import measure_own
+from benchmarks.own import NETWORKS, measure_own
 from benchmarks.page import Page
 from benchmarks.peers import Peer, gemm_peer, library_peers, plain_peers
 from benchmarks.question import ask
@@ -29,7 +29,7 @@ from pipeline.data.dataset import Dataset
 from pipeline.tasks.registry import variants
 
 BATCH_SIZES = (8, 25, 100)
-CELL_SECONDS, HEAVY_CELL_SECONDS, ROW_SECONDS, OWN_SECONDS = 30.0, 80.0, 5.0, 15.0
+CELL_SECONDS, HEAVY_CELL_SECONDS, ROW_SECONDS, OWN_SECONDS = 30.0, 80.0, 5.0, 12.0
 """What to expect, for the time left alone."""
 
 
@@ -100,7 +100,7 @@ def run(plan: Plan) -> Page:
         gemm = stack.enter_context(open_peers([gemm_peer(plan.workers)]))[0]
         gemm.prepare(tasks[0])
         total = sum(map(_seconds, tasks)) + ROW_SECONDS * sum(len(table.rows) for table in tables)
-        total += 3 * OWN_SECONDS * plan.own
+        total += len(NETWORKS) * OWN_SECONDS * plan.own
         pace = Pace(stack.enter_context(Terminal().progress("Benchmark", total)))
         before = measure_peak(gemm)
         cells = [_measure(task, contest, plan, pace) for task in tasks]

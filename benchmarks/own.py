@@ -17,6 +17,7 @@ from torch.nn import functional
 
 from benchmarks.work import LEARNING_RATE, SEED, replica_name
 from pipeline.base.seeds import derive
+from pipeline.data.arrays import arrays
 from pipeline.data.config import DataConfig
 from pipeline.data.dataset import Indices, Splits
 from pipeline.data.rounds import draw_samples
@@ -65,19 +66,113 @@ class Normalised(nn.Module):
         return functional.log_softmax(self.layers(x), dim=1)
 
 
-class Recurrent(nn.Module):
-    """A GRU over the eight rows of an image."""
+class Bare(nn.Module):
+    """A parameter without a layer."""
+
+    def __init__(self, in_features: int, num_classes: int) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.randn(in_features, 64) / in_features**0.5)
+        self.scores = nn.Linear(64, num_classes)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(B, D) -> (B, K)."""
+        scores: Tensor = self.scores(functional.relu(x @ self.weight))
+        return scores
+
+
+class Residual(nn.Module):
+    """Two convolutions around which the image is added."""
 
     def __init__(self, num_classes: int) -> None:
         super().__init__()
-        self.reader = nn.GRU(8, 32, batch_first=True)
+        self.first, self.second = nn.Conv2d(1, 8, 3, padding=1), nn.Conv2d(8, 8, 3, padding=1)
+        self.scores = nn.Sequential(nn.Flatten(), nn.Linear(512, num_classes))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(B, 1, 8, 8) -> (B, K)."""
+        x = self.first(x)
+        scores: Tensor = self.scores(functional.relu(x + self.second(functional.relu(x))))
+        return scores
+
+
+class Transposed(nn.Module):
+    """A transposed convolution."""
+
+    def __init__(self, num_classes: int) -> None:
+        super().__init__()
+        self.first = nn.ConvTranspose2d(1, 8, 3, stride=2)
+        self.scores = nn.Sequential(nn.MaxPool2d(4), nn.Flatten(), nn.Linear(128, num_classes))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(B, 1, 8, 8) -> (B, K)."""
+        scores: Tensor = self.scores(functional.relu(self.first(x)))
+        return scores
+
+
+class Words(nn.Module):
+    """An embedding of grey values."""
+
+    def __init__(self, num_embeddings: int, num_classes: int) -> None:
+        super().__init__()
+        self.words = nn.Embedding(num_embeddings, 16)
+        self.scores = nn.Linear(16, num_classes)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(B, T) indices -> (B, K)."""
+        scores: Tensor = self.scores(self.words(x).mean(1))
+        return scores
+
+
+class Attention(nn.Module):
+    """Two heads over the eight rows of an image."""
+
+    def __init__(self, num_classes: int) -> None:
+        super().__init__()
+        self.attention = nn.MultiheadAttention(8, 2, batch_first=True)
+        self.scores = nn.Linear(8, num_classes)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(B, T, D) -> (B, K)."""
+        seen, _ = self.attention(x, x, x, need_weights=False)
+        scores: Tensor = self.scores(seen.mean(1))
+        return scores
+
+
+class Recurrent(nn.Module):
+    """A GRU over the eight rows of an image."""
+
+    layer = nn.GRU
+
+    def __init__(self, num_classes: int) -> None:
+        super().__init__()
+        self.reader = self.layer(8, 32, batch_first=True)
         self.scores = nn.Linear(32, num_classes)
 
     def forward(self, x: Tensor) -> Tensor:
-        """(B, 64) -> (B, K)."""
-        _, last = self.reader(x.view(-1, 8, 8))
-        scores: Tensor = self.scores(last[0])
+        """(B, T, D) -> (B, K)."""
+        outputs, _ = self.reader(x)
+        scores: Tensor = self.scores(outputs[:, -1])
         return scores
+
+
+class LongShort(Recurrent):
+    """The same with an LSTM."""
+
+    layer = nn.LSTM  # type: ignore[assignment]
+
+
+NETWORKS: Mapping[type[nn.Module], tuple[str, tuple[int, ...], str]] = {
+    Dense: ("two hidden layers", (64,), "float32"),
+    Residual: ("residual block", (1, 8, 8), "float32"),
+    Normalised: ("`LayerNorm`", (64,), "float32"),
+    Bare: ("parameter without a layer", (64,), "float32"),
+    Words: ("`Embedding`", (64,), "int64"),
+    Transposed: ("`ConvTranspose2d`", (1, 8, 8), "float32"),
+    Attention: ("`MultiheadAttention`", (8, 8), "float32"),
+    Recurrent: ("`GRU`", (8, 8), "float32"),
+    LongShort: ("`LSTM`", (8, 8), "float32"),
+}
+"""What each is called, the shape in which it is given the 64 grey values of an image, and their type."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -93,21 +188,26 @@ class OwnCell:
 
 def measure_own(cache_dir: Path, repeats: int, step: Callable[[str], None]) -> list[OwnCell]:
     """Each network by hand and with the engine in turn, `repeats` times, on scikit-learn's digits."""
+    from sklearn.datasets import load_digits  # a second to import
+
+    x_ND, target_N = load_digits(return_X_y=True)
     cells, threads = [], torch.get_num_threads()
     torch.set_num_threads(1)
     try:
         with kept():
-            for network in (Dense, Normalised, Recurrent):
-                step(f"{network.__name__} of one's own")
-                cells.append(_measure(network, cache_dir, repeats))
+            for network, (name, shape, kind) in NETWORKS.items():
+                step(f"a network of one's own: {name}")
+                data = arrays(x_ND.reshape(-1, *shape).astype(kind), target_N, name="digits")
+                config = DataConfig(dataset="digits", task="classification", given=data, cache_dir=cache_dir)
+                cells.append(_measure(network, name, config, repeats))
     finally:
         torch.set_num_threads(threads)
     return cells
 
 
-def _measure(network: type[nn.Module], cache_dir: Path, repeats: int) -> OwnCell:
+def _measure(network: type[nn.Module], name: str, config: DataConfig, repeats: int) -> OwnCell:
     [definition] = definitions_of(network)
-    subject = open_subject(definition, DataConfig(dataset="sklearn:digits", cache_dir=cache_dir))
+    subject = open_subject(definition, config)
     variant, splits = subject.variant, subject.splits
     _train_by_hand(variant, splits)
     by_hand, together = [], {count: list[float]() for count in REPLICAS}
@@ -118,7 +218,7 @@ def _measure(network: type[nn.Module], cache_dir: Path, repeats: int) -> OwnCell
         for count, seconds in together.items():
             seconds.append(_train(variant, splits, count))
     trained = way_of(variant, variant.preset.structure)
-    return OwnCell(network=network.__name__, way=trained.way, by_hand=by_hand, by_replicas=together)
+    return OwnCell(network=name, way=trained.way, by_hand=by_hand, by_replicas=together)
 
 
 def _samples_of(splits: Splits, replica: int) -> tuple[Indices, Indices]:
@@ -148,8 +248,10 @@ def _train_by_hand(variant: Variant, splits: Splits) -> float:
         for part in [data.gather(indices)]
     ]
     started = time.perf_counter()
-    mean, std = parts[0][0].mean(0), parts[0][0].std(0).clamp_min(1e-6)
-    (x, target), (held_out, held_out_target) = ((((each - mean) / std), wanted) for each, wanted in parts)
+    if not variant.integer_inputs:
+        mean, std = parts[0][0].mean(0), parts[0][0].std(0).clamp_min(1e-6)
+        parts = [((each - mean) / std, wanted) for each, wanted in parts]
+    (x, target), (held_out, held_out_target) = parts
     network = build_network(variant, SEED, *replica_name(0))
     adam = torch.optim.Adam(network.parameters(), lr=LEARNING_RATE)
     order = torch.Generator().manual_seed(derive(SEED, "order", *replica_name(0)))
@@ -175,7 +277,7 @@ def own_table(cells: Sequence[OwnCell]) -> Table:
          *(f"ratio of {count}" for count in REPLICAS)],
         [
             [
-                f"`{cell.network}`",
+                cell.network,
                 cell.way,
                 f"{1e3 * median(cell.by_hand):.1f}",
                 *(f"{1e3 * median(cell.by_replicas[count]):.1f}" for count in REPLICAS),

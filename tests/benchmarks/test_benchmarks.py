@@ -289,9 +289,9 @@ def test_networks_of_ones_own_are_measured_by_each_way(monkeypatch: pytest.Monke
     monkeypatch.setattr(own, "EPOCHS", 1)
     threads = torch.get_num_threads()
     cells = own.measure_own(tmp_path, 1, lambda _: None)
-    assert [cell.way for cell in cells] == ["stacked", "vmapped", "one by one"]
+    assert [cell.way for cell in cells] == ["stacked"] * 2 + ["vmapped"] * 5 + ["one by one"] * 2
     assert all(len(cell.by_hand) == len(cell.by_replicas[count]) == 1 for cell in cells for count in own.REPLICAS)
-    assert [row[0] for row in own.own_table(cells).rows] == ["`Dense`", "`Normalised`", "`Recurrent`"]
+    assert [row[0] for row in own.own_table(cells).rows] == [name for name, *_ in own.NETWORKS.values()]
     assert torch.get_num_threads() == threads
 
 
