@@ -97,14 +97,15 @@ def _without_network(**_options: Any) -> nn.Module:
 
 def facts_of(splits: Splits, terms: Terms, shape: tuple[int, ...], *, is_integer: bool) -> Facts:
     """What constructor arguments are filled in with."""
-    greatest = max(int(part.arrays[0].max()) for part in (splits.train, splits.test)) if is_integer else 0
+    parts = [part.arrays[0] for part in (splits.train, splits.test)]
+    is_index = is_integer and all(part.min() >= 0 for part in parts)
     return Facts(
         input_shape=shape,
         in_features=math.prod(shape),
         in_channels=shape[0],
         out_features=terms.outputs,
         num_classes=terms.classes or None,
-        num_embeddings=greatest + 1 if is_integer else None,
+        num_embeddings=max(int(part.max()) for part in parts) + 1 if is_index else None,
     )
 
 

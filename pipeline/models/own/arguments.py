@@ -43,6 +43,7 @@ def options_of(defaults: Mapping[str, Any], hints: Mapping[str, Any], model: str
 def _option(argument: str, default: Any, hint: Any, model: str) -> Option | None:
     name = f"{PREFIX}{argument}" if argument in (*HYPERPARAMETERS, "structure") else argument
     annotated, optional = _without_none(hint)
+    is_given = default != NONE if isinstance(default, str) else True
     optional = optional or default is None
     choices: tuple[str, ...] = ()
     shown: Any = NONE if default is None else default
@@ -58,7 +59,7 @@ def _option(argument: str, default: Any, hint: Any, model: str) -> Option | None
         kind = Number
     elif kind is int and annotated is float:
         kind, shown = float, float(default)
-    if kind not in KINDS:
+    if kind not in KINDS or (isinstance(shown, float) and not math.isfinite(shown)):
         return None
     return Option(
         name=name,
@@ -66,7 +67,7 @@ def _option(argument: str, default: Any, hint: Any, model: str) -> Option | None
         kind=kind,
         default=shown,
         choices=choices,
-        optional=optional,
+        optional=optional and is_given and NONE not in choices,  # else `none` is a name like any other
         low=-math.inf,
     )
 

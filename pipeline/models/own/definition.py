@@ -93,7 +93,7 @@ class Definition:
                 {name: value for name, value in given.items() if name.rpartition("__")[2] not in without}, {}, self.name
             )
         hints, defaults = hints_of(self.target), dict[str, Any]()
-        for parameter in inspect.signature(self.target).parameters.values():
+        for parameter in self._parameters().values():
             if parameter.kind in (parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD) or parameter.name in self.fixed:
                 continue
             if parameter.name in (*FILLED, *without):
@@ -109,7 +109,7 @@ class Definition:
     def constructor(self, facts: Facts) -> Constructor:
         """How it is made for data. Raises InputError for an argument that these data cannot fill."""
         options = self._options()
-        names = () if isinstance(self.target, FromInstance) else tuple(inspect.signature(self.target).parameters)
+        names = () if isinstance(self.target, FromInstance) else tuple(self._parameters())
         given = {name: value for name, value in facts.given.items() if name in names}
         for name in names:
             if name in FILLED and name not in given and self._needs(name):
@@ -119,10 +119,21 @@ class Definition:
             given={**given, **self.fixed},
             arguments={option.name: name for name, (option, _) in options.items() if option.name != name},
             enums={option.name: kind for option, kind in options.values() if kind is not None},
+            optional=frozenset(option.name for option, _ in options.values() if option.optional),
         )
 
+    def _parameters(self) -> Mapping[str, inspect.Parameter]:
+        """The constructor's, by name."""
+        try:
+            return inspect.signature(self.target).parameters
+        except ValueError:  # one that is not written in Python
+            raise InputError(
+                f"constructor arguments are read from a signature, but {self.name} has none; give a function of your "
+                f"own that calls it"
+            ) from None
+
     def _needs(self, name: str) -> bool:
-        parameter = inspect.signature(self.target).parameters[name]
+        parameter = self._parameters()[name]
         return parameter.default is parameter.empty
 
 
@@ -172,7 +183,7 @@ def definitions_of(target: object, *, reference: str = "", module: ModuleType | 
     if not is_instance and not callable(target):
         raise InputError(f"a model is a class, a function that makes one, or an estimator, but {name} is {target!r}")
     made: Callable[..., Any] = FromInstance(instance=target) if is_instance else target  # type: ignore[assignment]
-    declared: Declared = vars(target).get(DECLARED, Declared(family=name, levels={}, marks={}))
+    declared: Declared = getattr(target, "__dict__", {}).get(DECLARED, Declared(family=name, levels={}, marks={}))
     is_class = isinstance(target, type)
     whole = Definition(
         name=name.replace(".", "_"),
@@ -181,7 +192,7 @@ def definitions_of(target: object, *, reference: str = "", module: ModuleType | 
         target=made,
         is_estimator=is_instance or (is_class and hasattr(target, "fit") and hasattr(target, "predict")),
         factors=declared.marks,
-        code=_code(target, module),
+        code=_code(target, module, name),
         source=inspect.cleandoc(getattr(target, "__doc__", "") or "").partition("\n\n")[0],
         folder=_folder(module),
     )
@@ -214,22 +225,41 @@ def _folder(module: ModuleType | None) -> Path | None:
     return Path(str(module.__file__)).parent if module is not None and is_file else None
 
 
-def _code(target: object, module: ModuleType | None) -> str:
+def _code(target: object, module: ModuleType | None, name: str) -> str:
     kind = target if isinstance(target, type) or inspect.isfunction(target) else type(target)
     home = module if module is not None else sys.modules.get(kind.__module__)
-    top = sys.modules.get(kind.__module__.partition(".")[0])
-    version = getattr(top, "__version__", "")
-    file = getattr(home, "__file__", None)
-    if version or file is None or not file.endswith(".py"):
-        text = f"{kind.__module__} {kind.__qualname__} {version}"
-    else:
-        text = _depended_on(ast.parse(Path(file).read_text(encoding="utf-8")), kind.__name__)
-    if version == "" and file is None:  # typed into a notebook
+    where = kind.__module__ if home is None else home.__name__
+    parts = [
+        f"{each} {kind.__qualname__} {version}"
+        for each in dict.fromkeys((kind.__module__, where))
+        if (version := _version(each))
+    ]
+    file = str(getattr(home, "__file__", ""))
+    if file.endswith(".py") and not _version(where):
+        top = (kind.__qualname__ if module is None else name).partition(".")[0]
+        parts.append(_depended_on(ast.parse(Path(file).read_text(encoding="utf-8")), top))
+    if not parts:  # typed into a notebook
         try:
-            text = inspect.getsource(kind)
+            parts.append(inspect.getsource(kind))
         except (OSError, TypeError):
-            text = cloudpickle.dumps(kind).hex()
-    return hashlib.sha256(text.encode()).hexdigest()[:12]
+            parts.append(cloudpickle.dumps(kind).hex())
+    if kind is not target and hasattr(target, "get_params"):
+        parts += _parts(target.get_params())
+    return hashlib.sha256("\n".join(parts).encode()).hexdigest()[:12]
+
+
+def _version(module: str) -> str:
+    """Of the package that a module is in; empty for a module by itself, such as a person's file."""
+    package = module.partition(".")[0]
+    return "" if package == module else str(getattr(sys.modules.get(package), "__version__", ""))
+
+
+def _parts(parameters: Mapping[str, Any]) -> list[str]:
+    """What an estimator is made of: its parameters, those that are no simple values by their kind."""
+    return [
+        f"{name}={value!r}" if isinstance(value, int | float | str | None) else f"{name}: {type(value).__qualname__}"
+        for name, value in sorted(parameters.items())
+    ]
 
 
 def _depended_on(file: ast.Module, name: str) -> str:

@@ -7,7 +7,6 @@ import sys
 from collections.abc import Callable, Mapping
 from copy import deepcopy
 from dataclasses import dataclass, field
-from functools import lru_cache
 from typing import Any
 
 import cloudpickle
@@ -30,22 +29,25 @@ class Portable:
             if name.startswith(FILE_PREFIX):  # which no other process can import
                 cloudpickle.register_pickle_by_value(module)
         try:
-            return cls(cloudpickle.dumps(target))
+            portable = cls(cloudpickle.dumps(target))
         except Exception as error:  # whatever an object's own __reduce__ raises
             raise InputError(
                 f"a model is sent to worker processes, but {target!r} cannot be: {error}; let it make what it needs "
                 f"itself"
             ) from error
+        _known[portable.payload] = target
+        return portable
 
     def __call__(self, *args: Any, **options: Any) -> Any:
         """Call it."""
-        return _loaded(self.payload)(*args, **options)
+        if self.payload not in _known:
+            _known[self.payload] = cloudpickle.loads(self.payload)
+        return _known[self.payload](*args, **options)
 
 
-@lru_cache(maxsize=64)
-def _loaded(payload: bytes) -> Callable[..., Any]:
-    loaded: Callable[..., Any] = cloudpickle.loads(payload)
-    return loaded
+_known: dict[bytes, Callable[..., Any]] = {}
+"""What is at hand is not read back: cloudpickle would put what it has sent of a class into the class itself, which
+then no longer sees the other names of its file."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -59,6 +61,8 @@ class Constructor:
     """Option -> argument, where that is called otherwise."""
     enums: Mapping[str, type[enum.Enum]]
     """Option -> the enumeration of which it names a member."""
+    optional: frozenset[str] = frozenset()
+    """Options of which `none` stands for None."""
 
     def __call__(self, **options: Value) -> Any:
         """The network, or the estimator."""
@@ -66,9 +70,9 @@ class Constructor:
         return self.target(**{**self.given, **values})
 
     def _value(self, name: str, value: Value) -> Any:
-        if name in self.enums:
-            return self.enums[name][str(value)]
-        return None if value == NONE else value
+        if value == NONE and name in self.optional:
+            return None
+        return self.enums[name][str(value)] if name in self.enums else value
 
 
 @dataclass(frozen=True, kw_only=True)
