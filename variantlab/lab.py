@@ -192,15 +192,16 @@ class Lab:
 
 def _model(model: Model) -> str | Definition:
     if isinstance(model, str | Definition):
-        return model
-    found = definitions_of(model)
-    if len(found) > 1:
-        names = ", ".join(each.name for each in found)
+        found = find_model(model)  # as the file is now
+        return found if isinstance(found, Definition) else model
+    variants = definitions_of(model)
+    if len(variants) > 1:
+        names = ", ".join(each.name for each in variants)
         raise InputError(
-            f"one variant is trained at a time, but {found[0].family} declares {len(found)} ({names}); take one of "
-            f"definitions_of({found[0].family})"
+            f"one variant is trained at a time, but {variants[0].family} declares {len(variants)} ({names}); take one "
+            f"of definitions_of({variants[0].family})"
         )
-    return found[0]
+    return variants[0]
 
 
 def _name(model: str | Definition) -> str:

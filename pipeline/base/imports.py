@@ -7,8 +7,9 @@ import importlib
 import importlib.util
 import sys
 import traceback
+from importlib.machinery import SourceFileLoader
 from pathlib import Path
-from types import ModuleType
+from types import CodeType, ModuleType
 
 from pipeline.base.errors import InputError, UnknownNameError
 from pipeline.base.files import given_path
@@ -23,7 +24,16 @@ def is_reference(text: str) -> bool:
     >>> is_reference("models.py:Wide"), is_reference("package.models:Wide"), is_reference("mlp_ws")
     (True, True, False)
     """
-    return ":" in text
+    return ":" in text or text.endswith(".py")  # which lacks its name, and is told so
+
+
+class _Anew(SourceFileLoader):
+    """Reads the file itself: what Python keeps of one that was changed within a second is that of before."""
+
+    def get_code(self, fullname: str) -> CodeType:
+        """What is in the file."""
+        code: CodeType = self.source_to_code(self.get_data(self.path), self.path)
+        return code
 
 
 def load_object(reference: str, kind: str) -> tuple[ModuleType, object]:
@@ -56,10 +66,14 @@ def _from_file(place: str, kind: str) -> ModuleType:
     if not path.is_file():
         raise InputError(f"a {kind} is read from a Python file, but there is no {path}")
     path = path.resolve()
-    name = FILE_PREFIX + hashlib.sha256(str(path).encode()).hexdigest()[:16]
+    try:
+        content = path.read_bytes()
+    except OSError as error:
+        raise InputError(f"{place} must be readable, but {explain(error, [path.parent])}") from error
+    name = FILE_PREFIX + hashlib.sha256(str(path).encode() + content).hexdigest()[:16]  # changed, it is another module
     if name in sys.modules:
         return sys.modules[name]
-    spec = importlib.util.spec_from_file_location(name, path)
+    spec = importlib.util.spec_from_file_location(name, path, loader=_Anew(name, str(path)))
     assert spec is not None
     assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)

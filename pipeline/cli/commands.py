@@ -551,8 +551,9 @@ def _sampling(options: dict[str, Any]) -> Sampling:
     """Take the options that all stages share out of `options`."""
     from pipeline.data.config import DataConfig
     from pipeline.stages.stage import Sampling
-    from pipeline.tasks.subjects import usual_samples
+    from pipeline.tasks.subjects import kept, usual_samples
 
+    click.get_current_context().with_resource(kept())
     cache_dir = _cache(options.pop("cache_dir"))
     given = {name: options.pop(name) for name in options_of_data() if name in options}
     told = {name: value for name, value in given.items() if value != options_of_data()[name].default}

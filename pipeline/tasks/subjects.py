@@ -165,7 +165,7 @@ def find_model(model: Model) -> Variant | Definition:
     reference = installed.get(model, model)
     if not is_reference(reference):
         raise UnknownNameError("model", model, [*variants(), *installed])
-    found = find_definition(reference)
+    found = _once(reference, lambda: find_definition(reference))
     if found.name in variants():
         raise InputError(f"{found.name} is a variant of variantlab, so a model of your own needs another name")
     return found
@@ -234,8 +234,10 @@ def _once(key: object, make: Callable[[], Found]) -> Found:
 
 @contextmanager
 def kept(cache: dict[object, Any] | None = None) -> Iterator[None]:
-    """Inside, a data set is loaded once and no more, and so is what a task makes of a model; a `cache` is for the next
-    time too."""
+    """Inside, a data set is loaded once and no more, and so are a person's code and what a task makes of it.
+
+    A `cache` is for the next time too.
+    """
     global _kept
     before, _kept = _kept, {} if cache is None else cache
     try:
