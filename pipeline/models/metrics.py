@@ -108,7 +108,7 @@ def balanced_wrong_RN(predictions: Predictions, batch: Batch) -> Tensor:
     target_RN = batch["target"]
     one_RN = target_RN.double().new_ones(target_RN.shape)
     seen_RK = one_RN.new_zeros(len(target_RN), int(target_RN.max()) + 1).scatter_add(1, target_RN, one_RN)
-    share_R = target_RN.shape[1] / (seen_RK > 0).sum(1)
+    share_R = target_RN.shape[1] / (seen_RK > 0).double().sum(1)
     return wrong_RN(predictions, batch) * share_R.unsqueeze(1) / seen_RK.gather(1, target_RN)
 
 

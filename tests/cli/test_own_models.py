@@ -189,3 +189,26 @@ def test_what_is_wrong_is_one_sentence_with_a_way_out(
         assert part in line
     assert runs_in(folder) == []
     assert not list(folder.glob("optuna*"))
+
+
+COUNTED = """
+from pathlib import Path
+
+import numpy as np
+
+
+def draw():
+    with Path("drawn.txt").open("a") as file:
+        file.write("drawn\\n")
+    x_ND = np.random.default_rng().normal(size=(60, 3))  # other samples each time
+    return x_ND, x_ND[:, 0] > 0
+"""
+
+
+def test_a_command_reads_data_once(folder: Path) -> None:
+    Path("draws.py").write_text(COUNTED)
+    own = ["--model", "models.py:Good", "--dataset", "draws.py:draw", "--preset", "default", "--rounds", "2"]
+    result = invoke("evaluate", *own, "--changes", "epochs=1", "--workers", "1")
+    assert result.exit_code == 0, result.output
+    assert Path("drawn.txt").read_text() == "drawn\n"
+    assert runs_in(folder) == ["evaluate Good"]

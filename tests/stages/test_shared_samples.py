@@ -131,6 +131,10 @@ def test_a_comparison_covers_the_test_samples_and_says_so(tmp_path: Path) -> Non
     evaluated(tracker, sampling, wide, resampling="bootstrap")
     with pytest.raises(InputError, match="resampling differ"):
         compare.run(CompareConfig(), tracker, Silent())
+    allowed = compare.run(CompareConfig(allow_unequal=True), tracker, Silent())
+    assert any("Not comparable: resampling differ" in note for note in allowed.notes)
+    assert any("imitated by drawing again from this one" in note for note in allowed.notes)
+    assert allowed.more == []
 
 
 def test_the_best_of_a_search_is_that_of_the_same_code(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
