@@ -48,11 +48,23 @@ try:
     lab.compare(["nothing"])
 except Exception as error:
     print("refused:", error)
+for width in (3, 5):
+    with open("models.py", "w") as file:
+        file.write(FILE.replace("WIDTH", str(width)))
+    found = lab.evaluate("models.py:made", rounds=2, changes={"epochs": 1})
+    print("parameters", found.table.rows[0][found.table.headers.index("parameters")])
+"""
+FILE = """
+from torch import nn
+
+
+def made(in_features, num_classes):
+    return nn.Sequential(nn.Linear(in_features, WIDTH), nn.Linear(WIDTH, num_classes))
 """
 
 
 def test_an_unguarded_script_searches_evaluates_and_compares(tmp_path: Path) -> None:
-    (tmp_path / "study.py").write_text(SCRIPT)
+    (tmp_path / "study.py").write_text(f"FILE = {FILE!r}\n{SCRIPT}")
     done = subprocess.run(
         [sys.executable, "study.py"],
         cwd=tmp_path,
@@ -68,8 +80,9 @@ def test_an_unguarded_script_searches_evaluates_and_compares(tmp_path: Path) -> 
         assert re.search(rf"\b{contrast}\b", said)
     assert "search budgets differ" in said
     assert "refused: unknown model 'nothing'" in said
+    assert said.count("parameters 17") == said.count("parameters 27") == 1  # the file as it was at each call
     with contextlib.closing(sqlite3.connect(tmp_path / "mlflow.db")) as connection:
         names = [name for (name,) in connection.execute("select name from runs where status = 'FINISHED'")]
-    assert sum(name.startswith("evaluate ") for name in names) == 5
+    assert sum(name.startswith("evaluate ") for name in names) == 7
     assert sum(name.startswith("search ") for name in names) == 1
     assert not list(tmp_path.glob("*.part"))
